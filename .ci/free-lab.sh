@@ -1,0 +1,51 @@
+# Sourced by .ci/run: makes room for a lab of our own on a host that may already run one. Everything goes by the labels that each
+# lab puts on its node containers, volumes and networks: swarmlab.lab (its name) and swarmlab.folder (its clone).
+# shellcheck shell=bash
+
+# A lab whose clone was deleted belongs to nobody any more: an earlier CI run that was cut off.
+remove_orphaned_labs() {
+	command -v docker >/dev/null && docker info >/dev/null 2>&1 || return 0
+	local id folder
+	docker ps -aq --filter label=swarmlab.lab | while read -r id; do
+		folder=$(docker inspect -f '{{index .Config.Labels "swarmlab.folder"}}' "$id")
+		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker rm -fv "$id" >/dev/null; fi
+	done
+	docker volume ls -q --filter label=swarmlab.lab | while read -r id; do
+		folder=$(docker volume inspect -f '{{index .Labels "swarmlab.folder"}}' "$id")
+		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker volume rm "$id" >/dev/null; fi
+	done
+	docker network ls -q --filter label=swarmlab.lab | while read -r id; do
+		folder=$(docker network inspect -f '{{index .Labels "swarmlab.folder"}}' "$id")
+		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker network rm "$id" >/dev/null; fi
+	done
+}
+
+# The default lab where its name, subnet and ports are free, else the first numbered one whose are.
+choose_free_lab() {
+	[ -z "${LAB_NAME:-}${LAB_SUBNET:-}${LAB_PORT_BASE:-}" ] || return 0
+	if lab_is_free swarmlab 192.168.33 19011 8080 8081; then return 0; fi
+	local n
+	for n in $(seq 1 20); do
+		local base=$((19000 + 1000 * n))
+		if lab_is_free "ci$n" "192.168.$((100 + n))" $((base + 11)) $((base + 880)) $((base + 881)); then
+			export LAB_NAME="ci$n" LAB_SUBNET="192.168.$((100 + n)).0/24" LAB_PORT_BASE=$base
+			echo "the default lab is taken on this host: using $LAB_NAME, $LAB_SUBNET, ports from $LAB_PORT_BASE"
+			return 0
+		fi
+	done
+	echo "no room for another lab on this host: take one down with 'make down' in its clone" >&2
+	return 1
+}
+
+# lab_is_free NAME SUBNET_PREFIX PORT...
+lab_is_free() {
+	local name=$1 prefix=$2 port
+	shift 2
+	if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
+		[ -z "$(docker ps -aq --filter "label=swarmlab.lab=$name")" ] || return 1
+	fi
+	if command -v ip >/dev/null && ip -4 -o addr show | grep -q " $prefix\."; then return 1; fi
+	for port in "$@"; do
+		if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return 1; fi
+	done
+}

@@ -1,0 +1,129 @@
+# swarmlab: `make up` and `make test` do everything; `make` alone says what else there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# A Go that prerequisites.sh had to fetch stands here.
+export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
+
+NODE_ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+VERSION   := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS    = -s -w
+
+nodes_bin := .lab/bin/linux-$(NODE_ARCH)
+apps_dir  := .lab/app/linux-$(NODE_ARCH)
+agents    := labagent role-manager role-interlock role-frontend role-worker role-store
+apps      := web-vote-app vote-worker results-app
+tools     := .lab/tools
+
+build_host = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -X main.version=$(VERSION)'
+# No version in what runs on nodes: a commit that does not change a binary must not provision every node anew.
+build_node = GOOS=linux GOARCH=$(NODE_ARCH) CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+.PHONY: help
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##-- the lab
+
+.PHONY: up
+up: prerequisites build ## bring the lab up, or what is broken of it
+	@bin/lab up
+
+.PHONY: down
+down: ## take the lab away, with everything in it
+	@if [ -x bin/lab ] || $(MAKE) bin/lab; then bin/lab down; fi
+
+.PHONY: prerequisites
+prerequisites: ## install what `make up` needs (Debian, Ubuntu), or say how
+	@vagrant/prerequisites.sh
+
+##-- building
+
+.PHONY: build
+build: bin/lab $(addprefix $(nodes_bin)/,$(agents)) $(addprefix build-app-,$(apps)) ## the lab command, the node agent, the application
+
+# Go knows best what is up to date; it takes a moment to say so.
+.PHONY: bin/lab
+bin/lab:
+	@$(build_host) -o $@ ./lab/cmd/lab
+
+# The agent and its plugins in one go: they share most of what is compiled.
+.PHONY: $(addprefix $(nodes_bin)/,$(agents))
+$(addprefix $(nodes_bin)/,$(agents)) &: | .lab
+	@mkdir -p $(nodes_bin)
+	@$(build_node) -o $(nodes_bin)/ $(addprefix ./agents/cmd/,$(agents))
+
+.PHONY: $(addprefix build-app-,$(apps))
+$(addprefix build-app-,$(apps)): build-app-%: | .lab
+	@mkdir -p $(apps_dir)/$*
+	@$(build_node) -o $(apps_dir)/$*/$* ./lab/votingapp/cmd/$*
+	@cmp -s lab/votingapp/cmd/$*/Dockerfile $(apps_dir)/$*/Dockerfile || cp lab/votingapp/cmd/$*/Dockerfile $(apps_dir)/$*/Dockerfile
+
+.lab:
+	@mkdir -m 700 -p .lab
+
+.PHONY: bundle
+bundle: bin/lab ## the stock images as files under .lab/bundle
+	@bin/lab bundle
+
+##-- checking
+
+.PHONY: test
+test: test-prerequisites lint unit up integration ## everything CI runs
+
+.PHONY: test-prerequisites
+test-prerequisites:
+	@vagrant/prerequisites.sh test
+
+.PHONY: unit
+unit: test-images ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle
+	LAB_REQUIRE_SERVICES=1 go test -race -shuffle=on ./...
+
+# The host's engine runs them for the tests only; nodes take theirs from the bundle.
+.PHONY: test-images
+test-images: bundle
+	@for tar in .lab/bundle/linux-$(NODE_ARCH)/*.tar; do \
+		image=$$(sed -n 's/.*"reference": *"\([^"]*\)".*/\1/p' "$${tar%.tar}.json"); \
+		docker image inspect "$$image" >/dev/null 2>&1 || docker load --quiet --input "$$tar"; \
+	done
+
+.PHONY: integration
+integration: ## the tests on the running lab
+	go test -tags integration -count=1 -timeout 45m -v ./lab/integration/...
+
+.PHONY: lint
+lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
+	$(tools)/golangci-lint run
+	go vet -tags integration ./...
+	shellcheck $$(git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | grep -v -F -x -f <(git ls-files -d) | xargs grep -lE '^#!.*\b(ba)?sh$$|^# shellcheck shell=' --)
+	rubocop --format quiet Vagrantfile vagrant
+	for f in $$(git ls-files 'vagrant/*_test.rb' 'vagrant/test/*.rb'); do ruby "$$f"; done
+
+.PHONY: generated
+generated: generate
+	@git diff --exit-code --stat -- '*.pb.go' || { echo 'generated code is not up to date: commit what make generate made' >&2; exit 1; }
+
+.PHONY: generate
+generate: ## the agent's and roles' gRPC code
+	@cd agents/api && go tool -modfile=../../.ci/tools/generate/go.mod buf lint && go tool -modfile=../../.ci/tools/generate/go.mod buf generate
+
+.PHONY: fmt
+fmt: $(tools)/golangci-lint ## format Go code
+	$(tools)/golangci-lint fmt
+
+# Linked once for each version, not at each run.
+$(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
+	@echo "building golangci-lint (a few minutes, once)"
+	@mkdir -p $(tools)
+	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: bench-up
+bench-up: prerequisites build ## how long up, a second up, reset and down take
+	@.ci/bench-up.sh
+
+.PHONY: clean
+clean: down ## take the lab away and everything that was built
+	rm -rf bin .lab .vagrant

@@ -1,0 +1,118 @@
+// Command labagent is the agent of one node of the lab; package node says what it does. It runs under systemd as root.
+//
+//	labagent run           the agent, until SIGTERM
+//	labagent await-quiet   waits until the engine may start (see package rejoin); docker.service runs it first
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/node"
+	"github.com/swarmlab/swarmlab/agents/rejoin"
+	"github.com/swarmlab/swarmlab/agents/role"
+	"github.com/swarmlab/swarmlab/agents/server"
+)
+
+const (
+	configPath   = "/etc/swarmlab/agent.yaml"
+	engineSocket = "/var/run/docker.sock"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "labagent:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	paths := node.DefaultPaths()
+	switch {
+	case len(args) == 1 && args[0] == "run":
+		return agent(ctx, paths)
+	case len(args) == 1 && args[0] == "await-quiet":
+		return rejoin.Await(ctx, paths.State)
+	}
+	return errors.New("usage: labagent run | labagent await-quiet")
+}
+
+func agent(ctx context.Context, paths node.Paths) error {
+	// Six agents share a laptop: give memory back early rather than run the collector rarely.
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(48 << 20)
+	// journald adds the time and the unit.
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	config, err := node.ReadConfig(configPath)
+	if err != nil {
+		return err
+	}
+	identity, err := server.LoadIdentity(paths.PKI)
+	if err != nil {
+		return err
+	}
+	build, err := version()
+	if err != nil {
+		return err
+	}
+	docker, err := engine.Dial(engineSocket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = docker.Close() }()
+	//nolint:contextcheck // the plugin lives until Close, which comes after the last that the agent wants of it
+	plugin := role.Supervise(role.Config{Name: config.Self.GetRole(), Logger: log})
+	defer plugin.Close()
+	catalogue, err := node.NewDiscovery(config, paths, log)
+	if err != nil {
+		return err
+	}
+	n, err := node.New(node.Parts{
+		Config: config, Paths: paths, Engine: docker, Role: plugin, Discovery: catalogue, Identity: identity, Log: log,
+		Version: build,
+		Host:    node.Systemd{EngineUnit: "docker.service", AgentUnit: "labagent.service"},
+	})
+	if err != nil {
+		return err
+	}
+	return n.Run(ctx)
+}
+
+// version tells one build of the agent from another: its own hash. A commit that does not change the agent does not
+// change it.
+func version() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find out the agent's own version: %w", err)
+	}
+	self, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("find out the agent's own version: %w", err)
+	}
+	defer func() { _ = self.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, self); err != nil {
+		return "", fmt.Errorf("find out the agent's own version: %w", err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6]), nil
+}

@@ -1,0 +1,369 @@
+package engine_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
+)
+
+const (
+	socket    = "/var/run/docker.sock"
+	testImage = "agent-test-image:latest"
+	testName  = "agent-test-container"
+	testLabel = "agent-test"
+)
+
+// program waits, says what reaches it, and ends by SIGTERM with 0 and by SIGUSR1 with 3.
+const program = `package main
+
+import ("fmt"; "os"; "os/signal"; "syscall")
+
+func main() {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2)
+	fmt.Println("up"); fmt.Fprintln(os.Stderr, "and well")
+	for s := range got {
+		fmt.Println("got", s)
+		switch s {
+		case syscall.SIGTERM: os.Exit(0)
+		case syscall.SIGUSR1: os.Exit(3)
+		}
+	}
+}
+`
+
+// real connects to this machine's engine, with the test image in it; without an engine the test is skipped.
+func real(t *testing.T) *engine.Engine {
+	t.Helper()
+	e, err := engine.Dial(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	if err := e.Ping(t.Context()); err != nil {
+		t.Skipf("no engine to test against: %v", err)
+	}
+	if err := e.Build(t.Context(), testImage, folder(t), map[string]string{testLabel: "yes"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := e.Remove(ctx, testName); err != nil && !errors.Is(err, engine.ErrNotFound) {
+			t.Error(err)
+		}
+		if err := e.RemoveImage(ctx, testImage); err != nil && !errors.Is(err, engine.ErrNotFound) {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// folder is the build context of the test image, as a tar stream.
+func folder(t *testing.T) io.Reader {
+	t.Helper()
+	dir := t.TempDir()
+	source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "main")
+	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for name, file := range map[string][]byte{
+		"main": content, "Dockerfile": []byte("FROM scratch\nCOPY main /main\nENTRYPOINT [\"/main\"]\n"),
+	} {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(file))})
+		if err == nil {
+			_, err = w.Write(file)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &out
+}
+
+func testSpec(t *testing.T) engine.Spec {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return engine.Spec{
+		Name: testName, Image: testImage, Hostname: "tester", Env: map[string]string{"A": "1", "B": "x=y"},
+		Command: []string{"--flag"}, Labels: map[string]string{testLabel: "yes"}, Restart: engine.RestartOnFailure,
+		Ports:    []engine.Port{{HostAddress: "127.0.0.1", HostPort: 25999, ContainerPort: 80}},
+		Networks: []engine.Attachment{{Network: "bridge"}}, StopSignal: "SIGTERM", StopTimeout: 3 * time.Second, User: "65532",
+		Hardened: true, Tmpfs: []string{"/tmp"},
+		Mounts: []engine.Mount{
+			{Source: file, Target: "/run/secret", ReadOnly: true}, {Volume: "agent-test-volume", Target: "/data"},
+		},
+	}
+}
+
+// What was asked for is what is reported: the agent compares the two.
+func TestInspectRepeatsWhatWasCreated(t *testing.T) {
+	e := real(t)
+	spec := testSpec(t)
+	if err := e.CreateVolume(t.Context(), "agent-test-volume", map[string]string{testLabel: "yes"}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		if err := errors.Join(e.Remove(ctx, testName), e.RemoveVolume(ctx, "agent-test-volume")); err != nil {
+			t.Error(err)
+		}
+		if err := e.RemoveVolume(ctx, "agent-test-volume"); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+	id, err := e.Create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Create(t.Context(), spec); !errors.Is(err, engine.ErrConflict) {
+		t.Errorf("the name is taken: %v", err)
+	}
+	if err := e.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	got, err := e.Container(t.Context(), testName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.State != engine.StateRunning || got.PID == 0 || got.StartedAt.IsZero() || got.Endpoints["bridge"].Address == "" {
+		t.Errorf("%+v", got)
+	}
+	have := got.Spec
+	delete(have.Env, "PATH")
+	slices.SortFunc(have.Mounts, func(a, b engine.Mount) int { return strings.Compare(b.Target, a.Target) })
+	have.Networks[0].Aliases = nil
+	if diff := cmp.Diff(spec, have); diff != "" {
+		t.Errorf("(-asked +reported)\n%s", diff)
+	}
+	if names, err := e.Volumes(t.Context(), testLabel, "yes"); err != nil || !slices.Contains(names, "agent-test-volume") {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
+func TestNotThere(t *testing.T) {
+	e := real(t)
+	if _, err := e.Container(t.Context(), "agent-test-none"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := e.Image(t.Context(), "agent-test-none:1"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if err := e.RemoveNetwork(t.Context(), "agent-test-none"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if image, err := e.Image(t.Context(), testImage); err != nil || image.Labels[testLabel] != "yes" {
+		t.Errorf("%v, %v", image, err)
+	}
+	if err := e.Load(t.Context(), strings.NewReader("no archive")); err == nil {
+		t.Error("loaded no archive")
+	}
+	nowhere, err := engine.Dial(filepath.Join(t.TempDir(), "no.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nowhere.Containers(t.Context()); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if err := nowhere.Ping(t.Context()); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSignalAndLogs(t *testing.T) {
+	e := real(t)
+	spec := engine.Spec{Name: testName, Image: testImage, Networks: []engine.Attachment{{Network: "none"}}}
+	id, err := e.Create(t.Context(), spec)
+	if err == nil {
+		err = e.Signal(t.Context(), id, "USR2")
+	}
+	if !errors.Is(err, engine.ErrConflict) {
+		t.Fatalf("signalled a container that does not run: %v", err)
+	}
+	if err := e.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Signal(t.Context(), id, "NONE"); !errors.Is(err, engine.ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var lines []string
+	enough := errors.New("enough")
+	err = e.Logs(ctx, id, engine.LogOptions{Tail: 100, Follow: true}, func(text string, stderr bool) error {
+		lines = append(lines, fmt.Sprint(text, " ", stderr))
+		switch {
+		case len(lines) == 2:
+			if err := e.Signal(ctx, id, "SIGUSR2"); err != nil {
+				return err
+			}
+		case len(lines) > 2:
+			return enough
+		}
+		return nil
+	})
+	slices.Sort(lines)
+	want := []string{"and well true", "got user defined signal 2 false", "up false"}
+	if !errors.Is(err, enough) || !slices.Equal(lines, want) {
+		t.Errorf("got %q, %v", lines, err)
+	}
+}
+
+// target is an engine, real or fake, with the means of a hand.
+type target interface {
+	Create(ctx context.Context, spec engine.Spec) (string, error)
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+	Signal(ctx context.Context, id, signal string) error
+	Container(ctx context.Context, id string) (engine.Container, error)
+	Events(ctx context.Context, since time.Time, handle func(engine.Event)) error
+}
+
+// life takes a container through a life and returns what the engine tells of it: its events and its states.
+func life(t *testing.T, e target, crash func(id string) error) []string {
+	t.Helper()
+	var mu sync.Mutex
+	var told []string
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	began := time.Now()
+	var followed sync.WaitGroup
+	followed.Go(func() {
+		_ = e.Events(ctx, began, func(ev engine.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if ev.Type == "container" && ev.Name == testName {
+				text := ev.Action
+				if ev.Signal != "" {
+					text += " " + ev.Signal
+				}
+				told = append(told, text)
+			}
+		})
+	})
+	await := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				mu.Lock()
+				defer mu.Unlock()
+				t.Fatalf("waited in vain for %s; told %q", what, told)
+			}
+		}
+	}
+	heard := func(text string, times int) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			n := 0
+			for _, e := range told {
+				if e == text {
+					n++
+				}
+			}
+			return n >= times
+		}
+	}
+	note := func(id string) {
+		c, err := e.Container(t.Context(), id)
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprintf("(%s, restarts %d, %t)", c.State, c.Restarts, errors.Is(err, engine.ErrNotFound)))
+	}
+	id, err := e.Create(t.Context(), engine.Spec{
+		Name: testName, Image: testImage, Restart: engine.RestartOnFailure, StopSignal: "SIGTERM", StopTimeout: 3 * time.Second,
+		Networks: []engine.Attachment{{Network: "bridge"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await("create", heard("create", 1))
+	note(id)
+	steps := []struct {
+		name  string
+		do    func() error
+		until func() bool
+	}{
+		{"start", func() error { return e.Start(t.Context(), id) }, heard("start", 1)},
+		{"start of one that runs", func() error { return e.Start(t.Context(), id) }, func() bool { return true }},
+		{"reload", func() error { return e.Signal(t.Context(), id, "USR2") }, func() bool { return true }},
+		{"crash", func() error { return crash(id) }, heard("start", 2)},
+		{"stop", func() error { return e.Stop(t.Context(), id) }, heard("stop", 1)},
+		{"start again", func() error { return e.Start(t.Context(), id) }, heard("start", 3)},
+		{"remove", func() error { return e.Remove(t.Context(), id) }, heard("destroy", 1)},
+	}
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		await(s.name, s.until)
+		note(id)
+	}
+	cancel()
+	followed.Wait()
+	return told
+}
+
+// The fake, by which everything else is tested, tells the same story as a real engine.
+func TestFakeBehavesLikeDocker(t *testing.T) {
+	e := real(t)
+	ofReal := life(t, e, func(id string) error { return e.Signal(t.Context(), id, "USR1") }) // exit code 3
+	fake := enginetest.New()
+	fake.AddImage(testImage, nil)
+	ofFake := life(t, fake, func(id string) error { return fake.Crash(id, 3) })
+	if diff := cmp.Diff(ofReal, ofFake); diff != "" {
+		t.Errorf("(-Docker +fake)\n%s", diff)
+	}
+}
+
+func TestReference(t *testing.T) {
+	same := [][2]string{
+		{"redis:8.0", engine.Reference("redis:8.0")},
+		{"web-vote-app", "web-vote-app:latest"},
+		{"hashicorp/consul:1.22.0", engine.Reference("hashicorp/consul:1.22.0")},
+		{"Not A Reference", "Not A Reference"},
+	}
+	for _, pair := range same {
+		if !engine.SameReference(pair[0], pair[1]) {
+			t.Errorf("%s and %s are the same", pair[0], pair[1])
+		}
+	}
+	for _, pair := range [][2]string{{"redis:8.0", "redis:8.2"}, {"redis", "example.org/redis"}} {
+		if engine.SameReference(pair[0], pair[1]) {
+			t.Errorf("%s and %s differ", pair[0], pair[1])
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/reconcile"
+	"github.com/swarmlab/swarmlab/agents/server"
+)
+
+const (
+	agentPort = "7400"
+	swarmPort = "2377"
+	// linkEager and linkCalm are how often the manager's agent is asked: while something is wanted of it, and otherwise.
+	linkEager   = 400 * time.Millisecond
+	linkCalm    = 5 * time.Second
+	linkTimeout = 4 * time.Second
+	// memberInterval is how often the manager's list of members is looked at.
+	memberInterval = 15 * time.Second
+	// dialTimeout bounds the question whether the swarm's manager listens.
+	dialTimeout = 700 * time.Millisecond
+	// exclusions is in how many looks in a row this node must be missing from the manager's list to count as excluded: a node
+	// that has just joined may be missing in one that was taken before.
+	exclusions = 3
+)
+
+// link asks the manager's agent how to join the swarm, what networks there are and whether this node belongs to it, and the
+// manager's engine whether it is there at all. It is safe for concurrent use.
+type link struct {
+	manager, self *rolev1.Node
+	identity      server.Identity
+	log           *slog.Logger
+	// news is called when what cluster returns has changed.
+	news func()
+	wake chan struct{}
+
+	mu      sync.Mutex
+	known   reconcile.Cluster
+	token   string
+	address string
+	swarm   engine.Swarm
+	missing int
+	// listed is when the manager's list was looked at last.
+	listed time.Time
+	// out: the node stays out of the swarm, and nothing needs to be asked.
+	out bool
+}
+
+func newLink(manager, self *rolev1.Node, identity server.Identity, log *slog.Logger, news func()) *link {
+	return &link{
+		manager: manager, self: self, identity: identity, log: log, news: news, wake: make(chan struct{}, 1),
+		known: reconcile.Cluster{Away: "the manager's agent was not reached yet"},
+	}
+}
+
+func (l *link) cluster() reconcile.Cluster {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known
+}
+
+// observed tells the link of this node's own membership, and whether it is to stay out of the swarm.
+func (l *link) observed(s engine.Swarm, out bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out && !out {
+		poke(l.wake)
+	}
+	l.out = out
+	if s.NodeID != l.swarm.NodeID {
+		l.missing = 0
+		l.known.Excluded = false
+		l.listed = time.Now() // the list is as old as its last change
+	}
+	if s.State != l.swarm.State {
+		poke(l.wake)
+	}
+	l.swarm = s
+}
+
+// Join returns what JoinInfo told last.
+func (l *link) Join(context.Context) (engine.SwarmJoin, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.token == "" {
+		return engine.SwarmJoin{}, fmt.Errorf("join the swarm: %s", l.known.Away)
+	}
+	return engine.SwarmJoin{Address: l.self.GetAddress(), Manager: l.address, Token: l.token}, nil
+}
+
+// probe asks whether the swarm's manager listens, right before something that would hang without it.
+func (l *link) probe(ctx context.Context) error {
+	err := l.dial(ctx)
+	if err != nil {
+		poke(l.wake)
+	}
+	return err
+}
+
+func (l *link) dial(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	address := net.JoinHostPort(l.manager.GetAddress(), swarmPort)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("the swarm's manager is away: %w", err)
+	}
+	return conn.Close()
+}
+
+func (l *link) run(ctx context.Context) error {
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(l.manager.GetAddress(), agentPort),
+		grpc.WithTransportCredentials(credentials.NewTLS(l.identity.Client(l.manager.GetName()))),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.5, MaxDelay: time.Second},
+			MinConnectTimeout: time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
+		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
+	)
+	if err != nil {
+		return fmt.Errorf("reach the manager's agent: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	client := agentv1.NewAgentServiceClient(conn)
+	for ctx.Err() == nil {
+		if !l.idle() {
+			l.ask(ctx, client)
+		}
+		select {
+		case <-time.After(l.interval()):
+		case <-l.wake:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// wantsMembers reports whether the manager's list is to be looked at: rarely, unless this node seems to be missing.
+func (l *link) wantsMembers() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.missing == 0 && time.Since(l.listed) < memberInterval {
+		return false
+	}
+	l.listed = time.Now()
+	return true
+}
+
+func (l *link) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out
+}
+
+func (l *link) interval() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.out {
+		return linkCalm
+	}
+	if l.known.Away != "" || !l.known.Known || len(l.known.NetworkIDs) == 0 || l.swarm.State != engine.SwarmActive || l.missing > 0 {
+		return linkEager
+	}
+	return linkCalm
+}
+
+// ask brings what is known up to date.
+func (l *link) ask(ctx context.Context, client agentv1.AgentServiceClient) {
+	once, cancel := context.WithTimeout(ctx, linkTimeout)
+	defer cancel()
+	info, err := client.JoinInfo(once, &agentv1.JoinInfoRequest{})
+	var shown *agentv1.SnapshotResponse
+	if err == nil && l.wantsMembers() {
+		shown, err = client.Snapshot(once, &agentv1.SnapshotRequest{})
+	}
+	listens := l.dial(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	l.mu.Lock()
+	before := l.known
+	l.learn(info, shown, err, listens)
+	changed := !sameCluster(before, l.known)
+	now := l.known
+	l.mu.Unlock()
+	if changed {
+		l.log.Info("swarm manager", "cluster", now.ID, "networks", now.NetworkIDs, "away", now.Away, "excluded", now.Excluded)
+		l.news()
+	}
+}
+
+// learn takes in one round of answers. The mutex is held.
+func (l *link) learn(info *agentv1.JoinInfoResponse, shown *agentv1.SnapshotResponse, err, listens error) {
+	// The agent's word is not needed once the way is known: its engine's is.
+	l.known.Away = ""
+	switch {
+	case listens != nil:
+		l.known.Away = listens.Error()
+	case err != nil && !l.known.Known:
+		l.known.Away = linkTrouble(l.manager.GetName(), err)
+	}
+	if err != nil {
+		if status.Code(err) == codes.FailedPrecondition {
+			// There is no swarm now; what was known of a former one is void.
+			l.known = reconcile.Cluster{Away: linkTrouble(l.manager.GetName(), err)}
+			l.token = ""
+		}
+		return
+	}
+	l.known.Known, l.known.ID = true, info.GetClusterId()
+	l.token, l.address = info.GetWorkerToken(), info.GetManagerAddress()
+	l.known.NetworkIDs = nil
+	if info.GetNetworkReady() {
+		l.known.NetworkIDs = map[string]string{LabNetwork: info.GetNetworkId()}
+	}
+	if shown != nil {
+		l.judge(shown.GetNode().GetSwarm().GetMembers())
+	}
+}
+
+// judge finds out whether the manager has struck this node from its list.
+func (l *link) judge(members []*agentv1.SwarmMember) {
+	if len(members) == 0 || l.swarm.NodeID == "" || l.swarm.State == engine.SwarmInactive {
+		l.missing, l.known.Excluded = 0, false
+		return
+	}
+	for _, m := range members {
+		if m.GetId() == l.swarm.NodeID {
+			l.missing, l.known.Excluded = 0, false
+			return
+		}
+	}
+	l.missing++
+	l.known.Excluded = l.missing >= exclusions
+}
+
+func linkTrouble(manager string, err error) string {
+	return fmt.Sprintf("the agent of %s says how to join, but: %s", manager, status.Convert(err).Message())
+}
+
+func sameCluster(a, b reconcile.Cluster) bool {
+	return a.Known == b.Known && a.ID == b.ID && a.Away == b.Away && a.Excluded == b.Excluded &&
+		a.NetworkIDs[LabNetwork] == b.NetworkIDs[LabNetwork]
+}

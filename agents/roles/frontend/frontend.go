@@ -1,0 +1,186 @@
+// Package frontend is the role of a node that takes votes: the voting page and, beside it, the Redis that keeps the votes until a worker
+// fetches them.
+package frontend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/role"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+)
+
+// What the voting app keeps in Redis.
+const (
+	stream     = "votes"
+	group      = "workers"
+	deadStream = "votes:dead"
+)
+
+const usersFile = "redis-users.acl"
+
+// Role implements [role.Role].
+type Role struct {
+	probe      *look.Prober
+	redis, web string // host:port
+}
+
+var _ role.Role = (*Role)(nil)
+
+// New makes the role. It silences the Redis library's own logger: whatever matters comes back as an error.
+func New() *Role {
+	redis.SetLogger(&logging.VoidLogger{})
+	return &Role{
+		probe: look.NewProber(),
+		redis: net.JoinHostPort(parts.Loopback, "6379"),
+		web:   net.JoinHostPort(parts.Loopback, fmt.Sprint(parts.VotePort)),
+	}
+}
+
+// Describe implements [role.Role].
+func (*Role) Describe(context.Context) (*role.Description, error) {
+	return &role.Description{Name: "frontend", Version: parts.Version, Summary: "takes votes: the voting page and its Redis queue"}, nil
+}
+
+// Plan implements [role.Role].
+func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
+	number, err := parts.Number(facts.GetNode())
+	if err != nil {
+		return nil, err
+	}
+	redisName, webName := "redis"+number, "frontend"+number
+	return &role.Plan{
+		Containers: []*rolev1.Container{{
+			Name:  redisName,
+			Image: parts.Stock("redis:8.0"),
+			Stage: rolev1.Stage_STAGE_APPLICATION,
+			// A vote is acknowledged once it is on the disk: each write is synced, and nothing is ever evicted.
+			Command: []string{
+				"redis-server", "--appendonly", "yes", "--appendfsync", "always", "--aclfile", parts.SecretsDir + usersFile,
+				"--dir", "/data", "--maxmemory-policy", "noeviction",
+			},
+			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Loopback, 6379, 6379)},
+			Mounts:   []*rolev1.Mount{parts.Volume(redisName+"-data", "/data"), parts.Secret(usersFile)},
+			Networks: parts.On(parts.Network, redisName),
+			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
+		}, {
+			Name:     webName,
+			Image:    parts.Built("web-vote-app"),
+			Stage:    rolev1.Stage_STAGE_APPLICATION,
+			Hostname: "votingapp.local",
+			Env:      map[string]string{"WEB_VOTE_NUMBER": number, "OPTION_A": "Cats", "OPTION_B": "Dogs"},
+			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, parts.VotePort, 80)},
+			Mounts:   []*rolev1.Mount{parts.Secret(parts.RedisPassword), parts.Secret(parts.VoterKey)},
+			Networks: parts.On(parts.Network),
+			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
+			Hardened: true,
+			Needs:    []string{redisName},
+		}},
+		Services: []*rolev1.Service{{Name: parts.VoteService, Container: webName, Port: parts.VotePort, Tags: []string{"http"}}},
+		Swarm:    rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER,
+	}, nil
+}
+
+// Check implements [role.Role]. The role does its job if votes can be written: the voting page's own probe says so. Redis is asked for the
+// measures, so that they are there as long as Redis is, whatever the page does.
+func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
+	ctx, cancel := look.Bound(ctx)
+	defer cancel()
+	password, err := look.Secret(secretsDir, parts.RedisPassword)
+	if err != nil {
+		return nil, err
+	}
+	var (
+		q                queue
+		redisErr, webErr error
+		both             sync.WaitGroup
+	)
+	both.Go(func() { q, redisErr = r.queue(ctx, password) })
+	both.Go(func() { webErr = r.probe.Healthz(ctx, r.web) })
+	both.Wait()
+	health := &role.Health{}
+	if redisErr == nil {
+		health.Measures = map[string]float64{
+			"votes_captured": q.captured, "votes_queued": q.queued, "votes_dead_lettered": q.dead,
+		}
+	}
+	switch {
+	case redisErr != nil:
+		health.Message = fmt.Sprintf("no votes are taken: Redis: %v", redisErr)
+	case webErr != nil:
+		health.Message = fmt.Sprintf("no votes are taken: the voting page: %v", webErr)
+	default:
+		health.Healthy = true
+		health.Message = fmt.Sprintf("takes votes: %s captured, %s waiting", count(q.captured), count(q.queued))
+		if q.dead > 0 {
+			health.Message += fmt.Sprintf(", %s put aside as unreadable (stream %s)", count(q.dead), deadStream)
+		}
+	}
+	return health, nil
+}
+
+func count(n float64) string { return fmt.Sprintf("%.0f", n) }
+
+// queue is what Redis tells of the votes that passed through it.
+type queue struct{ captured, queued, dead float64 }
+
+func (r *Role) queue(ctx context.Context, password string) (queue, error) {
+	client := redis.NewClient(&redis.Options{
+		Addr: r.redis, Password: password, Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
+		DialTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, ContextTimeoutEnabled: true,
+	})
+	defer func() { _ = client.Close() }()
+	var (
+		info   *redis.XInfoStreamCmd
+		groups *redis.XInfoGroupsCmd
+		length *redis.IntCmd
+		dead   *redis.IntCmd
+	)
+	// One round trip. Its error is that of the connection, or else of the first command that failed.
+	_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		info, groups = p.XInfoStream(ctx, stream), p.XInfoGroups(ctx, stream)
+		length, dead = p.XLen(ctx, stream), p.XLen(ctx, deadStream)
+		return nil
+	})
+	before := isNoKey(err) // the first vote makes the stream
+	if before {
+		err = errors.Join(length.Err(), dead.Err())
+	}
+	if err != nil {
+		return queue{}, r.wording(err)
+	}
+	q := queue{queued: float64(length.Val()), dead: float64(dead.Val())}
+	if !before {
+		q.captured = float64(info.Val().EntriesAdded)
+	}
+	for _, g := range groups.Val() {
+		// Lag is below zero when Redis cannot tell; settled entries leave the stream, so its length says the same.
+		if g.Name == group && g.Lag >= 0 {
+			q.queued = float64(g.Lag + g.Pending)
+		}
+	}
+	return q, nil
+}
+
+func isNoKey(err error) bool { return err != nil && strings.Contains(err.Error(), "no such key") }
+
+// wording says an error for people.
+func (r *Role) wording(err error) error {
+	switch text := err.Error(); {
+	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"):
+		return fmt.Errorf("%s does not take the lab's password: was it started by hand with another one?", r.redis)
+	case strings.HasPrefix(text, "LOADING"):
+		return fmt.Errorf("%s is still reading its data from the disk", r.redis)
+	}
+	return look.Unreachable(r.redis, err)
+}

@@ -1,0 +1,153 @@
+// Package interlock is the role of the node that voters reach: HAProxy, which spreads requests over the frontends that discovery knows and
+// sends one that fails to the next.
+package interlock
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/role"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+)
+
+const (
+	// configFile is where the image's own command looks. It runs HAProxy as master and workers.
+	configFile = "/usr/local/etc/haproxy/haproxy.cfg"
+	pageFile   = "/usr/local/etc/haproxy/unavailable.html"
+	statsUser  = "stats"
+)
+
+// Role implements [role.Role].
+type Role struct {
+	probe   *look.Prober
+	haproxy string // host:port
+}
+
+var _ role.Role = (*Role)(nil)
+
+// New makes the role.
+func New() *Role {
+	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80")}
+}
+
+// Describe implements [role.Role].
+func (*Role) Describe(context.Context) (*role.Description, error) {
+	return &role.Description{Name: "interlock", Version: parts.Version, Summary: "balances voters over the frontends with HAProxy"}, nil
+}
+
+// Plan implements [role.Role]. With other instances only the configuration changes, and HAProxy takes that over without dropping a request.
+func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
+	config, err := haproxyConfig(servers(facts.GetInstances()))
+	if err != nil {
+		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
+	}
+	const reload = "USR2"
+	return &role.Plan{
+		Containers: []*rolev1.Container{{
+			Name:  "interlock",
+			Image: parts.Stock("haproxy:3.0"),
+			Stage: rolev1.Stage_STAGE_APPLICATION,
+			Ports: []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, 80, 80)},
+			Mounts: []*rolev1.Mount{
+				parts.File(configFile, &rolev1.RenderedFile{Name: "haproxy.cfg", Content: config, ReloadSignal: reload}),
+				parts.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: unavailablePage, ReloadSignal: reload}),
+			},
+			Networks: parts.On(role.Bridge),
+			Restart:  rolev1.RestartPolicy_RESTART_POLICY_UNLESS_STOPPED,
+			// Soft stop: requests in flight are finished.
+			StopSignal:  "SIGUSR1",
+			StopTimeout: durationpb.New(5 * time.Second),
+		}},
+		Follow: []string{parts.VoteService},
+		Swarm:  rolev1.SwarmMembership_SWARM_MEMBERSHIP_NONE,
+	}, nil
+}
+
+// Check implements [role.Role]. It comes in at the door that voters use, and reads the statistics.
+func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
+	ctx, cancel := look.Bound(ctx)
+	defer cancel()
+	password, err := look.Secret(secretsDir, parts.StatsPassword)
+	if err != nil {
+		return nil, err
+	}
+	page, err := r.probe.Get(ctx, "http://"+r.haproxy+"/haproxy?stats;csv", func(req *http.Request) { req.SetBasicAuth(statsUser, password) })
+	if err != nil {
+		return &role.Health{Message: fmt.Sprintf("no voter gets through: HAProxy: %v", err)}, nil
+	}
+	up, down, err := serverStates(page)
+	if err != nil {
+		return &role.Health{Message: fmt.Sprintf("cannot tell who gets through: HAProxy's statistics: %v", err)}, nil
+	}
+	health := &role.Health{
+		Healthy:  len(up) > 0,
+		Measures: map[string]float64{"servers_up": float64(len(up)), "servers_total": float64(len(up) + len(down))},
+	}
+	switch {
+	case len(up)+len(down) == 0:
+		health.Message = "no voter gets through: Consul has told of no frontend yet"
+	case len(up) == 0:
+		health.Message = "no voter gets through: all frontends are down: " + strings.Join(down, ", ")
+	case len(down) > 0:
+		health.Message = fmt.Sprintf("voters reach %s; down: %s", strings.Join(up, ", "), strings.Join(down, ", "))
+	default:
+		health.Message = "voters reach " + strings.Join(up, ", ")
+	}
+	return health, nil
+}
+
+// serverStates reads HAProxy's statistics as CSV (its Management Guide, section 9.1). Columns are found by name: their number grows with
+// each version.
+func serverStates(page []byte) (up, down []string, err error) {
+	text, ok := strings.CutPrefix(string(page), "# ")
+	if !ok {
+		return nil, nil, errors.New("the answer is no table of statistics")
+	}
+	reader := csv.NewReader(strings.NewReader(text))
+	reader.FieldsPerRecord = -1 // the last, empty column comes and goes
+	rows, err := reader.ReadAll()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(rows) == 0 {
+		return nil, nil, errors.New("the table of statistics is empty")
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	for _, name := range []string{"pxname", "svname", "status"} {
+		if _, ok := column[name]; !ok {
+			return nil, nil, fmt.Errorf("there is no column %s", name)
+		}
+	}
+	for _, row := range rows[1:] {
+		field := func(name string) string {
+			if i := column[name]; i < len(row) {
+				return row[i]
+			}
+			return ""
+		}
+		name := field("svname")
+		if field("pxname") != parts.VoteService || name == "BACKEND" || name == "FRONTEND" || name == "" {
+			continue
+		}
+		// "UP", or "UP 1/2" on its way down.
+		if strings.HasPrefix(field("status"), "UP") {
+			up = append(up, name)
+		} else {
+			down = append(down, name)
+		}
+	}
+	return up, down, nil
+}

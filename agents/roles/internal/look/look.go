@@ -1,0 +1,107 @@
+// Package look is how the lab's own roles look whether their containers work: from the node, through the ports that are published on its
+// loopback address. It judges nothing.
+package look
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 1 << 20
+
+// timeout is what a whole check may take. The agent waits a little longer; an answer after that would not reach it.
+const timeout = 2 * time.Second
+
+// Bound bounds a check.
+func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, timeout)
+}
+
+// Secret reads one of the node's secrets.
+func Secret(dir, name string) (string, error) {
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return "", fmt.Errorf("secret %s: %w; `vagrant provision NODE` brings it", name, err)
+	}
+	return string(bytes.TrimSpace(content)), nil
+}
+
+// Prober asks over HTTP. Each question opens a connection of its own: an old one could still lead to a container that is gone.
+type Prober struct{ http *http.Client }
+
+// NewProber makes a prober.
+func NewProber() *Prober {
+	return &Prober{http: &http.Client{
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext:       (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Get returns the body of a page that answers 200. The error of another answer carries the first line of its body: the app's
+// /healthz says there what is wrong.
+func (p *Prober) Get(ctx context.Context, url string, headers ...func(*http.Request)) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range headers {
+		h(req)
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return nil, Unreachable(req.URL.Host, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, Unreachable(req.URL.Host, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+		if len(line) > 300 || strings.HasPrefix(line, "<") || line == "" {
+			return nil, fmt.Errorf("%s answers %s", req.URL.Host+req.URL.Path, resp.Status)
+		}
+		return nil, errors.New(strings.ToValidUTF8(line, "�"))
+	}
+	return body, nil
+}
+
+// Healthz asks a container of the voting app whether it can work; the error says why not.
+func (p *Prober) Healthz(ctx context.Context, address string) error {
+	_, err := p.Get(ctx, "http://"+address+"/healthz")
+	return err
+}
+
+// Unreachable words the errors of connections that people meet most.
+func Unreachable(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens on %s", address)
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return fmt.Errorf("no answer from %s in time", address)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		// Docker's proxy accepts for a container that does not listen (yet).
+		return fmt.Errorf("%s hangs up", address)
+	}
+	return fmt.Errorf("%s: %w", address, err)
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,78 @@
+package look_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/swarmlab/swarmlab/agents/role/roletest"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
+)
+
+func TestHealthz(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"good":     {200, "ok\n", ""},
+		"reason":   {503, "redis at redis01:6379 cannot be written: full\nmore\n", "redis at redis01:6379 cannot be written: full"},
+		"html":     {503, "<html>", "answers 503 Service Unavailable"},
+		"empty":    {500, "", "answers 500 Internal Server Error"},
+		"long":     {503, strings.Repeat("x", 400), "answers 503"},
+		"redirect": {302, "", "answers 302"},
+		"missing":  {404, "404 page not found", "404 page not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			defer srv.Close()
+			err := look.NewProber().Healthz(t.Context(), srv.Listener.Addr().String())
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("want %q, got %v", c.want, err)
+			}
+		})
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	listen := func(serve func(net.Conn)) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go serve(conn)
+			}
+		}()
+		return l.Addr().String()
+	}
+	free := roletest.FreePort(t)
+	for name, c := range map[string]struct{ address, want string }{
+		"closed":  {free, "nothing listens on " + free},
+		"hang up": {listen(func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); _ = c.Close() }), "hangs up"},
+		"silent":  {listen(func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); time.Sleep(time.Second); _ = c.Close() }), "in time"},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := look.NewProber().Healthz(ctx, c.address)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: want %q, got %v", name, c.want, err)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+// Package cli is the lab command: a file for each subcommand, which reads its flags, calls the package that does the
+// work, and prints the result. No logic lives here.
+//
+// Results go to the standard output, everything else to the standard error. The exit status is 0 when all is well, 1
+// when it is not, 2 when the command was not understood.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// App is what the command needs of its surroundings.
+type App struct {
+	In       io.Reader
+	Out, Err io.Writer
+	// Environ as os.Environ gives it.
+	Environ []string
+	// Dir to start from; empty: the working directory.
+	Dir     string
+	Version string
+	Host    lifecycle.Host
+}
+
+// Exit statuses.
+const (
+	exitGood  = 0
+	exitBad   = 1
+	exitUsage = 2
+)
+
+// usageError is a command that was not understood.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errSaid ends a command that has already said what is wrong.
+var errSaid = errors.New("said")
+
+// Main runs the command and returns its exit status.
+func Main(ctx context.Context, app App, args []string) int {
+	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitGood
+	case errors.Is(err, errSaid):
+		return exitBad
+	}
+	fmt.Fprintf(app.Err, "lab: %v\n", err)
+	var usage usageError
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+		fmt.Fprintf(app.Err, "See `%s --help`.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitBad
+}
+
+func (a *App) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lab",
+		Short: "A Docker cluster to learn on: six nodes, a voting app, and what keeps it running",
+		Long: `lab brings up a lab of six nodes with Vagrant, installs a voting app on them through an agent on each node,
+and shows how it is doing. Run it in a clone of swarmlab; ` + "`make up`" + ` builds everything and calls ` + "`lab up`" + `.
+
+Settings come from the environment: LAB_NAME, LAB_SUBNET, LAB_PORT_BASE, LAB_FRONTENDS, LAB_WORKERS, LAB_STAGE,
+PROVIDER. They are remembered until the lab is taken down.`,
+		Example:       "  lab up\n  lab status\n  lab vote a\n  lab logs frontend01 redis01 -f",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.logs(), a.heal(), a.doctor(), a.bundle(), a.watch(), a.version(),
+	)
+	return root
+}
+
+// args wraps a check of arguments so that its error counts as one of usage.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := check(cmd, given); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// oneOf accepts a single argument out of a list.
+func oneOf(what string, words ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, given []string) error {
+		if len(given) == 1 {
+			for _, w := range words {
+				if given[0] == w {
+					return nil
+				}
+			}
+			return fmt.Errorf("%q is no %s: give one of %s", given[0], what, strings.Join(words, ", "))
+		}
+		return fmt.Errorf("give one %s: %s", what, strings.Join(words, ", "))
+	}
+}
+
+// lab opens the clone's lab.
+func (a *App) lab() (*settings.Lab, error) {
+	dir := a.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.Getwd(); err != nil {
+			return nil, fmt.Errorf("find the clone's folder: %w", err)
+		}
+	}
+	dir, err := settings.FindDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return settings.Open(dir, a.getenv)
+}
+
+func (a *App) getenv(name string) string {
+	for i := len(a.Environ) - 1; i >= 0; i-- {
+		if key, value, _ := strings.Cut(a.Environ[i], "="); key == name {
+			return value
+		}
+	}
+	return ""
+}
+
+// fleet opens the lab that is up and its agents. Call the returned function when done.
+func (a *App) fleet(unit fleet.Unit) (*settings.Lab, *fleet.Fleet, func(), error) {
+	lab, err := a.lab()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	f, err := lifecycle.Connect(lab, unit)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return lab, f, func() { _ = f.Close() }, nil // the command is over
+}
+
+// lifecycle returns the lifecycle of the clone's lab, which shows its progress on the standard output.
+func (a *App) lifecycle() (*lifecycle.Lifecycle, error) {
+	lab, err := a.lab()
+	if err != nil {
+		return nil, err
+	}
+	return &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.console()}, nil
+}
+
+func (a *App) console() *console.Console { return console.New(a.Out, a.Environ) }
+
+func (a *App) printJSON(v any) error {
+	e := json.NewEncoder(a.Out)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+func (a *App) completeNodes(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	lab, err := a.lab()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return lab.Topology.Names(), cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,192 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/lab/cli"
+	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// TestMain lets this binary play the lab command in scripts; the agents and the voting app that it talks to run in the
+// test's own process.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"lab": func() { os.Exit(lab()) }})
+}
+
+func lab() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	check := func(context.Context, *settings.Lab) (string, error) {
+		if text := os.Getenv("PREFLIGHT"); text != "" {
+			return "", errors.New(text)
+		}
+		return "", nil
+	}
+	return cli.Main(ctx, cli.App{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: "v-test",
+		Host: lifecycle.System{Check: check},
+	}, os.Args[1:])
+}
+
+// keys of values that scripts' commands find again.
+type labKey struct{}
+
+// TestScripts runs the command against a lab of agents that are none, whole and with an app that counts votes.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	repo, err := settings.FindDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			fake := fleettest.New(t)
+			fleettest.StartApp(t, fake.Lab)
+			for _, a := range fake.Agents {
+				a.Lines = map[string][]string{"": {"agent one", "agent two"}, "pg": {"pg one", "pg two", "pg three"}}
+			}
+			env.Values[labKey{}] = fake
+			env.Cd = fake.Dir
+			env.Setenv("CLONE", fake.Dir)
+			env.Setenv("VOTING", strconv.Itoa(fake.VotingPort()))
+			env.Setenv("RESULTS", strconv.Itoa(fake.ResultsPort()))
+			return provisioned(t.Context(), repo, fake)
+		},
+		Cmds: commands(),
+	})
+}
+
+// TestScriptsWithoutLab runs the command in a fresh clone.
+func TestScriptsWithoutLab(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/nolab",
+		Setup: func(env *testscript.Env) error {
+			clone := filepath.Join(env.WorkDir, "clone")
+			if err := os.MkdirAll(filepath.Join(clone, "vagrant"), 0o755); err != nil {
+				return err
+			}
+			env.Cd = clone
+			env.Setenv("CLONE", clone)
+			return os.WriteFile(filepath.Join(clone, "vagrant", "topology.yaml"), []byte(fleettest.Topology), 0o600)
+		},
+		Cmds: commands(),
+	})
+}
+
+// provisioned gives the clone something to provision with, and lets the agents say that it is on their nodes.
+func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
+	script := filepath.Join(repo, "vagrant", "provision", "hash.sh")
+	for _, path := range []string{
+		filepath.Join(fake.Dir, "vagrant", "provision", "provision.sh"),
+		fake.Path("bin", fake.Platform(), "labagent"), fake.Path("app", fake.Platform(), "web-vote-app", "web-vote-app"),
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+			return err
+		}
+	}
+	for _, n := range fake.Topology.Nodes {
+		out, err := exec.CommandContext(ctx, "sh", script, n.Role, fake.Path("bin", fake.Platform()),
+			filepath.Join(fake.Dir, "vagrant", "provision"), fake.NodeDir(n.Name), fake.Path("app", fake.Platform())).Output()
+		if err != nil {
+			return err
+		}
+		fake.Agents[n.Name].Update(nil, func(s *agentv1.NodeSnapshot) { s.Agent.ProvisionHash = strings.TrimSpace(string(out)) })
+	}
+	return nil
+}
+
+// commands of the scripts:
+//
+//	exits STATUS COMMAND…     runs a command that ends with exactly this status
+//	await FILE PATTERN        waits until a line of a file matches
+//	node NAME off             switches a node off
+//	node NAME handstop NAME   stops a container by hand
+//	node NAME crash NAME      lets a container be down
+//	node NAME stage NAME      moves a node to a stage
+//	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+			got := 0
+			if err := ts.Exec(args[1], args[2:]...); err != nil {
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) {
+					ts.Fatalf("%v: %v", args[1:], err)
+				}
+				got = exit.ExitCode()
+			}
+			if strconv.Itoa(got) != args[0] {
+				ts.Fatalf("%v ended with status %d, want %s", args[1:], got, args[0])
+			}
+		},
+		"await": func(ts *testscript.TestScript, _ bool, args []string) {
+			pattern := regexp.MustCompile(args[1])
+			for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+				data, err := os.ReadFile(ts.MkAbs(args[0]))
+				if err == nil && pattern.Match(data) {
+					return
+				}
+			}
+			ts.Fatalf("no %q in %s: %s", args[1], args[0], ts.ReadFile(args[0]))
+		},
+		"node": func(ts *testscript.TestScript, _ bool, args []string) {
+			fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
+			node(ts, fake.Agents[args[0]], args[1], strings.Join(args[2:], " "))
+		},
+	}
+}
+
+func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) {
+	container := func(change func(*agentv1.ContainerStatus)) {
+		agent.Update(nil, func(s *agentv1.NodeSnapshot) {
+			s.Whole = false
+			for _, c := range s.GetContainers() {
+				if c.GetName() == what {
+					change(c)
+				}
+			}
+		})
+	}
+	switch verb {
+	case "off":
+		agent.Stop()
+	case "handstop":
+		container(func(c *agentv1.ContainerStatus) { c.State, c.HandStopped = "exited", true })
+		agent.Hook(func(h *fleettest.Hooks) { h.OnHeal = func() []string { return []string{what} } })
+	case "crash":
+		container(func(c *agentv1.ContainerStatus) {
+			c.State, c.ExitCode, c.Error = "exited", 137, "killed for want of memory"
+		})
+	case "stage":
+		stage, err := settings.ParseStage(what)
+		ts.Check(err)
+		agent.Update(nil, func(s *agentv1.NodeSnapshot) { s.DesiredStage = rolev1.Stage(stage) })
+	case "calls":
+		if got := strings.Join(agent.Calls(), ","); got != what {
+			ts.Fatalf("the agent was asked %q, want %q", got, what)
+		}
+	default:
+		ts.Fatalf("node: unknown verb %s", verb)
+	}
+}

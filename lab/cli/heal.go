@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/fleet"
+)
+
+func (a *App) heal() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "heal",
+		Short:   "Start again what was stopped by hand",
+		Long:    "A container that somebody stopped by hand stays stopped, because it is taken that this was meant. heal ends that, on all nodes.",
+		Example: "  lab heal",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, f, done, err := a.fleet(fleet.Operate)
+			if err != nil {
+				return err
+			}
+			defer done()
+			healed, err := f.Heal(cmd.Context())
+			if asJSON {
+				if healed == nil {
+					healed = []fleet.Healed{}
+				}
+				if printErr := a.printJSON(map[string]any{"healed": healed}); printErr != nil {
+					return printErr
+				}
+				return err
+			}
+			for _, h := range healed {
+				fmt.Fprintf(a.Out, "started %s on %s\n", h.Container, h.Node)
+			}
+			if len(healed) == 0 && err == nil {
+				fmt.Fprintln(a.Out, "nothing was stopped by hand")
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}

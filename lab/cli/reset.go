@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+func (a *App) reset() *cobra.Command {
+	var stage string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "reset",
+		Short: "Clear the lab between two classes: no votes, nothing that learners left",
+		Long: `Removes all containers, all votes and whatever learners left on the nodes, and builds the lab up again to a stage.
+The nodes themselves stay. Asks first.`,
+		Example: "  lab reset\n  lab reset --stage infrastructure --yes",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			to, err := settings.ParseStage(stage)
+			if err != nil {
+				return usageError{err}
+			}
+			l, err := a.lifecycle()
+			if err != nil {
+				return err
+			}
+			if l.Lab.Saved == nil {
+				return l.Reset(cmd.Context(), to) // which says that there is no lab, before anything is asked
+			}
+			if !yes {
+				if err := a.confirm(fmt.Sprintf("All votes and containers of the lab %s will be removed. Go on?", l.Lab.Name)); err != nil {
+					return err
+				}
+			}
+			return l.Reset(cmd.Context(), to)
+		},
+	}
+	cmd.Flags().StringVar(&stage, "stage", settings.StageApplication.String(), "stage to build up to again: "+strings.Join(settings.StageNames(), ", "))
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+// confirm asks; without an answer nothing is done.
+func (a *App) confirm(question string) error {
+	fmt.Fprintf(a.Err, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && (!errors.Is(err, io.EOF) || answer == "") {
+		fmt.Fprintln(a.Err)
+		return usageError{errors.New("nobody answered, so nothing was done; --yes goes on without asking")}
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	default:
+		return errors.New("nothing was done")
+	}
+}

@@ -1,0 +1,344 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/pki"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+func (a *App) status() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show nodes, containers, stage and votes",
+		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
+queues and were counted, and where to look. The exit status is 1 when a node is not whole.`,
+		Example: "  lab status\n  lab status --json | jq .votes",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lab, f, done, err := a.fleet(fleet.Observe)
+			if err != nil {
+				return err
+			}
+			defer done()
+			ctx, cancel := context.WithTimeout(cmd.Context(), 4*time.Second)
+			defer cancel()
+			s := newStatus(lab, f.Snapshot(ctx))
+			if asJSON {
+				if err := a.printJSON(s); err != nil {
+					return err
+				}
+			} else {
+				s.print(a.console(), lab)
+			}
+			if !s.Whole {
+				return errSaid
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// status is what `lab status --json` prints.
+type status struct {
+	Lab   string         `json:"lab"`
+	Stage settings.Stage `json:"stage"`
+	// StagesDiffer: not all nodes are set to Stage.
+	StagesDiffer bool         `json:"stages_differ,omitempty"`
+	Whole        bool         `json:"whole"`
+	Nodes        []statusNode `json:"nodes"`
+	Votes        statusVotes  `json:"votes"`
+	URLs         statusURLs   `json:"urls"`
+}
+
+type statusNode struct {
+	Name    string `json:"name"`
+	Role    string `json:"role"`
+	Address string `json:"address"`
+	Port    int    `json:"agent_port"`
+	// State is "whole", "not whole" or "unreachable".
+	State string `json:"state"`
+	// Error says why the node is unreachable.
+	Error        string             `json:"error,omitempty"`
+	DesiredStage settings.Stage     `json:"desired_stage,omitempty"`
+	ReachedStage settings.Stage     `json:"reached_stage,omitempty"`
+	Agent        string             `json:"agent_version,omitempty"`
+	Engine       string             `json:"engine,omitempty"`
+	Swarm        string             `json:"swarm,omitempty"`
+	Healthy      bool               `json:"role_healthy"`
+	RoleMessage  string             `json:"role_message,omitempty"`
+	Measures     map[string]float64 `json:"measures,omitempty"`
+	Containers   []statusContainer  `json:"containers"`
+	Pending      []statusPending    `json:"pending"`
+}
+
+type statusContainer struct {
+	Name        string     `json:"name"`
+	Image       string     `json:"image,omitempty"`
+	State       string     `json:"state"`
+	Ownership   string     `json:"ownership"`
+	Since       *time.Time `json:"since,omitempty"`
+	HandStopped bool       `json:"hand_stopped,omitempty"`
+	ExitCode    int32      `json:"exit_code,omitempty"`
+	Restarts    int64      `json:"restarts,omitempty"`
+	Differences []string   `json:"differences,omitempty"`
+	Networks    []string   `json:"networks,omitempty"`
+	Error       string     `json:"error,omitempty"`
+}
+
+type statusPending struct {
+	Step     string `json:"step"`
+	Reason   string `json:"reason,omitempty"`
+	Attempts int32  `json:"attempts,omitempty"`
+}
+
+// statusVotes: null when a node that counts them does not answer.
+type statusVotes struct {
+	Captured     *float64 `json:"captured"`
+	Queued       *float64 `json:"queued"`
+	Counted      *float64 `json:"counted"`
+	DeadLettered *float64 `json:"dead_lettered"`
+}
+
+type statusURLs struct {
+	Vote          string `json:"vote"`
+	Results       string `json:"results"`
+	BalancerStats string `json:"balancer_stats"`
+	StatsUser     string `json:"balancer_stats_user"`
+	StatsPassword string `json:"balancer_stats_password_file"`
+}
+
+func newStatus(lab *settings.Lab, view fleet.View) status {
+	s := status{Lab: lab.Name, Whole: true}
+	s.Stage, s.StagesDiffer = view.Stage()
+	for _, n := range view.Nodes {
+		node := newStatusNode(lab, n)
+		s.Whole = s.Whole && node.State == stateWhole
+		s.Nodes = append(s.Nodes, node)
+	}
+	known := func(value float64, known bool) *float64 {
+		if !known {
+			return nil
+		}
+		return &value
+	}
+	v := view.Votes()
+	s.Votes = statusVotes{
+		Captured: known(v.Captured, v.CapturedKnown), Queued: known(v.Queued, v.QueuedKnown),
+		Counted: known(v.Counted, v.CountedKnown), DeadLettered: known(v.DeadLettered, v.DeadLetteredKnown),
+	}
+	s.URLs = statusURLs{
+		Vote:          fmt.Sprintf("http://127.0.0.1:%d/", lab.VotingPort()),
+		Results:       fmt.Sprintf("http://127.0.0.1:%d/", lab.ResultsPort()),
+		BalancerStats: fmt.Sprintf("http://127.0.0.1:%d/haproxy?stats", lab.VotingPort()),
+		StatsUser:     "stats",
+		StatsPassword: filepath.Join(".lab", filepath.FromSlash(pki.StatsPasswordFile)),
+	}
+	return s
+}
+
+// States of a node.
+const (
+	stateWhole       = "whole"
+	stateNotWhole    = "not whole"
+	stateUnreachable = "unreachable"
+)
+
+func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
+	node := statusNode{
+		Name: n.Node.Name, Role: n.Node.Role, Address: n.Node.Address.String(), Port: lab.AgentPort(n.Node),
+		State: stateUnreachable, Containers: []statusContainer{}, Pending: []statusPending{},
+	}
+	if n.Err != nil {
+		node.Error = n.Err.Reason
+	}
+	snap := n.Snapshot
+	if snap == nil {
+		return node
+	}
+	node.State = stateNotWhole
+	if snap.GetWhole() {
+		node.State = stateWhole
+	}
+	node.DesiredStage, node.ReachedStage = settings.Stage(snap.GetDesiredStage()), settings.Stage(snap.GetReachedStage())
+	node.Agent, node.Swarm = snap.GetAgent().GetVersion(), snap.GetSwarm().GetLocalState()
+	node.Engine = snap.GetEngine().GetVersion()
+	if !snap.GetEngine().GetUp() {
+		node.Engine = "down: " + snap.GetEngine().GetError()
+	}
+	node.Healthy, node.RoleMessage = snap.GetRole().GetHealthy(), snap.GetRole().GetMessage()
+	if !snap.GetRole().GetRunning() {
+		node.RoleMessage = snap.GetRole().GetError()
+	}
+	node.Measures = snap.GetRole().GetMeasures()
+	for _, c := range snap.GetContainers() {
+		node.Containers = append(node.Containers, newStatusContainer(c))
+	}
+	for _, p := range snap.GetPending() {
+		node.Pending = append(node.Pending, statusPending{Step: p.GetStep(), Reason: p.GetReason(), Attempts: p.GetAttempts()})
+	}
+	return node
+}
+
+func newStatusContainer(c *agentv1.ContainerStatus) statusContainer {
+	s := statusContainer{
+		Name: c.GetName(), Image: c.GetImage(), State: c.GetState(), HandStopped: c.GetHandStopped(),
+		Ownership: strings.ToLower(strings.TrimPrefix(c.GetOwnership().String(), "OWNERSHIP_")),
+		ExitCode:  c.GetExitCode(), Restarts: c.GetRestarts(), Differences: c.GetDifferences(), Error: c.GetError(),
+		Networks: slices.Sorted(maps.Keys(c.GetNetworks())),
+	}
+	if c.GetOwnership() == agentv1.Ownership_OWNERSHIP_MISSING {
+		s.State = "missing"
+	}
+	if c.GetSince() != nil {
+		since := c.GetSince().AsTime()
+		s.Since = &since
+	}
+	return s
+}
+
+// print fits into 80 columns as long as nothing is wrong; what is wrong is said in full below the table.
+func (s status) print(c *console.Console, lab *settings.Lab) {
+	say := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
+	whole := 0
+	for _, n := range s.Nodes {
+		if n.State == stateWhole {
+			whole++
+		}
+	}
+	stage := s.Stage.String()
+	if s.StagesDiffer {
+		stage += " (not on all nodes)"
+	}
+	if stage == "" {
+		stage = "unknown"
+	}
+	say("%s · stage %s · %d of %d nodes whole", c.Bold("lab "+s.Lab), stage, whole, len(s.Nodes))
+	say("")
+	say("%s", c.Dim(fmt.Sprintf("%-11s %-15s %-12s %-12s %s", "NODE", "ADDRESS", "STATE", "CONTAINER", "STATUS")))
+	for _, n := range s.Nodes {
+		state := fmt.Sprintf("%-12s", n.State)
+		switch n.State {
+		case stateWhole:
+			state = c.Good(state)
+		case stateNotWhole:
+			state = c.Warn(state)
+		default:
+			state = c.Bad(state)
+		}
+		head := fmt.Sprintf("%-11s %-15s %s", n.Name, n.Address, state)
+		if len(n.Containers) == 0 {
+			say("%s", strings.TrimRight(head+" "+c.Dim("none"), " "))
+		}
+		for i, one := range n.Containers {
+			if i > 0 {
+				head = fmt.Sprintf("%-11s %-15s %-12s", "", "", "")
+			}
+			say("%s %-12s %s", head, one.Name, one.describe(c.Style))
+		}
+	}
+	s.printTroubles(c)
+	say("")
+	say("votes       captured %s · queued %s · counted %s · dead letters %s",
+		count(s.Votes.Captured), count(s.Votes.Queued), count(s.Votes.Counted), count(s.Votes.DeadLettered))
+	for _, p := range lifecycle.Pointers(lab) {
+		say("%-11s %s", p[0], p[1])
+	}
+}
+
+func (s status) printTroubles(c *console.Console) {
+	first := true
+	trouble := func(node, text string) {
+		if first {
+			fmt.Fprintln(c)
+			first = false
+		}
+		fmt.Fprintf(c, "%s %s: %s\n", c.Warn("!"), node, text)
+	}
+	for _, n := range s.Nodes {
+		if n.Error != "" {
+			trouble(n.Name, n.Error)
+		}
+		if strings.HasPrefix(n.Engine, "down") {
+			trouble(n.Name, "its engine is "+n.Engine)
+		}
+		for _, p := range n.Pending {
+			text := p.Step
+			if p.Reason != "" {
+				text += ": " + p.Reason
+			}
+			if p.Attempts > 1 {
+				text += fmt.Sprintf(" (%d attempts)", p.Attempts)
+			}
+			trouble(n.Name, text)
+		}
+		for _, one := range n.Containers {
+			if one.Error != "" {
+				trouble(n.Name, one.Name+": "+one.Error)
+			}
+			for _, d := range one.Differences {
+				trouble(n.Name, one.Name+" was started by hand and differs: "+d)
+			}
+		}
+		if n.State != stateUnreachable && !n.Healthy && n.RoleMessage != "" {
+			trouble(n.Name, n.RoleMessage)
+		}
+	}
+}
+
+// describe says how a container is, in at most 27 columns.
+func (s statusContainer) describe(style console.Style) string {
+	text := s.State
+	if s.Since != nil && s.State == "running" {
+		text += " " + ago(time.Since(*s.Since))
+	}
+	switch {
+	case s.HandStopped:
+		return style.Warn("stopped by hand")
+	case s.State == "exited" || s.State == "restarting":
+		return style.Bad(fmt.Sprintf("%s (exit code %d)", s.State, s.ExitCode))
+	case s.State != "running":
+		return style.Bad(s.State)
+	case s.Ownership == "adopted" || s.Ownership == "foreign":
+		return style.Good(text) + ", " + s.Ownership
+	case s.Ownership == "different":
+		return style.Warn(text + ", differs")
+	default:
+		return style.Good(text)
+	}
+}
+
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+func count(n *float64) string {
+	if n == nil {
+		return "?"
+	}
+	return fmt.Sprintf("%.0f", *n)
+}

@@ -1,0 +1,209 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// The spinner's frames and how often the moving lines are drawn.
+var frames = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+
+const (
+	drawEvery = 100 * time.Millisecond
+	// sayEvery bounds the lines that one phase writes into a pipe.
+	sayEvery = 2 * time.Second
+)
+
+// Board shows phases. Phases may run side by side. Close it when the work is over.
+type Board struct {
+	c *Console
+
+	mu     sync.Mutex
+	phases []*Phase
+	// drawn is the number of moving lines that stand at the bottom of the terminal.
+	drawn int
+	frame int
+	stop  chan struct{}
+	ended sync.WaitGroup
+}
+
+// Phase is one step of the work.
+type Phase struct {
+	b       *Board
+	name    string
+	started time.Time
+	took    time.Duration
+	ended   bool
+	say     string
+	said    time.Time
+}
+
+// Timing is how long a phase took.
+type Timing struct {
+	Name string
+	Took time.Duration
+}
+
+// NewBoard starts to draw on c.
+func NewBoard(c *Console) *Board {
+	b := &Board{c: c, stop: make(chan struct{})}
+	if c.live {
+		b.ended.Go(b.animate)
+	}
+	return b
+}
+
+func (b *Board) animate() {
+	ticker := time.NewTicker(drawEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-ticker.C:
+			b.mu.Lock()
+			b.frame++
+			b.draw()
+			b.mu.Unlock()
+		}
+	}
+}
+
+// Close stops drawing. Phases still running leave their last line.
+func (b *Board) Close() {
+	b.mu.Lock()
+	select {
+	case <-b.stop:
+		b.mu.Unlock()
+		return
+	default:
+		close(b.stop)
+	}
+	b.mu.Unlock()
+	b.ended.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.erase()
+}
+
+// Begin starts a phase.
+func (b *Board) Begin(name string) *Phase {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &Phase{b: b, name: name, started: time.Now()}
+	b.phases = append(b.phases, p)
+	if b.c.live {
+		b.draw()
+	} else {
+		fmt.Fprintf(b.c, "%s …\n", name)
+	}
+	return p
+}
+
+// Note prints a line that stays, above the moving ones.
+func (b *Board) Note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.print(text)
+}
+
+// Timings returns what the phases that ended took, in the order of their begin.
+func (b *Board) Timings() []Timing {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var timings []Timing
+	for _, p := range b.phases {
+		if p.ended {
+			timings = append(timings, Timing{Name: p.name, Took: p.took})
+		}
+	}
+	return timings
+}
+
+// Say tells what the phase is at.
+func (p *Phase) Say(text string) {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	text = firstLine(text)
+	if p.ended || text == p.say {
+		return
+	}
+	p.say = text
+	if !p.b.c.live && time.Since(p.said) >= sayEvery {
+		p.said = time.Now()
+		fmt.Fprintf(p.b.c, "%s: %s\n", p.name, text)
+	}
+}
+
+// Done ends the phase well; summary says what came of it.
+func (p *Phase) Done(summary string) { p.end(p.b.c.Good("✓"), summary) }
+
+// Fail ends the phase badly. What went wrong is the caller's to print.
+func (p *Phase) Fail() { p.end(p.b.c.Bad("✗"), "failed") }
+
+func (p *Phase) end(mark, summary string) {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.ended, p.took = true, time.Since(p.started)
+	p.b.print(fmt.Sprintf("%s %-12s %7s  %s", mark, p.name, Seconds(p.took), summary))
+}
+
+// Seconds writes a duration for people: 0.4 s, 12.3 s, 3 min 20 s.
+func Seconds(d time.Duration) string {
+	if d < 2*time.Minute {
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	d = d.Round(time.Second)
+	return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+// print writes a line that stays.
+func (b *Board) print(text string) {
+	b.erase()
+	fmt.Fprintln(b.c, text)
+	b.draw()
+}
+
+func (b *Board) erase() {
+	if b.drawn > 0 {
+		fmt.Fprintf(b.c, "\x1b[%dA\x1b[J", b.drawn)
+		b.drawn = 0
+	}
+}
+
+// draw writes the moving lines anew, in one piece so that they do not flicker.
+func (b *Board) draw() {
+	if !b.c.live {
+		return
+	}
+	var lines strings.Builder
+	if b.drawn > 0 {
+		fmt.Fprintf(&lines, "\x1b[%dA\x1b[J", b.drawn)
+	}
+	b.drawn = 0
+	for _, p := range b.phases {
+		if p.ended {
+			continue
+		}
+		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(frames[b.frame%len(frames)]), p.name,
+			Seconds(time.Since(p.started)), b.c.Dim(p.say))
+		lines.WriteString(ansi.Truncate(line, b.c.width-1, "…") + "\n")
+		b.drawn++
+	}
+	fmt.Fprint(b.c, lines.String())
+}
+
+func firstLine(text string) string {
+	text = strings.TrimSpace(text)
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
+		text = text[:i]
+	}
+	return text
+}

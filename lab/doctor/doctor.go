@@ -1,0 +1,65 @@
+// Package doctor says whether this host can carry the lab, and what to do where it cannot.
+//
+// It is for the time before anything works: nothing but this binary needs to be installed, and nothing on the host is
+// changed, except for one limit that Preflight raises. Run looks things up, all at the same time and with short deadlines, so that a hanging engine or a dead mount
+// becomes a finding instead of a wait; each fact carries its own error. Judge, which is pure, turns the facts into
+// findings: what is wrong, whose fault it is, and a command that mends it.
+//
+// The package knows nothing of agents or of the state of a running lab: that is what `lab status` is for. It asks the
+// engine through the docker command, as Vagrant does, so it sees the engine that Vagrant will use.
+package doctor
+
+import (
+	"context"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/topology"
+)
+
+// Status is a verdict.
+type Status string
+
+// The verdicts. Skip: it could not be known here, or does not matter for this lab; the message says which.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "fail"
+	Skip Status = "skip"
+)
+
+// Finding is the verdict on one thing.
+type Finding struct {
+	// Check names what was looked at, for example "subnet". A check may have several findings.
+	Check   string `json:"check"`
+	Status  Status `json:"status"`
+	Message string `json:"message"`
+	// Fix is a command to paste, or a sentence where no command helps; empty when there is nothing to do.
+	Fix string `json:"fix,omitempty"`
+	// Blocking: bringing the lab up would fail, so it should not be tried.
+	Blocking bool `json:"blocking"`
+}
+
+// Options say which lab of which clone the host is examined for.
+type Options struct {
+	// Root is the clone's folder, absolute.
+	Root     string
+	Settings settings.Settings
+	Topology topology.Topology
+}
+
+// Run examines the host. It returns within 1.5 s, whatever hangs, and earlier when ctx ends; what had not answered by
+// then is told as such.
+func Run(ctx context.Context, o Options) []Finding {
+	return Judge(gather(ctx, o))
+}
+
+// Blocking returns the findings that forbid bringing the lab up.
+func Blocking(findings []Finding) []Finding {
+	var blocking []Finding
+	for _, f := range findings {
+		if f.Blocking {
+			blocking = append(blocking, f)
+		}
+	}
+	return blocking
+}

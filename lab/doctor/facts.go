@@ -1,0 +1,284 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/topology"
+)
+
+// Why a fact is not known. Other errors come from the command or the file that was asked.
+var (
+	// ErrMissing says that a program is not installed.
+	ErrMissing = errors.New("not installed")
+	// ErrNoAnswer says that the time was over before the answer came.
+	ErrNoAnswer = errors.New("no answer in time")
+	// ErrStopped says that there is an engine's command, but no engine behind it.
+	ErrStopped = errors.New("not running")
+	// ErrPermission says that the engine is there, but not for this user.
+	ErrPermission = errors.New("permission denied")
+	// ErrNotDocker says that something else answers to the docker command.
+	ErrNotDocker = errors.New("not a Docker engine")
+	// ErrNotRoot says that it takes root, and that this user is not root and may not be without a password.
+	ErrNotRoot = errors.New("not allowed without a password")
+	// ErrNotLooked says that there was no reason to look it up.
+	ErrNotLooked = errors.New("not looked up")
+)
+
+// Fact is what was looked up, or why it is not known.
+type Fact[T any] struct {
+	Value T
+	Err   error
+}
+
+// Facts are all that Judge knows.
+type Facts struct {
+	Root     string
+	Settings settings.Settings
+	Topology topology.Topology
+	Host     Host
+
+	Engine     Fact[Engine]
+	Endpoint   Fact[string] // of the engine: unix:///var/run/docker.sock
+	Containers Fact[[]Container]
+	Networks   Fact[[]Network]
+	Volumes    Fact[[]Volume]
+	Images     Fact[[]string] // NAME:TAG of the engine's images
+
+	Memory     Fact[Memory]
+	Disks      Fact[[]Disk]
+	Inotify    Fact[Inotify]
+	Kernel     Fact[map[Feature]FeatureState]
+	Interfaces Fact[[]Interface]
+	Routes     Fact[[]Route]
+	Listeners  Fact[[]Listener]
+
+	Vagrant  Fact[string] // its version
+	Plugins  Fact[[]string]
+	VM       Fact[VM]
+	Go       Fact[string] // its version
+	GoNeeded Fact[string] // by go.mod
+
+	NodeImage Fact[string]   // NAME:TAG that container nodes are made of
+	Bundle    Fact[[]string] // names of the stock images in the bundle
+	// Builder is mmdebstrap's path, if it can be run as root.
+	Builder  Fact[string]
+	Registry Fact[string] // the host that answered as a registry
+
+	State Fact[[]StateFile]
+}
+
+// Host is what is always known.
+type Host struct {
+	OS, Arch string
+	// UID of who asks; -1 where there is no such thing.
+	UID int
+	// Release of the running kernel; empty when not known.
+	Release string
+	// Systemd runs the host's services.
+	Systemd bool
+	// Debian or a descendant, where `make prerequisites` installs what is missing.
+	Debian bool
+}
+
+// Engine is a part of what `docker info` says.
+type Engine struct {
+	ServerVersion   string
+	OperatingSystem string
+	OSType          string
+	KernelVersion   string
+	Driver          string
+	DriverStatus    [][2]string
+	CgroupVersion   string
+	CgroupDriver    string
+	// MemTotal in bytes.
+	MemTotal           uint64
+	DockerRootDir      string
+	SecurityOptions    []string
+	IndexServerAddress string
+	RegistryConfig     struct{ Mirrors []string }
+}
+
+// Owner is what the labels of a container, network or volume say about whose it is.
+type Owner struct {
+	Lab    string `json:"lab"`
+	Folder string `json:"folder"`
+	// FolderGone: the clone that made it exists no more.
+	FolderGone bool `json:"-"`
+}
+
+// Container of the engine, running or not.
+type Container struct {
+	Owner
+	Name  string
+	State string
+	// Ports are where the host's ports are published.
+	Ports []netip.AddrPort
+}
+
+// Network of the engine.
+type Network struct {
+	Owner
+	Name    string
+	Driver  string
+	Subnets []netip.Prefix
+	// Bridge is the host's interface for it; empty when it has none.
+	Bridge string
+}
+
+// Volume of the engine.
+type Volume struct {
+	Owner
+	Name string
+}
+
+// Memory of the machine that runs the nodes, in bytes.
+type Memory struct {
+	Total uint64
+	// Available without swapping, and free swap. Both 0 when only the total is known.
+	Available, SwapFree uint64
+	// Where it is, for messages: "this host", "the engine's virtual machine".
+	Where string
+}
+
+// Purpose is what a place on a disk is used for.
+type Purpose string
+
+// The places that fill up.
+const (
+	ForEngine Purpose = "the engine's data"
+	ForClone  Purpose = "the clone"
+	ForTemp   Purpose = "temporary files"
+	ForVMs    Purpose = "virtual machines"
+)
+
+// Disk is the file system at a place that will fill up.
+type Disk struct {
+	Purpose Purpose
+	Path    string
+	// Free for this user, in bytes.
+	Free uint64
+	// Device tells file systems apart.
+	Device uint64
+	// FileSystem type; empty when it is none of those that matter.
+	FileSystem string
+}
+
+// Inotify is what the kernel allows each user, and how much of it root has in use: the nodes' processes count as root's.
+type Inotify struct {
+	MaxInstances, MaxWatches int
+	Used                     Fact[int]
+}
+
+// Feature of the kernel that nodes cannot do without.
+type Feature string
+
+// FeatureState is whether the kernel has a feature.
+type FeatureState int
+
+// The states of a feature.
+const (
+	FeatureUnknown FeatureState = iota
+	FeatureThere
+	// FeatureLoadable is a module that the kernel loads when it is first used.
+	FeatureLoadable
+	// FeatureAbsent: not built, neither in nor as a module.
+	FeatureAbsent
+	// FeatureLost: built as a module, but the modules of the running kernel are gone from the disk, as after an
+	// upgrade of the kernel without a reboot.
+	FeatureLost
+)
+
+// Interface is an address of the host with its network.
+type Interface struct {
+	Name   string
+	Prefix netip.Prefix
+}
+
+// Route of the host, other than a default route.
+type Route struct {
+	To  netip.Prefix
+	Dev string
+}
+
+// Listener is a TCP socket of the host that waits for connections.
+type Listener struct {
+	Addr netip.AddrPort
+	// Holder is looked up for the lab's ports only; its zero value means unknown.
+	Holder Process
+}
+
+// Process of the host.
+type Process struct {
+	PID     int
+	Name    string
+	Command string
+}
+
+func (p Process) String() string {
+	switch {
+	case p.PID != 0 && p.Name != "":
+		return fmt.Sprintf("%s (pid %d)", p.Name, p.PID)
+	case p.PID != 0:
+		return fmt.Sprintf("pid %d", p.PID)
+	case p.Name != "":
+		return p.Name
+	}
+	return "a program of another user"
+}
+
+// VM is what virtual machines need of the host, for the provider that was asked for.
+type VM struct {
+	// Hypervisor is there: libvirt's socket, VBoxManage, vmrun, prlctl.
+	Hypervisor bool
+	// KVM is there and open to this user.
+	KVM bool
+	// HostOnly are the networks that VirtualBox allows by /etc/vbox/networks.conf; nil when that file is not there.
+	HostOnly []netip.Prefix
+}
+
+// StateFile is a file or folder under .lab that must be its owner's alone.
+type StateFile struct {
+	Path string // relative to the clone
+	Mode fs.FileMode
+	UID  int
+}
+
+// ports returns the host's ports that the lab needs, with what for.
+func (f *Facts) ports() []labPort {
+	var ports []labPort
+	for _, n := range f.Topology.Nodes {
+		ports = append(ports, labPort{f.Settings.AgentPort(n), "the agent of " + n.Name})
+	}
+	return append(ports, labPort{f.Settings.VotingPort(), "the voting app"}, labPort{f.Settings.ResultsPort(), "the results app"})
+}
+
+type labPort struct {
+	number int
+	use    string
+}
+
+// containerNodes: the nodes are containers of the host's engine.
+func (f *Facts) containerNodes() bool { return f.Settings.Provider == settings.ProviderDocker }
+
+// mine: it belongs to this clone's lab.
+func (f *Facts) mine(o Owner) bool { return o.Lab == f.Settings.Name && o.Folder == f.Root }
+
+// engineHere: the engine shares the host's kernel, disks and memory. Docker Desktop and its kin bring a virtual machine.
+func (f *Facts) engineHere() bool {
+	return f.Host.OS == "linux" && f.Engine.Err == nil && f.Host.Release != "" && f.Engine.Value.KernelVersion == f.Host.Release
+}
+
+// running counts this lab's nodes that run.
+func (f *Facts) running() int {
+	n := 0
+	for _, c := range f.Containers.Value {
+		if f.mine(c.Owner) && c.State == "running" {
+			n++
+		}
+	}
+	return n
+}

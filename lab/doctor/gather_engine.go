@@ -1,0 +1,171 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func engine(ctx context.Context) (Engine, error) {
+	out, err := output(ctx, "docker", "info", "--format", jsonFormat)
+	if errors.Is(err, ErrMissing) || errors.Is(err, ErrNoAnswer) {
+		return Engine{}, err
+	}
+	// Without an engine docker still prints the form, with the reason in it, and fails or not, by its version.
+	info, infoErr := parseEngine(out)
+	switch {
+	case infoErr == nil:
+		return info, nil
+	case err != nil:
+		return Engine{}, engineError(err.Error())
+	}
+	return Engine{}, infoErr
+}
+
+func endpoint(ctx context.Context) (string, error) {
+	if at := os.Getenv("DOCKER_HOST"); at != "" {
+		return at, nil
+	}
+	out, err := output(ctx, "docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+	return strings.TrimSpace(out), err
+}
+
+// folderGone: the clone that a label names is not there any more.
+func folderGone(folder string) bool {
+	if folder == "" {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(folder, "Vagrantfile"))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func containers(ctx context.Context) ([]Container, error) {
+	out, err := output(ctx, "docker", "ps", "--all", "--no-trunc", "--format", containerFormat)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseContainers(out)
+	for i := range all {
+		all[i].FolderGone = folderGone(all[i].Folder)
+	}
+	return all, err
+}
+
+func networks(ctx context.Context) ([]Network, error) {
+	ids, err := output(ctx, "docker", "network", "ls", "--quiet", "--no-trunc")
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(ids) == "" {
+		return nil, nil
+	}
+	out, err := output(ctx, "docker", append([]string{"network", "inspect", "--format", jsonFormat}, strings.Fields(ids)...)...)
+	// It fails if one of the networks has just been removed, after having told of the others.
+	if err != nil && strings.TrimSpace(out) == "" {
+		return nil, err
+	}
+	all, err := parseNetworks(out)
+	for i := range all {
+		all[i].FolderGone = folderGone(all[i].Folder)
+	}
+	return all, err
+}
+
+func volumes(ctx context.Context) ([]Volume, error) {
+	out, err := output(ctx, "docker", "volume", "ls", "--format", volumeFormat)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseVolumes(out)
+	for i := range all {
+		all[i].FolderGone = folderGone(all[i].Folder)
+	}
+	return all, err
+}
+
+func images(ctx context.Context) ([]string, error) {
+	out, err := output(ctx, "docker", "image", "ls", "--format", imageFormat)
+	return strings.Fields(out), err
+}
+
+// nodeImage asks the script that builds it, as the Vagrantfile does.
+func nodeImage(ctx context.Context, root string) (string, error) {
+	out, err := output(ctx, "bash", filepath.Join(root, "vagrant", "node", "build.sh"), "--tag")
+	return strings.TrimSpace(out), err
+}
+
+func bundle(root, arch string) ([]string, error) {
+	var there []string
+	for _, image := range stockImages() {
+		info, err := os.Stat(filepath.Join(root, ".lab", "bundle", "linux-"+arch, image.name+".tar"))
+		if err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+			there = append(there, image.name)
+		}
+	}
+	return there, nil
+}
+
+// registry asks the registries that the engine would ask whether they answer, but only when an image is missing.
+func (s *sources) registry(ctx context.Context) (string, error) {
+	info, err := s.engine()
+	if err != nil {
+		return "", err
+	}
+	have := Facts{Settings: s.Settings}
+	have.Images.Value, have.Images.Err = s.images()
+	have.NodeImage.Value, have.NodeImage.Err = s.nodeImage()
+	have.Bundle.Value, have.Bundle.Err = s.bundle()
+	if have.Images.Err != nil || !have.missingNodeImage() && len(have.missingImages()) == 0 {
+		return "", ErrNotLooked
+	}
+	ctx, cancel := context.WithTimeout(ctx, 800*time.Millisecond)
+	defer cancel()
+	err = ErrNotLooked
+	for _, at := range append(info.RegistryConfig.Mirrors, info.IndexServerAddress) {
+		var host string
+		if host, err = askRegistry(ctx, at); err == nil {
+			return host, nil
+		}
+	}
+	return "", err
+}
+
+// askRegistry: a registry answers its base path, at least by asking for a login.
+func askRegistry(ctx context.Context, at string) (string, error) {
+	base, err := url.Parse(at)
+	if err != nil || base.Host == "" {
+		return "", fmt.Errorf("%q is no registry's address", at)
+	}
+	base.Path = "/v2/"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String(), nil)
+	if err != nil {
+		return "", fmt.Errorf("ask the registry %s: %w", base.Host, err)
+	}
+	client := &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true},
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("%s: %w", base.Host, ErrNoAnswer)
+		}
+		// The URL is in the message of *url.Error too; the reason is what counts.
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner
+		}
+		return "", fmt.Errorf("%s: %w", base.Host, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusUnauthorized {
+		return "", fmt.Errorf("%s answers %s", base.Host, resp.Status)
+	}
+	return base.Host, nil
+}

@@ -1,0 +1,223 @@
+package doctor
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+func release() string {
+	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// fileSystem names the types on which a node's own engine cannot keep images.
+func fileSystem(s syscall.Statfs_t) string {
+	return map[int64]string{0x794c7630: "overlay", 0x6969: "nfs", 0xf15f: "ecryptfs"}[int64(s.Type)] //nolint:unconvert // it is int32 on some platforms
+}
+
+func (s *sources) memory(context.Context) (Memory, error) {
+	if e, err := s.engine(); err == nil && e.KernelVersion != s.host.Release && (&Facts{Settings: s.Settings}).containerNodes() {
+		return Memory{Total: e.MemTotal, Where: "the engine's virtual machine"}, nil
+	}
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return Memory{}, err
+	}
+	m, err := parseMeminfo(string(text))
+	m.Where = "this host"
+	return m, err
+}
+
+func inotify(ctx context.Context) (Inotify, error) {
+	number := func(name string) (int, error) {
+		text, err := os.ReadFile("/proc/sys/fs/inotify/" + name)
+		if err != nil {
+			return 0, err
+		}
+		return strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	instances, err1 := number("max_user_instances")
+	watches, err2 := number("max_user_watches")
+	in := Inotify{MaxInstances: instances, MaxWatches: watches}
+	in.Used.Value, in.Used.Err = rootsInotify(ctx)
+	return in, errors.Join(err1, err2)
+}
+
+// rootsInotify counts root's instances. An instance is charged to the user who made it, who is most often the one whose
+// process has it still.
+func rootsInotify(ctx context.Context) (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, errors.New("only root sees what root's processes have open")
+	}
+	count := 0
+	err := eachDescriptor(ctx, func(proc string, target string) bool {
+		if target == "anon_inode:inotify" || target == "inotify" {
+			if info, err := os.Stat(proc); err == nil && owner(info, -1) == 0 {
+				count++
+			}
+		}
+		return true
+	})
+	return count, err
+}
+
+// eachDescriptor visits the open files of all processes that may be looked at, until visit returns false.
+func eachDescriptor(ctx context.Context, visit func(proc, target string) bool) error {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, p := range processes {
+		if !isDigit(rune(p.Name()[0])) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return ErrNoAnswer
+		}
+		proc := filepath.Join("/proc", p.Name())
+		dir, err := os.Open(filepath.Join(proc, "fd"))
+		if err != nil {
+			continue // ended, or another user's
+		}
+		names, _ := dir.Readdirnames(-1) // what was read before an error counts
+		dir.Close()                      //nolint:errcheck // nothing was written
+		for _, name := range names {
+			target, err := os.Readlink(filepath.Join(proc, "fd", name))
+			if err == nil && !visit(proc, target) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func kernel(context.Context) (map[Feature]FeatureState, error) {
+	read := func(path string) string {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "" // one source less
+		}
+		return string(text)
+	}
+	dir := filepath.Join("/lib/modules", release())
+	s := kernelSources{
+		filesystems: read("/proc/filesystems"),
+		loaded:      map[string]bool{},
+		modules:     parseModules(read(filepath.Join(dir, "modules.dep"))),
+		builtin:     parseModules(read(filepath.Join(dir, "modules.builtin"))),
+	}
+	_, err := os.Stat(filepath.Join(dir, "modules.dep"))
+	s.modulesDir = err == nil
+	loaded, err := os.ReadDir("/sys/module")
+	for _, m := range loaded {
+		s.loaded[m.Name()] = true
+	}
+	if s.config = kernelConfig(); s.config == "" && err != nil {
+		return nil, fmt.Errorf("neither /sys/module nor the kernel's configuration can be read: %w", err)
+	}
+	return kernelFeatures(s), nil
+}
+
+func kernelConfig() string {
+	if f, err := os.Open("/proc/config.gz"); err == nil {
+		defer f.Close() //nolint:errcheck // nothing was written
+		if zip, err := gzip.NewReader(f); err == nil {
+			if text, err := io.ReadAll(zip); err == nil {
+				return string(text)
+			}
+		}
+	}
+	for _, path := range []string{"/boot/config-" + release(), filepath.Join("/lib/modules", release(), "config")} {
+		if text, err := os.ReadFile(path); err == nil {
+			return string(text)
+		}
+	}
+	return ""
+}
+
+// routes are those of all tables: VPNs like tables of their own. Without ip, those of the main table.
+func routes(ctx context.Context) ([]Route, error) {
+	out, err := output(ctx, "ip", "-json", "-4", "route", "show", "table", "all")
+	if err == nil {
+		if all, err := parseIPRoutes(out); err == nil {
+			return all, nil
+		}
+	}
+	text, err := os.ReadFile("/proc/net/route")
+	if err != nil {
+		return nil, err
+	}
+	return parseProcRoute(string(text)), nil
+}
+
+func (s *sources) listeners(ctx context.Context) ([]Listener, error) {
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return s.bindable(ctx)
+	}
+	sockets := parseProcTCP(string(text))
+	if text, err := os.ReadFile("/proc/net/tcp6"); err == nil { // a kernel may be without IPv6
+		sockets = append(sockets, parseProcTCP(string(text))...)
+	}
+	wanted := map[netip.AddrPort]bool{}
+	lab := Facts{Settings: s.Settings, Topology: s.Topology}
+	for _, port := range lab.ports() {
+		for _, sock := range sockets {
+			if int(sock.addr.Port()) == port.number && binds(sock.addr.Addr()) {
+				wanted[sock.addr] = true
+			}
+		}
+	}
+	holders := map[string]Process{}
+	for _, sock := range sockets {
+		if wanted[sock.addr] {
+			holders["socket:["+sock.inode+"]"] = Process{}
+		}
+	}
+	findHolders(ctx, holders)
+	found := make([]Listener, 0, len(sockets))
+	for _, sock := range sockets {
+		found = append(found, Listener{Addr: sock.addr, Holder: holders["socket:["+sock.inode+"]"]})
+	}
+	return found, nil
+}
+
+// findHolders fills in which processes have the given sockets. A socket of another user's process stays without.
+func findHolders(ctx context.Context, sockets map[string]Process) {
+	missing := len(sockets)
+	if missing == 0 {
+		return
+	}
+	//nolint:errcheck // what was not found in time stays unknown
+	eachDescriptor(ctx, func(proc, target string) bool {
+		if known, wanted := sockets[target]; wanted && known.PID == 0 {
+			sockets[target] = process(proc)
+			missing--
+		}
+		return missing > 0
+	})
+}
+
+func process(proc string) Process {
+	var p Process
+	p.PID, _ = strconv.Atoi(filepath.Base(proc)) // it is named by its number
+	if text, err := os.ReadFile(filepath.Join(proc, "comm")); err == nil {
+		p.Name = strings.TrimSpace(string(text))
+	}
+	if text, err := os.ReadFile(filepath.Join(proc, "cmdline")); err == nil {
+		p.Command = strings.ReplaceAll(strings.TrimRight(string(text), "\x00"), "\x00", " ")
+	}
+	return p
+}

@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Judge turns facts into findings, in the order in which a person would mend them.
+func Judge(f Facts) []Finding {
+	j := &judge{Facts: &f}
+	j.engine()
+	j.memory()
+	j.disks()
+	j.inotify()
+	j.kernel()
+	j.name()
+	j.subnet()
+	j.hostPorts()
+	j.vagrant()
+	j.provider()
+	j.goVersion()
+	j.images()
+	j.state()
+	return j.findings
+}
+
+type judge struct {
+	*Facts
+	findings []Finding
+	// trial: only the verdicts are wanted, not the fixes, which would ask for the verdicts again.
+	trial bool
+}
+
+func (j *judge) ok(check, format string, args ...any) {
+	j.add(Finding{Check: check, Status: OK, Message: fmt.Sprintf(format, args...)})
+}
+
+func (j *judge) skip(check, format string, args ...any) {
+	j.add(Finding{Check: check, Status: Skip, Message: fmt.Sprintf(format, args...)})
+}
+
+func (j *judge) warn(check, fix, format string, args ...any) {
+	j.add(Finding{Check: check, Status: Warn, Message: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// fail is for what hurts, but does not keep the lab from coming up.
+func (j *judge) fail(check, fix, format string, args ...any) {
+	j.add(Finding{Check: check, Status: Fail, Message: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// block is for what keeps the lab from coming up.
+func (j *judge) block(check, fix, format string, args ...any) {
+	j.add(Finding{Check: check, Status: Fail, Message: fmt.Sprintf(format, args...), Fix: fix, Blocking: true})
+}
+
+// blockIf blocks or, where that would be too much, warns.
+func (j *judge) blockIf(blocking bool, check, fix, format string, args ...any) {
+	if blocking {
+		j.block(check, fix, format, args...)
+		return
+	}
+	j.warn(check, fix, format, args...)
+}
+
+func (j *judge) add(f Finding) { j.findings = append(j.findings, f) }
+
+// reason is the first line of an error, for people.
+func reason(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// install says how to get a program.
+func (j *judge) install(debian, brew string) string {
+	switch {
+	case j.Host.OS == "darwin":
+		return "brew install " + brew
+	case j.Host.Debian && j.Host.UID == 0:
+		return "apt-get install -y " + debian
+	case j.Host.Debian:
+		return "sudo apt-get install -y " + debian
+	}
+	return "install " + debian + " with this system's package manager"
+}
+
+// sudo puts sudo before a command where it is needed.
+func (j *judge) sudo(command string) string {
+	if j.Host.UID == 0 {
+		return command
+	}
+	return "sudo " + command
+}
+
+// quote makes a word safe to paste into a shell.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r < 128 && (isDigit(r) || 'a' <= r|0x20 && r|0x20 <= 'z' || strings.ContainsRune("/._-+=:@,%", r))
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// takeDown is the command that removes another lab.
+func takeDown(o Owner) string {
+	if o.FolderGone || o.Folder == "" {
+		// Its clone is gone, so nothing is left that could take it down but its labels.
+		filter := "label=swarmlab.folder=" + o.Folder
+		if o.Folder == "" {
+			filter = "label=swarmlab.lab=" + o.Lab
+		}
+		filter = quote(filter)
+		return fmt.Sprintf("for kind in container volume network; do docker $kind ls -q $([ $kind = container ] && echo -a) --filter %s | "+
+			"xargs -r docker $kind rm $([ $kind = network ] || echo -f); done", filter)
+	}
+	return "make -C " + quote(o.Folder) + " down"
+}
+
+// describe names another lab, with its folder.
+func describe(o Owner) string {
+	switch {
+	case o.Lab == "":
+		return "no lab"
+	case o.FolderGone:
+		return fmt.Sprintf("the lab %s of %s, a clone that is gone", o.Lab, o.Folder)
+	case o.Folder == "":
+		return "the lab " + o.Lab
+	}
+	return fmt.Sprintf("the lab %s of %s", o.Lab, o.Folder)
+}
+
+func gib(bytes uint64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30)) }
+
+const mib = 1 << 20
+
+// unknown skips a check whose fact is not known, with the reason.
+func (j *judge) unknown(check, what string, err error) {
+	switch {
+	case errors.Is(err, ErrNoAnswer):
+		j.skip(check, "%s: no answer in time", what)
+	default:
+		j.skip(check, "%s: %s", what, reason(err))
+	}
+}
+
+func list(words []string) string {
+	switch n := len(words); n {
+	case 0:
+		return "nothing"
+	case 1:
+		return words[0]
+	default:
+		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
+	}
+}
+
+func unique(words []string) []string {
+	slices.Sort(words)
+	return slices.Compact(words)
+}

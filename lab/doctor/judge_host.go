@@ -1,0 +1,280 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// What container nodes need, all of them with everything running: the figure that the lab is tested against, and what
+// each further node adds.
+const (
+	sixNodesMiB  = 1536
+	moreNodesMiB = 200
+)
+
+func (j *judge) memory() {
+	const check = "memory"
+	if j.Memory.Err != nil {
+		j.unknown(check, "memory", j.Memory.Err)
+		return
+	}
+	m, nodes := j.Memory.Value, len(j.Topology.Nodes)
+	var need uint64
+	if j.containerNodes() {
+		need = (sixNodesMiB + moreNodesMiB*uint64(max(0, nodes-6))) * mib
+	} else {
+		for _, n := range j.Topology.Nodes {
+			need += uint64(n.MemoryMiB) * mib
+		}
+	}
+	fix := "fewer nodes: LAB_FRONTENDS=1 LAB_WORKERS=1 make up"
+	if !j.containerNodes() {
+		fix = "containers need less: PROVIDER=docker make up; or fewer nodes: LAB_FRONTENDS=1 LAB_WORKERS=1"
+	} else if j.Engine.Err == nil && !j.engineHere() {
+		fix = "give it more: Docker Desktop, Settings, Resources; or: colima stop && colima start --memory 4"
+	}
+	if m.Total < need {
+		j.block(check, fix, "%s has %s of memory, %d nodes need %s", m.Where, gib(m.Total), nodes, gib(need))
+		return
+	}
+	// What runs already has its memory.
+	missing := need
+	if nodes > 0 {
+		missing = need / uint64(nodes) * uint64(max(0, nodes-j.running()))
+	}
+	if m.Available > 0 && m.Available+m.SwapFree < missing {
+		j.warn(check, "close something; or "+fix, "%s has %s of memory left, the nodes to be started need %s",
+			m.Where, gib(m.Available+m.SwapFree), gib(missing))
+		return
+	}
+	left := ""
+	if m.Available > 0 {
+		left = fmt.Sprintf(", %s of it free", gib(m.Available))
+	}
+	j.ok(check, "%s has %s%s; %d nodes need %s", m.Where, gib(m.Total), left, nodes, gib(need))
+}
+
+// diskNeed is what the lab will still put at a place, in MiB. Cold, it is about 6 GiB in all.
+func (j *judge) diskNeed(p Purpose) uint64 {
+	image := slices.Contains(j.Images.Value, j.NodeImage.Value) && j.NodeImage.Err == nil && j.Images.Err == nil
+	bundle := j.Bundle.Err == nil && len(j.Bundle.Value) == len(stockImages())
+	nodes := uint64(max(0, len(j.Topology.Nodes)-j.running()))
+	switch p {
+	case ForEngine:
+		switch {
+		case !j.containerNodes():
+			return 0
+		case !image:
+			return 1300 + 200*nodes // the node image with its layers in the making, stock images, and each node's own
+		}
+		return 200*nodes + 300
+	case ForClone:
+		if bundle {
+			return 300
+		}
+		return 2000 // binaries, the bundle, and Go's cache, which is most often on the same disk
+	case ForTemp:
+		if image && bundle {
+			return 100
+		}
+		return 1500 // file systems in the making
+	case ForVMs:
+		return 2000 + 1000*nodes // the box, and each machine's difference to it
+	}
+	return 0
+}
+
+func (j *judge) disks() {
+	const check = "disk"
+	if j.Disks.Err != nil {
+		j.unknown(check, "free disk space", j.Disks.Err)
+		return
+	}
+	type place struct {
+		Disk
+		need uint64
+		uses []string
+	}
+	var order []uint64
+	places := map[uint64]*place{}
+	for _, d := range j.Disks.Value {
+		need := j.diskNeed(d.Purpose) * mib
+		if need == 0 {
+			continue
+		}
+		at, known := places[d.Device]
+		if !known {
+			at = &place{Disk: d}
+			places[d.Device] = at
+			order = append(order, d.Device)
+		}
+		at.need += need
+		at.Free = min(at.Free, d.Free)
+		at.uses = append(at.uses, fmt.Sprintf("%s (%s)", d.Path, d.Purpose))
+	}
+	for _, device := range order {
+		at := places[device]
+		if at.Free < at.need {
+			fix := "make room there; images that nobody uses: docker image prune"
+			if len(at.uses) == 1 && at.Purpose == ForTemp {
+				fix = "mkdir -p ~/.cache/tmp && export TMPDIR=~/.cache/tmp"
+			}
+			j.block(check, fix, "%s free for %s: the lab will need %s more there", gib(at.Free), list(at.uses), gib(at.need))
+		} else {
+			j.ok(check, "%s free for %s; the lab will need at most %s more", gib(at.Free), list(at.uses), gib(at.need))
+		}
+	}
+	for _, d := range j.Disks.Value {
+		if d.Purpose == ForEngine && j.containerNodes() && (d.FileSystem == "overlay" || d.FileSystem == "nfs" || d.FileSystem == "ecryptfs") {
+			j.block(check, "let the engine keep its data on a local disk (\"data-root\" in /etc/docker/daemon.json)",
+				"%s, the engine's data, is on %s: the nodes' own engines cannot keep images there", d.Path, d.FileSystem)
+		}
+	}
+}
+
+// inotify instances that a container node takes: counted on a running one as five of systemd's and one of containerd's
+// (and one of D-Bus's, which is another user's); on cgroup v2 containerd takes one more for each container.
+const (
+	inotifyLeast = 6
+	inotifyWell  = 10
+	// rootsOwn is what a host's own services take of root's, as far as it cannot be counted.
+	rootsOwn = 32
+	// watchesPerNode: 22 of systemd's and a few.
+	watchesPerNode = 40
+)
+
+const inotifyFix = `printf 'fs.inotify.max_user_instances=1024\nfs.inotify.max_user_watches=524288\n' | ` +
+	`%s >/dev/null && %s -q --system`
+
+const checkInotify = "inotify"
+
+func (j *judge) inotify() {
+	const check = checkInotify
+	switch {
+	case !j.containerNodes():
+		j.skip(check, "each virtual machine has its own limits")
+		return
+	case j.Engine.Err == nil && !j.engineHere():
+		j.skip(check, "the engine runs in a virtual machine, whose limits cannot be seen from here")
+		return
+	case j.Inotify.Err != nil:
+		j.unknown(check, "the kernel's inotify limits", j.Inotify.Err)
+		return
+	}
+	in := j.Inotify.Value
+	missing := max(0, len(j.Topology.Nodes)-j.running())
+	used, known := in.Used.Value, in.Used.Err == nil
+	if !known {
+		used = rootsOwn + inotifyLeast*j.running()
+	}
+	free := in.MaxInstances - used
+	fix := fmt.Sprintf(inotifyFix, j.sudo("tee /etc/sysctl.d/60-swarmlab.conf"), j.sudo("sysctl"))
+	says := fmt.Sprintf("%d of root's %d inotify instances are in use", used, in.MaxInstances)
+	if !known {
+		says = fmt.Sprintf("root may have %d inotify instances and uses about %d", in.MaxInstances, used)
+	}
+	switch {
+	case free < inotifyLeast*missing:
+		// Only what was counted is certain enough to forbid.
+		j.blockIf(known, check, fix, "%s; %d nodes to be started need %d: their systemd would not boot", says, missing, inotifyLeast*missing)
+	case free < inotifyWell*missing:
+		j.warn(check, fix, "%s; %d nodes to be started need up to %d: it will be tight", says, missing, inotifyWell*missing)
+	case in.MaxWatches < watchesPerNode*len(j.Topology.Nodes):
+		j.warn(check, fix, "root may watch %d files by inotify, %d nodes need about %d", in.MaxWatches, len(j.Topology.Nodes), watchesPerNode*len(j.Topology.Nodes))
+	default:
+		j.ok(check, "%s; %d nodes to be started need up to %d", says, missing, inotifyWell*missing)
+	}
+}
+
+func (j *judge) kernel() {
+	const check = "kernel"
+	switch {
+	case !j.containerNodes():
+		j.skip(check, "each virtual machine has its own kernel")
+		return
+	case j.Engine.Err == nil && !j.engineHere():
+		j.skip(check, "the engine runs in a virtual machine, whose kernel cannot be seen from here")
+		return
+	case j.Kernel.Err != nil:
+		j.unknown(check, "the kernel's features", j.Kernel.Err)
+		return
+	}
+	by := map[FeatureState][]string{}
+	for _, feature := range slices.Sorted(maps.Keys(j.Kernel.Value)) {
+		state := j.Kernel.Value[feature]
+		by[state] = append(by[state], string(feature))
+	}
+	if lost := by[FeatureLost]; len(lost) > 0 {
+		j.block(check, j.sudo("reboot"), "the kernel %s cannot load %s: its modules are gone from /lib/modules, as after an upgrade without a reboot",
+			j.Host.Release, list(lost))
+	}
+	if absent := by[FeatureAbsent]; len(absent) > 0 {
+		fix := "boot a kernel that has it"
+		if j.Host.Debian {
+			fix = "on Ubuntu: " + j.sudo("apt-get install -y linux-modules-extra-$(uname -r)") + "; else boot the distribution's own kernel"
+		}
+		j.block(check, fix, "the kernel %s lacks %s, which nodes need", j.Host.Release, list(absent))
+	}
+	if len(by[FeatureLost])+len(by[FeatureAbsent]) > 0 {
+		return
+	}
+	switch unknown := by[FeatureUnknown]; {
+	case len(unknown) == len(j.Kernel.Value):
+		j.skip(check, "the kernel %s does not tell what it can do", j.Host.Release)
+	case len(unknown) > 0:
+		j.ok(check, "%s; not known: %s", strings.Join(slices.Concat(by[FeatureThere], by[FeatureLoadable]), ", "), strings.Join(unknown, ", "))
+	default:
+		j.ok(check, "%s", strings.Join(slices.Sorted(slices.Values(slices.Concat(by[FeatureThere], by[FeatureLoadable]))), ", "))
+	}
+}
+
+// state: what lies under .lab opens the nodes.
+func (j *judge) state() {
+	const check = "state"
+	if j.State.Err != nil {
+		if errors.Is(j.State.Err, ErrNotLooked) {
+			j.skip(check, "file modes mean nothing here")
+			return
+		}
+		j.fail(check, "sudo chown -R \"$(id -u):$(id -g)\" "+quote(j.Root+"/.lab"), "the clone's .lab cannot be read: %s", reason(j.State.Err))
+		return
+	}
+	var open, foreign []string
+	for _, s := range j.State.Value {
+		if s.Mode.Perm()&0o077 != 0 {
+			open = append(open, s.Path)
+		}
+		if j.Host.UID > 0 && s.UID != j.Host.UID {
+			foreign = append(foreign, s.Path)
+		}
+	}
+	if len(foreign) > 0 {
+		j.block(check, "sudo chown -R \"$(id -u):$(id -g)\" "+quote(j.Root+"/.lab"),
+			"%s belongs to another user (was the lab brought up by sudo?)", list(some(foreign)))
+	}
+	if len(open) > 0 {
+		words := make([]string, len(open))
+		for i, path := range open {
+			words[i] = quote(j.Root + "/" + path)
+		}
+		j.fail(check, "chmod go-rwx "+strings.Join(words, " "), "other users can get at %s, which opens the lab's nodes", list(some(open)))
+	}
+	switch {
+	case len(j.State.Value) == 0:
+		j.ok(check, ".lab is not made yet")
+	case len(open)+len(foreign) == 0:
+		j.ok(check, ".lab, its keys and secrets are yours alone")
+	}
+}
+
+// some shortens a long list.
+func some(words []string) []string {
+	const most = 3
+	if len(words) <= most {
+		return words
+	}
+	return append(slices.Clone(words[:most]), fmt.Sprintf("%d more", len(words)-most))
+}

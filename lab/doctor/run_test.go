@@ -1,0 +1,140 @@
+package doctor_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/doctor"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+func open(t *testing.T, env ...string) doctor.Options {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := settings.Open(root, func(name string) string {
+		for i := 0; i+1 < len(env); i += 2 {
+			if env[i] == name {
+				return env[i+1]
+			}
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doctor.Options{Root: root, Settings: lab.Settings, Topology: *lab.Topology}
+}
+
+// TestRun examines this host, whatever it is like: it must end, and say something sane about everything.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	for _, provider := range settings.Providers() {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, settings.EnvProvider, provider)
+			start := time.Now()
+			findings := doctor.Run(t.Context(), o)
+			// Not the promised 1.5 s: other tests may have all cores.
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %s", took)
+			}
+			sane(t, findings)
+			for _, f := range findings {
+				t.Logf("%-4s %t %-8s %s   [%s]", f.Status, f.Blocking, f.Check, f.Message, f.Fix)
+			}
+		})
+	}
+}
+
+// TestRunCancelled: who is not given any time says so, and blocks nothing for it.
+func TestRunCancelled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	findings := doctor.Run(ctx, open(t))
+	sane(t, findings)
+	if blocking := doctor.Blocking(findings); len(blocking) > 0 {
+		t.Errorf("nothing was looked at, yet it blocks: %v", blocking)
+	}
+}
+
+func sane(t *testing.T, findings []doctor.Finding) {
+	t.Helper()
+	for _, check := range []string{
+		"engine", "memory", "disk", "inotify", "kernel", "name", "subnet", "ports", "vagrant", "provider", "go", "images", "state",
+	} {
+		if !slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Check == check }) {
+			t.Errorf("no finding on %s", check)
+		}
+	}
+	for _, f := range findings {
+		switch f.Status {
+		case doctor.OK, doctor.Skip:
+			if f.Fix != "" || f.Blocking {
+				t.Errorf("nothing is wrong, but there is something to do: %+v", f)
+			}
+		case doctor.Warn, doctor.Fail:
+			if f.Fix == "" {
+				t.Errorf("no fix: %+v", f)
+			}
+		default:
+			t.Errorf("status %q: %+v", f.Status, f)
+		}
+		if f.Check == "" || f.Message == "" || f.Blocking && f.Status != doctor.Fail {
+			t.Errorf("not in order: %+v", f)
+		}
+	}
+}
+
+// TestRunHanging: every command hangs, and leaves a child behind that keeps its output open.
+func TestRunHanging(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the commands are shell scripts")
+	}
+	dir := t.TempDir()
+	for _, command := range []string{"docker", "vagrant", "ip", "bash", "go", "lsof", "netstat", "sysctl"} {
+		script := "#!/bin/sh\n/bin/sleep 4 &\nexec /bin/sleep 4\n"
+		if err := os.WriteFile(filepath.Join(dir, command), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	start := time.Now()
+	findings := doctor.Run(t.Context(), open(t))
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("took %s", took)
+	}
+	sane(t, findings)
+	if status := statusOf(findings, "engine"); status != doctor.Fail {
+		t.Errorf("the engine hangs, and that is %q", status)
+	}
+}
+
+// TestRunBare: nothing is installed.
+func TestRunBare(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	findings := doctor.Run(t.Context(), open(t))
+	sane(t, findings)
+	for _, check := range []string{"engine", "vagrant", "go"} {
+		if status := statusOf(findings, check); status != doctor.Fail {
+			t.Errorf("%s is not installed, and that is %q", check, status)
+		}
+	}
+}
+
+func statusOf(findings []doctor.Finding, check string) doctor.Status {
+	for _, f := range findings {
+		if f.Check == check {
+			return f.Status
+		}
+	}
+	return ""
+}

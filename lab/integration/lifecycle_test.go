@@ -1,0 +1,153 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// labCommand runs bin/lab in the clone, with variables of its own.
+func (l *lab) labCommand(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), l.Dir+"/bin/lab", args...)
+	cmd.Dir = l.Dir
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s lab %s: %v\n%s", strings.Join(env, " "), strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// load casts votes of ever new voters until it is stopped, and knows what came of them.
+type load struct {
+	acknowledged, unknown atomic.Int64
+	stop                  func()
+}
+
+func (l *lab) startLoad(t *testing.T, clients int) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	o := &load{}
+	done := make(chan struct{})
+	for range clients {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for ctx.Err() == nil {
+				// A vote on its way is not cut off: its outcome would be unknown for no reason.
+				if _, err := l.newVoter(t).cast(context.WithoutCancel(ctx), "b"); err != nil {
+					o.unknown.Add(1)
+				} else {
+					o.acknowledged.Add(1)
+				}
+			}
+		}()
+	}
+	o.stop = func() {
+		cancel()
+		for range clients {
+			<-done
+		}
+	}
+	return o
+}
+
+// counted waits until every acknowledged vote of the load is counted, and nothing else. An unanswered vote may have counted.
+func (l *lab) counted(t *testing.T, before tally, o *load) {
+	t.Helper()
+	l.drained(t)
+	acknowledged, unknown := int(o.acknowledged.Load()), int(o.unknown.Load())
+	t.Logf("%d votes acknowledged, %d without an answer", acknowledged, unknown)
+	if acknowledged == 0 {
+		t.Fatal("no vote was acknowledged")
+	}
+	least, most := before.Total+acknowledged, before.Total+acknowledged+unknown
+	inBounds := func(ctx context.Context) error {
+		got, err := l.tally(ctx)
+		if err != nil {
+			return err
+		}
+		if got.Total < least || got.Total > most {
+			return fmt.Errorf("%d votes are counted", got.Total)
+		}
+		return nil
+	}
+	waitFor(t, wholeWithin, fmt.Sprintf("%d to %d votes are counted", least, most), inBounds)
+}
+
+// The lab grows to four frontends and three workers and shrinks again, under votes, without losing one.
+func TestScalingLosesNoVote(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	frontends, workers := l.Frontends, l.Workers
+	votes := l.startLoad(t, 4)
+	start := time.Now()
+	l.labCommand(t, []string{"LAB_FRONTENDS=4", "LAB_WORKERS=3"}, "up")
+	t.Logf("4 frontends and 3 workers after %.1f s", time.Since(start).Seconds())
+	grown := open(t)
+	if got := len(grown.nodesOf("frontend")) + len(grown.nodesOf("worker")); got != 7 {
+		t.Fatalf("the lab has %d frontends and workers, want 7", got)
+	}
+	votes.acknowledged.Add(int64(grown.mustServe(t, "after growing")))
+
+	start = time.Now()
+	l.labCommand(t, []string{fmt.Sprint("LAB_FRONTENDS=", frontends), fmt.Sprint("LAB_WORKERS=", workers)}, "up")
+	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
+	votes.stop()
+
+	l = open(t)
+	l.counted(t, before, votes)
+	members := strings.Fields(l.mustOnNode(t, "manager", "docker", "node", "ls", "--format", "{{.Hostname}}"))
+	if want := len(l.Topology.Nodes) - 1; len(members) != want {
+		t.Errorf("the swarm has the members %v, want %d", members, want)
+	}
+	out, err := host(t.Context(), "docker", "ps", "-a", "--filter", "label=swarmlab.lab="+l.Name, "--format", "{{.Names}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(strings.Fields(out)); got != len(l.Topology.Nodes) {
+		t.Errorf("%d node containers are left, want %d:\n%s", got, len(l.Topology.Nodes), out)
+	}
+}
+
+// A second up changes nothing on a lab that is whole, and repairs one that is not.
+func TestUpAgainRepairs(t *testing.T) {
+	l := open(t)
+	running := func() string {
+		var all []string
+		for _, p := range l.places() {
+			all = append(all, l.mustOnNode(t, p.node, "docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", p.container))
+		}
+		return strings.Join(all, "\n")
+	}
+	before := running()
+	l.labCommand(t, nil, "up")
+	if after := running(); after != before {
+		t.Errorf("up on a whole lab changed containers:\n%s\nbefore:\n%s", after, before)
+	}
+	l.kill(t, "worker01")
+	l.mustOnNode(t, "store", "docker", "rm", "-f", "results-app")
+	l.labCommand(t, nil, "up")
+	l.waitWhole(t, wholeWithin)
+}
+
+// Reset leaves a whole lab without votes.
+func TestResetForgetsVotes(t *testing.T) {
+	l := open(t)
+	if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	l.labCommand(t, nil, "reset", "--yes")
+	t.Logf("reset took %.1f s", time.Since(start).Seconds())
+	l.waitWhole(t, wholeWithin)
+	l.expectTally(t, tally{})
+	l.mustServe(t, "after a reset")
+}

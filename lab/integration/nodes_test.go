@@ -1,0 +1,147 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func (l *lab) address(t *testing.T, node string) string {
+	t.Helper()
+	n, ok := l.Topology.Node(node)
+	if !ok {
+		t.Fatalf("the topology has no node %s", node)
+	}
+	return n.Address.String()
+}
+
+// Every node in turn loses power and gets it back, five rounds; each time it rejoins and the lab is whole within a minute.
+// What this guards against is written in agents/rejoin.
+func TestEveryNodeComesBack(t *testing.T) {
+	l := open(t)
+	const rounds = 5
+	var took []time.Duration
+	for round := range rounds {
+		for _, n := range l.Topology.Nodes {
+			l.kill(t, n.Name)
+			start := time.Now()
+			if _, err := host(t.Context(), "docker", "start", l.nodeContainer(n.Name)); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, wholeWithin, n.Name+" is back", func(ctx context.Context) error {
+				snap, err := l.snapshot(ctx, n.Name)
+				if err != nil {
+					return err
+				}
+				if !snap.GetWhole() {
+					return fmt.Errorf("not whole: %s", pending(snap))
+				}
+				return nil
+			})
+			l.waitWhole(t, wholeWithin-time.Since(start))
+			d := time.Since(start)
+			took = append(took, d)
+			t.Logf("round %d: %-10s whole after %.1f s", round+1, n.Name, d.Seconds())
+		}
+		if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
+			t.Fatalf("after round %d: %v", round+1, err)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("%d returns: median %.1f s, longest %.1f s", len(took), took[len(took)/2].Seconds(), took[len(took)-1].Seconds())
+}
+
+// vagrant halt and up do the same in an orderly way.
+func TestVagrantHaltAndUp(t *testing.T) {
+	l := open(t)
+	l.vagrant(t, "halt", "frontend02")
+	if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
+		t.Errorf("with frontend02 halted: %v", err)
+	}
+	l.vagrant(t, "up", "frontend02")
+	l.waitWhole(t, wholeWithin)
+}
+
+// A shell on a node is what the tutorial is made of.
+func TestVagrantSSH(t *testing.T) {
+	l := open(t)
+	cmd := exec.CommandContext(t.Context(), "vagrant", "ssh", "worker01", "-c", "hostname && sudo docker ps --format '{{.Names}}'")
+	cmd.Dir = l.Dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Fields(string(out)); !slices.Equal(got, []string{"worker01", "worker01"}) {
+		t.Errorf("got %q, want the host name and the one container", got)
+	}
+}
+
+// From the host and from every other node: no engine port, and no Redis, Postgres or Consul without credentials.
+func TestWhatIsClosedIsClosed(t *testing.T) {
+	l := open(t)
+	closed := []int{2375, 2376, 3375, 6379, 5432}
+	for _, target := range l.Topology.Nodes {
+		for _, port := range closed {
+			address := net.JoinHostPort(target.Address.String(), strconv.Itoa(port))
+			if conn, err := net.DialTimeout("tcp", address, 2*time.Second); err == nil {
+				conn.Close()
+				t.Errorf("from the host: %s is open", address)
+			}
+			for _, from := range l.Topology.Nodes {
+				if from.Name == target.Name {
+					continue
+				}
+				// bash is on every node; its /dev/tcp is a bare connect.
+				probe := fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", target.Address, port)
+				if _, err := l.onNode(t.Context(), from.Name, "timeout", "2", "bash", "-c", probe); err == nil {
+					t.Errorf("from %s: %s is open", from.Name, address)
+				}
+			}
+		}
+	}
+	// On the node itself Redis and Postgres are open for debugging, with a password.
+	if out := l.mustOnNode(t, "frontend01", "docker", "exec", "redis01", "redis-cli", "PING"); !strings.Contains(out, "NOAUTH") {
+		t.Errorf("redis without a password answers %q", out)
+	}
+	out, err := l.onNode(t.Context(), "store", "docker", "exec", "-e", "PGPASSWORD=wrong", "pg",
+		"psql", "-h", "store", "-U", "postgres", "votes", "-c", "SELECT 1")
+	if err == nil || !strings.Contains(out, "password authentication failed") {
+		t.Errorf("postgres with a wrong password: %v: %s", err, out)
+	}
+	// Consul is reachable; without a token it shows nothing and takes nothing.
+	consul := "http://" + net.JoinHostPort(l.address(t, "manager"), "8500")
+	for _, tt := range []struct{ request, path, want string }{
+		{"GET", "/v1/catalog/services", "{} 200"},
+		{"GET", "/v1/catalog/nodes", "[] 200"},
+		{"GET", "/v1/agent/self", " 403"},
+		{"PUT", "/v1/kv/stranger", " 403"},
+		{"PUT", "/v1/agent/service/register", " 403"},
+	} {
+		out := l.mustOnNode(t, "interlock", "curl", "-s", "-X", tt.request, "-d", `{"Name":"stranger"}`, "-w", " %{http_code}", consul+tt.path)
+		if !strings.HasSuffix(out, tt.want) {
+			t.Errorf("consul %s %s without a token: %q, want %q", tt.request, tt.path, out, tt.want)
+		}
+	}
+}
+
+// The agents ask for a certificate of this lab.
+func TestAgentsRefuseStrangers(t *testing.T) {
+	l := open(t)
+	for _, n := range l.Topology.Nodes {
+		url := fmt.Sprintf("https://127.0.0.1:%d/", l.AgentPort(n))
+		client := &http.Client{Timeout: 2 * time.Second}
+		if resp, err := client.Get(url); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s answered a stranger: %s", n.Name, resp.Status)
+		}
+	}
+}

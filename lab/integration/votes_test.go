@@ -1,0 +1,215 @@
+//go:build integration
+
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Votes cast through the balancer are counted exactly: one per voter, the last one, whoever served it.
+func TestEveryVoteIsCounted(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	const voters, parallel = 200, 16
+	served := make([]map[string]bool, voters)
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(parallel)
+	for i := range voters {
+		v := l.newVoter(t)
+		group.Go(func() error {
+			served[i] = map[string]bool{}
+			// Every third voter ends on b; every second changes their mind on the way.
+			last := "a"
+			if i%3 == 0 {
+				last = "b"
+			}
+			votes := []string{last}
+			if i%2 == 0 {
+				votes = []string{"b", "a", last}
+			}
+			for _, vote := range votes {
+				got, err := v.cast(ctx, vote)
+				if err != nil {
+					return err
+				}
+				if got.Vote != vote {
+					return fmt.Errorf("voted %s, acknowledged %s", vote, got.Vote)
+				}
+				served[i][got.ServedBy] = true
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	b := (voters + 2) / 3
+	l.expectTally(t, tally{A: before.A + voters - b, B: before.B + b, Total: before.Total + voters})
+
+	all := map[string]bool{}
+	for _, s := range served {
+		for name := range s {
+			all[name] = true
+		}
+	}
+	if len(all) < l.Frontends {
+		t.Errorf("votes were served by %v only, want all %d frontends", all, l.Frontends)
+	}
+}
+
+// A retry with the same vote_id is the same vote.
+func TestARetryIsOneVote(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	form := url.Values{"vote": {"a"}, "vote_id": {"0b0e1f0a-6f0a-4a4e-9d53-0d5f3a1f7b11"}}
+	jar := l.newVoter(t).client
+	for range 3 {
+		resp, err := jar.PostForm(l.votingURL()+"/", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("retry: %s", resp.Status)
+		}
+	}
+	l.expectTally(t, tally{A: before.A + 1, B: before.B, Total: before.Total + 1})
+}
+
+// What is not a vote gets a clear answer and changes nothing.
+func TestBadVotesChangeNothing(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	tests := []struct {
+		name   string
+		body   string
+		status int
+		says   string
+	}{
+		{name: "another option", body: "vote=c", status: http.StatusBadRequest, says: "vote"},
+		{name: "no vote", body: "", status: http.StatusBadRequest, says: "vote"},
+		{name: "ten megabytes", body: "vote=" + strings.Repeat("a", 10<<20), status: http.StatusRequestEntityTooLarge},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, l.votingURL()+"/", strings.NewReader(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				// A server may answer and close before it was sent everything.
+				if tt.status == http.StatusRequestEntityTooLarge && strings.Contains(err.Error(), "reset by peer") {
+					return
+				}
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var body bytes.Buffer
+			if _, err := body.ReadFrom(resp.Body); err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != tt.status || !strings.Contains(body.String(), tt.says) {
+				t.Errorf("got %s %q, want %d naming %q", resp.Status, body.String(), tt.status, tt.says)
+			}
+		})
+	}
+	t.Run("a damaged cookie makes a new voter", func(t *testing.T) {
+		v := l.newVoter(t)
+		if _, err := v.cast(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		home, err := url.Parse(v.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cookies := v.client.Jar.Cookies(home)
+		if len(cookies) == 0 {
+			t.Fatal("no cookie after a vote")
+		}
+		for _, c := range cookies {
+			c.Value = c.Value[:len(c.Value)/2] + "x"
+		}
+		v.client.Jar.SetCookies(home, cookies)
+		if _, err := v.cast(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.expectTally(t, tally{A: before.A + 1, B: before.B + 1, Total: before.Total + 2})
+}
+
+// A frontend whose Redis is away leaves the balancer, and comes back with it; votes go on meanwhile.
+func TestAFrontendWithoutRedisLeavesTheBalancer(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	l.mustOnNode(t, "frontend01", "docker", "stop", "redis01")
+	acknowledged := 0
+	v := func() ballot {
+		t.Helper()
+		got, err := l.newVoter(t).cast(t.Context(), "a")
+		if err != nil {
+			t.Fatalf("with redis01 away: %v", err)
+		}
+		acknowledged++
+		return got
+	}
+	// Out: a run of votes that frontend01 has no part in.
+	for streak := 0; streak < 20; streak++ {
+		if v().ServedBy == "frontend01" {
+			t.Fatal("frontend01 acknowledged a vote without its Redis")
+		}
+	}
+	l.heal(t)
+	waitFor(t, wholeWithin, "frontend01 serves again", func(context.Context) error {
+		if got := v(); got.ServedBy != "frontend01" {
+			return fmt.Errorf("served by %s", got.ServedBy)
+		}
+		return nil
+	})
+	l.expectTally(t, tally{A: before.A + acknowledged, B: before.B, Total: before.Total + acknowledged})
+	l.waitWhole(t, wholeWithin)
+}
+
+// Votes queue while nobody counts, and are counted afterwards.
+func TestVotesQueueWithoutWorkerAndStore(t *testing.T) {
+	for _, away := range []struct{ node, container string }{{"worker01", "worker01"}, {"store", "pg"}} {
+		t.Run(away.container, func(t *testing.T) {
+			l := open(t)
+			before := l.mustTally(t)
+			l.mustOnNode(t, away.node, "docker", "stop", away.container)
+			const votes = 50
+			for range votes {
+				if _, err := l.newVoter(t).cast(t.Context(), "b"); err != nil {
+					t.Fatalf("with %s away: %v", away.container, err)
+				}
+			}
+			waitFor(t, 20*time.Second, "the votes are seen queued", func(ctx context.Context) error {
+				queued := 0.0
+				for _, name := range l.nodesOf("frontend") {
+					snap, err := l.snapshot(ctx, name)
+					if err != nil {
+						return err
+					}
+					queued += snap.GetRole().GetMeasures()["votes_queued"]
+				}
+				if queued < votes {
+					return fmt.Errorf("%v queued, want %d", queued, votes)
+				}
+				return nil
+			})
+			l.heal(t)
+			l.expectTally(t, tally{A: before.A, B: before.B + votes, Total: before.Total + votes})
+			l.waitWhole(t, wholeWithin)
+		})
+	}
+}

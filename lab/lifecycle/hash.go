@@ -1,0 +1,96 @@
+package lifecycle
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// hasher computes the hash of what provisioning installs on nodes, as vagrant/provision/hash.sh does on the node: here
+// it is asked for every node in each run, so that a file which many nodes get is read only once. A test holds the two
+// together.
+type hasher struct {
+	mu   sync.Mutex
+	sums map[string]string
+}
+
+// node returns the hash for a node of role: SHA-256 over the files in the order of their names, for each its name, a
+// NUL, its SHA-256 in hex and a newline; the first 16 hex digits.
+func (h *hasher) node(lab *settings.Lab, node, role string) (string, error) {
+	type entry struct{ name, sum string }
+	var entries []entry
+	for _, part := range []struct {
+		prefix, dir string
+		only        []string
+	}{
+		{"bin", lab.Path("bin", lab.Platform()), []string{"labagent", "role-" + role}},
+		{"provision", filepath.Join(lab.Dir, "vagrant", "provision"), nil},
+		{"node", lab.NodeDir(node), nil},
+		{"app", lab.Path("app", lab.Platform()), nil},
+	} {
+		err := filepath.WalkDir(part.dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || part.only != nil && !slices.Contains(part.only, d.Name()) {
+				return err
+			}
+			sum, err := h.file(path)
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel(part.dir, path)
+			entries = append(entries, entry{part.prefix + "/" + filepath.ToSlash(name), sum})
+			return err
+		})
+		if err != nil {
+			return "", fmt.Errorf("hash what node %s is to be given: %w", node, err)
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		// As sort(1) does in the C locale with the name's end as the byte 1, which the script puts there.
+		return cmp.Compare(a.name+"\x01"+a.sum, b.name+"\x01"+b.sum)
+	})
+	var all bytes.Buffer
+	for _, e := range entries {
+		all.WriteString(e.name + "\x00" + e.sum + "\n")
+	}
+	sum := sha256.Sum256(all.Bytes())
+	return hex.EncodeToString(sum[:])[:16], nil
+}
+
+// file hashes one file, once as long as neither its size nor its time changes.
+func (h *hasher) file(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	key := strings.Join([]string{path, info.ModTime().String(), fmt.Sprint(info.Size())}, "\x00")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if sum, ok := h.sums[key]; ok {
+		return sum, nil
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	if h.sums == nil {
+		h.sums = map[string]string{}
+	}
+	h.sums[key] = hex.EncodeToString(sum.Sum(nil))
+	return h.sums[key], nil
+}

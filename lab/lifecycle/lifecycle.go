@@ -1,0 +1,259 @@
+// Package lifecycle brings a lab up, takes it down and clears it in between.
+//
+// Up is a series of phases: check, preflight, prepare (keys, images), nodes, application, first vote. Each looks at what
+// there is and does only what is missing, so that a second run repairs and an interrupted one is continued by the next.
+// The order of things that must not be lost is here too: a frontend that goes is drained before it is removed.
+// What a phase works with comes as small interfaces, so that the logic is tested without an engine. How phases look is
+// the console's business, which machines exist the provider's, what runs on a node its agent's.
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/bundle"
+	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/docker"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/power"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// Machines are the nodes' machines, of whatever kind.
+type Machines interface {
+	// States by node; a node that is not in the map is absent.
+	States(ctx context.Context) (map[string]power.State, error)
+	// Resume lets paused nodes go on.
+	Resume(ctx context.Context, nodes ...string) error
+	// Up creates or starts nodes and provisions them.
+	Up(ctx context.Context, nodes ...string) error
+	// Provision installs on running nodes what has changed.
+	Provision(ctx context.Context, nodes ...string) error
+	// Destroy removes nodes with all that is on them.
+	Destroy(ctx context.Context, nodes ...string) error
+}
+
+// Host is what the lifecycle needs of the machine that it runs on.
+type Host interface {
+	// Preflight says why a lab cannot be brought up here; nil when it can. note tells what it had to change for that.
+	Preflight(ctx context.Context, lab *settings.Lab) (note string, err error)
+	// NodeImage makes the image of container nodes, unless it is there.
+	NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error
+	// Bundle makes the files of the stock images, unless they are there.
+	Bundle(ctx context.Context, lab *settings.Lab, say func(string)) error
+	// Machines of a lab; their output goes to w.
+	Machines(lab *settings.Lab, w io.Writer) Machines
+	// Sweep removes all that carries the lab's label: containers, volumes, networks.
+	Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error
+}
+
+// System is the Host outside tests.
+type System struct {
+	// Check is the preflight.
+	Check func(context.Context, *settings.Lab) (note string, err error)
+}
+
+var _ Host = System{}
+
+// Preflight implements Host.
+func (s System) Preflight(ctx context.Context, lab *settings.Lab) (note string, err error) {
+	if note, err = s.Check(ctx, lab); err != nil {
+		return note, err
+	}
+	return note, payload(lab)
+}
+
+// payload says what `make build` has not built yet.
+func payload(lab *settings.Lab) error {
+	var missing []string
+	roles := map[string]bool{}
+	for _, n := range lab.Topology.Nodes {
+		roles[n.Role] = true
+	}
+	files := []string{filepath.Join("bin", lab.Platform(), "labagent")}
+	for role := range roles {
+		files = append(files, filepath.Join("bin", lab.Platform(), "role-"+role))
+	}
+	for _, app := range []string{"web-vote-app", "vote-worker", "results-app"} {
+		files = append(files, filepath.Join("app", lab.Platform(), app, app), filepath.Join("app", lab.Platform(), app, "Dockerfile"))
+	}
+	for _, f := range files {
+		if _, err := os.Stat(lab.Path(f)); err != nil {
+			missing = append(missing, filepath.Join(".lab", f))
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("not built yet: %s; run `make build`, or `make up`, which does it first", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// NodeImage implements Host.
+func (System) NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(lab.Dir, "vagrant", "node", "build.sh"))
+	cmd.Dir = lab.Dir
+	tail := &tail{keep: 20}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&lines{each: say}, tail), tail
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("build the image of the nodes (vagrant/node/build.sh): %w\n%s", err, tail)
+	}
+	return nil
+}
+
+// Bundle implements Host.
+func (System) Bundle(ctx context.Context, lab *settings.Lab, say func(string)) error {
+	_, err := bundle.Make(ctx, bundle.Options{
+		Root: lab.Dir, Arch: lab.Arch(),
+		Progress: func(image, state string) { say(image + ": " + state) },
+	})
+	return err
+}
+
+// Machines implements Host.
+func (System) Machines(lab *settings.Lab, w io.Writer) Machines {
+	vagrant := power.New(lab, w)
+	if lab.Provider != settings.ProviderDocker {
+		return virtual{vagrant}
+	}
+	return containers{Vagrant: vagrant, lab: lab}
+}
+
+// containers are nodes of the docker provider, whose state the engine tells faster than Vagrant.
+type containers struct {
+	*power.Vagrant
+	engine docker.Engine
+	lab    *settings.Lab
+}
+
+func (c containers) States(ctx context.Context) (map[string]power.State, error) {
+	list, err := c.engine.Containers(ctx, c.lab.Name)
+	if err != nil {
+		return nil, err
+	}
+	states := map[string]power.State{}
+	for _, one := range list {
+		if one.Labels[docker.LabelFolder] != c.lab.Dir {
+			continue
+		}
+		state := power.StateOff
+		switch one.State {
+		case "running", "restarting":
+			state = power.StateRunning
+		case "paused":
+			state = power.StatePaused
+		}
+		name := one.Labels[docker.LabelNode]
+		if n, ok := c.lab.Topology.Node(name); ok && !slices.Contains(one.HostPorts, strconv.Itoa(c.lab.AgentPort(n))) {
+			return nil, fmt.Errorf("node %s was made with another octet than vagrant/topology.yaml gives it now; put the old one back, "+
+				"or remove the node with all that is on it: `docker rm -fv %s`", name, one.Name)
+		}
+		states[name] = state
+	}
+	return states, nil
+}
+
+// Resume: Vagrant's docker provider knows no pause.
+func (c containers) Resume(ctx context.Context, nodes ...string) error {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = c.lab.Name + "-" + n
+	}
+	return c.engine.Unpause(ctx, names...)
+}
+
+// virtual are nodes that are virtual machines.
+type virtual struct{ *power.Vagrant }
+
+// Resume: `vagrant up` resumes what was suspended.
+func (v virtual) Resume(ctx context.Context, nodes ...string) error { return v.Up(ctx, nodes...) }
+
+// Provision copies the folders first, which a container has mounted.
+func (v virtual) Provision(ctx context.Context, nodes ...string) error {
+	if err := v.Sync(ctx, nodes...); err != nil {
+		return err
+	}
+	return v.Vagrant.Provision(ctx, nodes...)
+}
+
+// Lifecycle works on one lab.
+type Lifecycle struct {
+	Lab     *settings.Lab
+	Host    Host
+	Console *console.Console
+	// Whole bounds how long the nodes may take to become whole; 0 chooses by provider.
+	Whole time.Duration
+	// Drain bounds how long a node that is to be removed may take to be empty; 0 is two minutes.
+	Drain time.Duration
+}
+
+// wholeWithin is generous: a healthy lab of containers takes seconds, of emulated machines minutes.
+func (l *Lifecycle) wholeWithin() time.Duration {
+	switch {
+	case l.Whole > 0:
+		return l.Whole
+	case l.Lab.Provider == settings.ProviderDocker:
+		return 4 * time.Minute
+	default:
+		return 20 * time.Minute
+	}
+}
+
+func (l *Lifecycle) drainWithin() time.Duration {
+	if l.Drain > 0 {
+		return l.Drain
+	}
+	return 2 * time.Minute
+}
+
+// ErrNoLab says that a command needs a lab, and there is none.
+var ErrNoLab = errors.New("no lab is up in this clone; bring one up with `make up`")
+
+// Connect returns the fleet of a lab that is up, or ErrNoLab.
+func Connect(lab *settings.Lab, unit fleet.Unit) (*fleet.Fleet, error) {
+	if lab.Saved == nil {
+		return nil, ErrNoLab
+	}
+	f, err := fleet.Connect(lab, unit)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w (its certificates are not there: %w)", ErrNoLab, err)
+	}
+	return f, err
+}
+
+// look takes a snapshot of the fleet that waits for nobody longer than a healthy agent needs.
+func look(ctx context.Context, f *fleet.Fleet) fleet.View {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return f.Snapshot(ctx)
+}
+
+// openLog starts a new log file for a run and keeps the one before.
+func openLog(lab *settings.Lab, name string) (*os.File, error) {
+	dir := lab.Path("log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("keep a log: %w", err)
+	}
+	path := filepath.Join(dir, name)
+	// The log before may not exist, and losing it is no reason to fail.
+	_ = os.Rename(path, path+".1")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep a log: %w", err)
+	}
+	fmt.Fprintf(f, "%s on %s/%s, lab %s\n", time.Now().Format(time.RFC3339), runtime.GOOS, runtime.GOARCH, lab.Name)
+	return f, nil
+}

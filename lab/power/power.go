@@ -1,0 +1,139 @@
+// Package power switches nodes on and off. It goes through the vagrant command, which knows all providers; what a node
+// does once it has power is none of its business.
+package power
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// patience is how long vagrant may take to put things in order after an interrupt before it is killed.
+const patience = 20 * time.Second
+
+// Vagrant runs vagrant commands in a lab's clone, under the lab's settings.
+type Vagrant struct {
+	lab *settings.Lab
+	// output receives everything that vagrant prints.
+	output io.Writer
+}
+
+// New returns the vagrant command of a lab; its output goes to output.
+func New(lab *settings.Lab, output io.Writer) *Vagrant { return &Vagrant{lab: lab, output: output} }
+
+// Up creates or starts the nodes, in parallel, and provisions those it created or started. No node means all. A node
+// that fails is left as it is, to be looked at and taken up again.
+func (v *Vagrant) Up(ctx context.Context, nodes ...string) error {
+	return v.run(ctx, "up", append([]string{"--provider=" + v.lab.Provider, "--no-destroy-on-error"}, nodes...)...)
+}
+
+// Provision installs on running nodes what has changed.
+func (v *Vagrant) Provision(ctx context.Context, nodes ...string) error {
+	return v.run(ctx, "provision", nodes...)
+}
+
+// Sync copies the shared folders to running nodes whose provider does not mount them.
+func (v *Vagrant) Sync(ctx context.Context, nodes ...string) error {
+	return v.run(ctx, "rsync", nodes...)
+}
+
+// Destroy removes nodes with their volumes. No node means all.
+func (v *Vagrant) Destroy(ctx context.Context, nodes ...string) error {
+	return v.run(ctx, "destroy", append([]string{"--force", "--parallel"}, nodes...)...)
+}
+
+// State of a node's machine, whatever the provider calls it.
+type State int
+
+// The states that matter.
+const (
+	// StateAbsent: not made yet, or removed.
+	StateAbsent State = iota
+	// StateOff: there, not running.
+	StateOff
+	// StatePaused: frozen, with its memory.
+	StatePaused
+	StateRunning
+)
+
+// States asks Vagrant for the state of all nodes.
+func (v *Vagrant) States(ctx context.Context) (map[string]State, error) {
+	var out strings.Builder
+	cmd := v.command(ctx, "status", "--machine-readable")
+	cmd.Stdout = &out
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("vagrant status: %w", err)
+	}
+	return parseStates(out.String())
+}
+
+// parseStates reads `vagrant status --machine-readable`: timestamp,machine,kind,data…
+func parseStates(text string) (map[string]State, error) {
+	r := csv.NewReader(strings.NewReader(text))
+	r.FieldsPerRecord, r.LazyQuotes = -1, true
+	states := map[string]State{}
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return states, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("vagrant status: %w", err)
+		}
+		if len(record) < 4 || record[2] != "state" {
+			continue
+		}
+		switch record[3] {
+		case "running":
+			states[record[1]] = StateRunning
+		case "not_created", "host_state_unknown":
+			states[record[1]] = StateAbsent
+		case "paused", "saved", "suspended":
+			states[record[1]] = StatePaused
+		default: // poweroff, shutoff, stopped, aborted, …
+			states[record[1]] = StateOff
+		}
+	}
+}
+
+func (v *Vagrant) run(ctx context.Context, verb string, args ...string) error {
+	cmd := v.command(ctx, append([]string{verb}, args...)...)
+	fmt.Fprintf(v.output, "\n$ vagrant %s\n", strings.Join(append([]string{verb}, args...), " "))
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			if cmd.Process != nil {
+				// What the interrupt did not end, vagrant's own children included. Usually nothing is left, and the error says so.
+				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			}
+			return ctx.Err()
+		}
+		if errors.Is(err, exec.ErrNotFound) {
+			return errors.New("vagrant is not installed: `make up` installs it on Debian and Ubuntu, `bin/lab doctor` says how elsewhere")
+		}
+		return fmt.Errorf("vagrant %s: %w", verb, err)
+	}
+	return nil
+}
+
+func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "vagrant", append(args, "--no-color")...)
+	cmd.Dir = v.lab.Dir
+	cmd.Env = append(os.Environ(), v.lab.Environ()...)
+	cmd.Env = append(cmd.Env, "VAGRANT_DEFAULT_PROVIDER="+v.lab.Provider, "VAGRANT_CHECKPOINT_DISABLE=1")
+	cmd.Stdout, cmd.Stderr = v.output, v.output
+	// In a process group of its own vagrant does not get the terminal's ctrl-C beside ours: it takes a second interrupt
+	// as the order to drop everything.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = patience
+	return cmd
+}

@@ -1,0 +1,412 @@
+// Package testservices starts a real Redis and a real Postgres for tests: as containers of the lab's own images, or, where there are none,
+// as processes of the programs that the machine has. A test that finds neither is skipped with the reason, or fails if
+// LAB_REQUIRE_SERVICES is 1.
+//
+// Everything started here ends with the test, and data lies in directories or containers of the test's own.
+package testservices
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
+)
+
+const (
+	redisImage    = "redis:8.0"
+	postgresImage = "postgres:17"
+	// Password is the password of whatever is started here.
+	Password = "correct horse"
+
+	startTimeout = time.Minute
+)
+
+// unavailable ends a test that has nothing to run on.
+func unavailable(t testing.TB, what string, reasons ...error) {
+	t.Helper()
+	message := fmt.Sprintf("no %s to test with: %v", what, errors.Join(reasons...))
+	if os.Getenv("LAB_REQUIRE_SERVICES") == "1" {
+		t.Fatal(message)
+	}
+	t.Skip(message)
+}
+
+// Redis is a Redis that keeps what it acknowledged, as the lab's do.
+type Redis struct {
+	Addr   string
+	server server
+}
+
+// server is something that was started: a container or a process.
+type server interface {
+	// signal sends a signal, as KILL, STOP or CONT.
+	signal(t testing.TB, name string)
+	// restart starts it again, with its data, after it ended.
+	restart(t testing.TB)
+}
+
+// StartRedis starts one.
+func StartRedis(t testing.TB) *Redis {
+	t.Helper()
+	args := []string{
+		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "", "--requirepass", Password,
+	}
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	r := &Redis{Addr: addr}
+	noImage := haveImage(t, redisImage, "redis")
+	if noImage == nil {
+		r.server = startContainer(t, append([]string{"-p", addr + ":6379", redisImage, "redis-server"}, args...))
+	} else {
+		path, err := exec.LookPath("redis-server")
+		if err != nil {
+			unavailable(t, "Redis", noImage, err)
+		}
+		r.server = startProcess(t, path, append(args, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir())...)
+	}
+	r.Wait(t)
+	return r
+}
+
+// Client connects to it.
+func (r *Redis) Client(t testing.TB) *redis.Client {
+	client := queue.Dial(r.Addr, Password)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Wait waits until it answers.
+func (r *Redis) Wait(t testing.TB) {
+	t.Helper()
+	client := queue.Dial(r.Addr, Password)
+	defer client.Close() //nolint:errcheck // only asked
+	eventually(t, "Redis at "+r.Addr, func(ctx context.Context) error { return client.Ping(ctx).Err() })
+}
+
+// Kill ends it as a crash does.
+func (r *Redis) Kill(t testing.TB) { r.server.signal(t, "KILL") }
+
+// Freeze stops it without closing connections.
+func (r *Redis) Freeze(t testing.TB) { r.server.signal(t, "STOP") }
+
+// Thaw undoes Freeze.
+func (r *Redis) Thaw(t testing.TB) { r.server.signal(t, "CONT") }
+
+// Restart starts it again after Kill.
+func (r *Redis) Restart(t testing.TB) {
+	t.Helper()
+	r.server.restart(t)
+	r.Wait(t)
+}
+
+// Postgres is a Postgres with durable commits. Each call of Database gives an empty database.
+type Postgres struct {
+	Addr   string
+	server server
+}
+
+// StartPostgres starts one.
+func StartPostgres(t testing.TB) *Postgres {
+	t.Helper()
+	addr := freeAddr(t)
+	host, port, _ := net.SplitHostPort(addr)
+	p := &Postgres{Addr: addr}
+	noImage := haveImage(t, postgresImage, "postgres")
+	if noImage == nil {
+		p.server = startContainer(t, []string{
+			"-p", addr + ":5432", "-e", "POSTGRES_PASSWORD=" + Password, "-e", "POSTGRES_DB=votes", "--stop-signal", "SIGINT", postgresImage,
+		})
+	} else {
+		p.server = startPostgresProcess(t, host, port, noImage)
+	}
+	p.Wait(t)
+	return p
+}
+
+// Wait waits until it answers.
+func (p *Postgres) Wait(t testing.TB) {
+	t.Helper()
+	eventually(t, "Postgres at "+p.Addr, func(ctx context.Context) error {
+		conn, err := p.connect(ctx, "postgres")
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	})
+}
+
+func (p *Postgres) connect(ctx context.Context, database string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", p.Addr, database))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Password = Password
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
+// Database makes an empty database and returns its name.
+func (p *Postgres) Database(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", time.Now().UnixNano())
+	p.Exec(t, "postgres", "CREATE DATABASE "+name)
+	return name
+}
+
+// Exec runs SQL.
+func (p *Postgres) Exec(t testing.TB, database, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	conn, err := p.connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx) //nolint:errcheck // done with it
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Conn connects to a database.
+func (p *Postgres) Conn(t testing.TB, database string) *pgx.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	conn, err := p.connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// Kill ends it as a crash does. (SIGQUIT is Postgres' immediate shutdown: nothing is written or said any more. SIGKILL would leave
+// the other processes of a Postgres that is not alone in its container.)
+func (p *Postgres) Kill(t testing.TB) { p.server.signal(t, "QUIT") }
+
+// Restart starts it again after Kill.
+func (p *Postgres) Restart(t testing.TB) {
+	t.Helper()
+	p.server.restart(t)
+	p.Wait(t)
+}
+
+func startPostgresProcess(t testing.TB, host, port string, noImage error) server {
+	t.Helper()
+	bin, err := postgresPrograms()
+	if err != nil {
+		unavailable(t, "Postgres", noImage, err)
+	}
+	// Postgres does not run as root; a root test runs it as the user that the machine has for it. Its directory must be open to that user.
+	dir, err := os.MkdirTemp("", "testservices")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	as := []string{}
+	if os.Getuid() == 0 {
+		as = []string{"setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"}
+		if out, err := command("chown", "postgres", dir).CombinedOutput(); err != nil {
+			unavailable(t, "Postgres", noImage, fmt.Errorf("no user for it: %s", out))
+		}
+	}
+	password := filepath.Join(dir, "password")
+	if err := os.WriteFile(password, []byte(Password), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	initdb := append(as, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "--no-locale", "-E", "UTF8",
+		"-A", "scram-sha-256", "--pwfile", password, "--no-sync")
+	if out, err := command(initdb...).CombinedOutput(); err != nil {
+		unavailable(t, "Postgres", noImage, fmt.Errorf("initdb: %w: %s", err, out))
+	}
+	args := append(as, filepath.Join(bin, "postgres"), "-D", data, "-h", host, "-p", port, "-k", "")
+	return startProcess(t, args[0], args[1:]...)
+}
+
+func postgresPrograms() (string, error) {
+	if path, err := exec.LookPath("postgres"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return "", errors.New("postgres is not installed")
+	}
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+// haveImage makes sure that the engine has an image, from its own store or from the lab's bundle. It never asks a registry.
+func haveImage(t testing.TB, image, bundled string) error {
+	t.Helper()
+	if os.Getenv("LAB_TEST_PROCESSES") == "1" {
+		return errors.New("LAB_TEST_PROCESSES=1 asks for processes")
+	}
+	if _, err := exec.LookPath("docker"); err != nil {
+		return err
+	}
+	if command("docker", "image", "inspect", image).Run() == nil {
+		return nil
+	}
+	archive, err := bundle(bundled)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", image, err)
+	}
+	if out, err := command("docker", "load", "-i", archive).CombinedOutput(); err != nil {
+		return fmt.Errorf("docker load -i %s: %w: %s", archive, err, bytes.TrimSpace(out))
+	}
+	if out, err := command("docker", "image", "inspect", image).CombinedOutput(); err != nil {
+		return fmt.Errorf("image %s is not in %s: %s", image, archive, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// bundle finds an archive in the lab's bundle, at the root of the repository.
+func bundle(name string) (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			archive := filepath.Join(dir, ".lab", "bundle", "linux-"+runtime.GOARCH, name+".tar")
+			_, err := os.Stat(archive)
+			return archive, err
+		}
+	}
+	return "", errors.New("not inside of the repository")
+}
+
+// command prepares one of the tests' own commands. Cleanups need them too, when the context of the test has ended.
+func command(args ...string) *exec.Cmd {
+	return exec.CommandContext(context.Background(), args[0], args[1:]...)
+}
+
+type container struct{ id string }
+
+func startContainer(t testing.TB, args []string) server {
+	t.Helper()
+	out, err := command(append([]string{"docker", "run", "-d", "--label", "swarmlab.test=1"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker run %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	lines := strings.Fields(string(out))
+	c := &container{id: lines[len(lines)-1]}
+	t.Cleanup(func() {
+		if t.Failed() {
+			logs, _ := command("docker", "logs", "--tail", "20", c.id).CombinedOutput()
+			t.Logf("container of %v:\n%s", args, logs)
+		}
+		if out, err := command("docker", "rm", "-f", "-v", c.id).CombinedOutput(); err != nil {
+			t.Errorf("docker rm: %v: %s", err, out)
+		}
+	})
+	return c
+}
+
+func (c *container) signal(t testing.TB, name string) {
+	t.Helper()
+	verb := []string{"docker", "kill", "--signal", name, c.id}
+	switch name { // STOP sent by the engine would stop the first process only; the freezer stops all of them.
+	case "STOP":
+		verb = []string{"docker", "pause", c.id}
+	case "CONT":
+		verb = []string{"docker", "unpause", c.id}
+	}
+	if out, err := command(verb...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s", verb, err, out)
+	}
+	if name == "KILL" || name == "QUIT" { // Until the engine knows that it ended, it would not start it again.
+		if out, err := command("docker", "wait", c.id).CombinedOutput(); err != nil {
+			t.Fatalf("docker wait: %v: %s", err, out)
+		}
+	}
+}
+
+func (c *container) restart(t testing.TB) {
+	t.Helper()
+	if out, err := command("docker", "start", c.id).CombinedOutput(); err != nil {
+		t.Fatalf("docker start: %v: %s", err, out)
+	}
+}
+
+type process struct {
+	path string
+	args []string
+	cmd  *exec.Cmd
+	log  *bytes.Buffer
+}
+
+func startProcess(t testing.TB, path string, args ...string) server {
+	t.Helper()
+	p := &process{path: path, args: args, log: &bytes.Buffer{}}
+	p.restart(t)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s:\n%s", path, p.log)
+		}
+	})
+	return p
+}
+
+func (p *process) restart(t testing.TB) {
+	t.Helper()
+	p.cmd = command(append([]string{p.path}, p.args...)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *process) signal(t testing.TB, name string) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(signals[name]); err != nil {
+		t.Fatal(err)
+	}
+	if name == "KILL" || name == "QUIT" {
+		_ = p.cmd.Wait()
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only its number is wanted
+	return l.Addr().String()
+}
+
+func eventually(t testing.TB, what string, try func(ctx context.Context) error) {
+	t.Helper()
+	deadline := time.Now().Add(startTimeout)
+	for {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		err := try(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not up after %v: %v", what, startTimeout, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

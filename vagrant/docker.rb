@@ -1,0 +1,138 @@
+# frozen_string_literal: true
+
+# Container nodes: how a container must be made so that it can be a node, and what a node has besides its container - a
+# volume and a place on the lab's network -, which Vagrant's docker provider does not look after.
+#
+# The provider would also make networks, but under a name that only tells the subnet, without labels, and as a second
+# one next to Docker's default bridge. So the network is made here, before the first node, and removed after the last.
+
+require 'fileutils'
+require 'open3'
+require_relative 'topology'
+
+module Swarmlab
+  # The docker commands around Vagrant's own for one lab.
+  class Docker
+    # Only one node at a time makes or removes what they share; Vagrant works on nodes in parallel, in threads, and so
+    # may two vagrant commands.
+    LOCK = Mutex.new
+
+    # What systemd and an engine of its own need, short of --privileged, which gives more, and which hosts that lack a
+    # capability refuse. The node's clock and its kernel modules are the host's, so they are none of its business.
+    SYSTEMD = %w[
+      --cap-add ALL --cap-drop SYS_RESOURCE --cap-drop SYS_TIME --cap-drop SYS_MODULE
+      --security-opt seccomp=unconfined --security-opt systempaths=unconfined
+      --security-opt apparmor=unconfined --security-opt label=disable
+      --cgroupns private --stop-signal SIGRTMIN+3
+      --tmpfs /run:mode=755 --tmpfs /run/lock --tmpfs /tmp:exec,mode=1777
+      --env SYSTEMD_PROC_CMDLINE=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
+    ].freeze
+
+    def initialize(lab)
+      @lab = lab
+    end
+
+    # The name of the node image; it follows from what goes into it.
+    def image
+      @image ||= capture(File.join(@lab.folder, 'vagrant/node/build.sh'), '--tag').strip
+    end
+
+    # Arguments of docker run for a node, in addition to its ports, which Vagrant knows.
+    def create_args(node)
+      [*SYSTEMD, *labels('--label', @lab.labels(node)), *network_args(node), *storage_args(node),
+       # Vagrant finds out which port Docker chose.
+       '--publish', '127.0.0.1::22', '--env', "SWARMLAB_SSH_KEY=#{File.read("#{ssh_key}.pub").strip}"]
+    end
+
+    # Everything a node's container needs before it is made. What the nodes share is made once.
+    def prepare(node)
+      @lab.mounts(node).each { |from, _| FileUtils.mkdir_p(from) }
+      locked do
+        @shared ||= begin
+          capture(File.join(@lab.folder, 'vagrant/node/build.sh'))
+          make_network
+          true
+        end
+      end
+    end
+
+    # What is left of a node once its container is gone.
+    def clean_up(node)
+      locked do
+        try('docker', 'volume', 'rm', '--force', @lab.resource(node.name))
+        others = capture('docker', 'ps', '--all', '--quiet', '--filter', "network=#{network}")
+        try('docker', 'network', 'rm', network) if others.strip.empty?
+      end
+    end
+
+    # The private key with which Vagrant reaches the lab's nodes. Made once for each clone.
+    def ssh_key
+      key = File.join(@lab.folder, '.lab/ssh/nodes')
+      return key if File.file?("#{key}.pub")
+
+      locked do
+        unless File.file?("#{key}.pub")
+          FileUtils.mkdir_p(File.dirname(key), mode: 0o700)
+          FileUtils.rm_f(key)
+          capture('ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', "swarmlab #{@lab.name}", '-f', key)
+        end
+      end
+      key
+    end
+
+    private
+
+    def network
+      @lab.name
+    end
+
+    def network_args(node)
+      # By its alias a node is known to the others even before it was provisioned.
+      ['--network', network, '--ip', node.address, '--network-alias', node.name]
+    end
+
+    def storage_args(node)
+      labels = @lab.labels(node).map { |key, value| "volume-label=#{key}=#{value}" }
+      volume = ['type=volume', "source=#{@lab.resource(node.name)}", 'target=/var/lib/docker', *labels]
+      binds = @lab.mounts(node).map { |from, to| ['type=bind', "source=#{from}", "target=#{to}", 'readonly'] }
+      [volume, *binds].flat_map { |fields| ['--mount', csv(fields)] }
+    end
+
+    # docker reads a mount as one line of CSV.
+    def csv(fields)
+      fields.map { |field| field.match?(/[",\n]/) ? "\"#{field.gsub('"', '""')}\"" : field }.join(',')
+    end
+
+    def labels(option, labels)
+      labels.flat_map { |key, value| [option, "#{key}=#{value}"] }
+    end
+
+    def make_network
+      return if capture('docker', 'network', 'ls', '--format', '{{.Name}}').split("\n").include?(network)
+
+      capture('docker', 'network', 'create', '--subnet', @lab.subnet, *labels('--label', @lab.labels), network)
+    end
+
+    def locked(&block)
+      folder = File.join(@lab.folder, '.lab')
+      FileUtils.mkdir_p(folder, mode: 0o700)
+      LOCK.synchronize do
+        File.open(File.join(folder, 'docker.lock'), File::CREAT | File::RDWR) do |file|
+          file.flock(File::LOCK_EX)
+          block.call
+        end
+      end
+    end
+
+    def capture(*command)
+      output, status = Open3.capture2e(*command)
+      return output if status.success?
+
+      raise Error, "#{command.join(' ')}\nfailed:\n#{output}"
+    end
+
+    def try(*command)
+      Open3.capture2e(*command)
+    end
+  end
+end

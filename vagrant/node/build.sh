@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# build.sh [--tag]: makes the image of a container node, swarmlab/node:HASH, on the host's engine, unless it is there.
+# HASH covers all that goes into the image, so that a changed input makes a new image and an old lab keeps its own.
+# --tag prints the image's name and does nothing else (the Vagrantfile asks so).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+vagrant=$(dirname "$here")
+suite=trixie
+
+case $(uname -m) in
+x86_64 | amd64) arch=amd64 ;;
+aarch64 | arm64) arch=arm64 ;;
+*) arch=$(uname -m) ;;
+esac
+
+sha256() {
+	if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
+}
+
+input_hash() {
+	(
+		cd "$vagrant"
+		echo "$suite $arch"
+		find node provision/packages provision/root -type f -perm -100 | LC_ALL=C sort
+		files=()
+		while read -r file; do files+=("$file"); done < <(find node provision/packages provision/root -type f | LC_ALL=C sort)
+		sha256 "${files[@]}"
+	) | sha256 | cut -c1-12
+}
+
+image=swarmlab/node:$(input_hash)
+if [ "${1:-}" = --tag ]; then
+	echo "$image"
+	exit 0
+fi
+
+if docker image inspect "$image" >/dev/null 2>&1; then
+	echo "node image $image: up to date"
+	exit 0
+fi
+
+log=$(mktemp "${TMPDIR:-/tmp}/swarmlab-node.XXXXXX")
+trap 'rm -f "$log"' EXIT
+failed() {
+	echo "node image: $1 failed; the end of its output:" >&2
+	tail -n 20 "$log" >&2
+	exit 1
+}
+
+# mmdebstrap needs Debian's archive only, but root; docker build needs a registry for its base image.
+as_root=none
+if [ "$(id -u)" = 0 ]; then
+	as_root=""
+elif sudo -n true 2>/dev/null; then
+	as_root="sudo -n"
+fi
+if command -v mmdebstrap >/dev/null && [ "$as_root" != none ]; then
+	echo "node image $image: building from Debian $suite (about 30 s)"
+	packages=$(grep -v '^#' "$vagrant/provision/packages" | paste -sd, -)
+	tar=$(mktemp "${TMPDIR:-/tmp}/swarmlab-node-XXXXXX")
+	trap 'rm -f "$log" "$tar"' EXIT
+	$as_root mmdebstrap --variant=minbase --include="$packages" \
+		--aptopt='Apt::Install-Recommends "false"' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--customize-hook="sh '$here/customize.sh' \"\$1\" '$vagrant/provision/root' '$here/entrypoint'" \
+		"$suite" - 2>"$log" >"$tar" || failed mmdebstrap
+	docker import --change 'ENTRYPOINT ["/sbin/swarmlab-init"]' --change 'ENV container=docker' \
+		"$tar" "$image" >"$log" 2>&1 || failed "docker import"
+else
+	echo "node image $image: building from debian:$suite with docker (a few minutes)"
+	docker build -t "$image" -f "$here/Dockerfile" "$vagrant" >"$log" 2>&1 || failed "docker build"
+fi
+echo "node image $image: built"

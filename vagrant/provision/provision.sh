@@ -1,0 +1,126 @@
+#!/bin/sh
+# provision.sh ROLE [ADDRESS NAME]…: makes a node of ROLE out of a machine with systemd, be it a container or a VM.
+# Takes what it installs from /opt/swarmlab, where Vagrant puts it, and tells the node the other nodes' names. Runs as root;
+# may run as often as one likes: what is in place already is left alone, and no container of the node is ever touched.
+set -eu
+
+given=/opt/swarmlab
+etc=/etc/swarmlab
+here=$given/provision
+
+fail() {
+	echo "provisioning $(hostname) failed: $*" >&2
+	exit 1
+}
+
+[ $# -ge 1 ] || fail "usage: provision.sh ROLE [ADDRESS NAME]…"
+[ "$(id -u)" = 0 ] || fail "it wants root: use sudo"
+role=$1
+shift
+
+changed=""
+# put FROM TO MODE: installs a file if its content or mode differs, and remembers that in $changed.
+put() {
+	if [ -f "$2" ] && cmp -s "$1" "$2" && [ "$(stat -c %a "$2")" = "$3" ]; then
+		return 0
+	fi
+	# By renaming: a binary in use cannot be written, and nobody ever sees half a file.
+	install -D -m "$3" "$1" "$2.new"
+	mv -f "$2.new" "$2"
+	changed="$changed $2"
+}
+
+# Virtual machines come without the packages that the image of container nodes has built in.
+packages() {
+	wanted=$(grep -v '^#' "$here/packages")
+	# Time is the host's in a container; a VM keeps its own.
+	if ! systemd-detect-virt --quiet --container; then wanted="$wanted chrony"; fi
+	missing=""
+	for package in $wanted; do
+		[ -e "/var/lib/dpkg/info/$package.list" ] || missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q >/dev/null || fail "apt-get update: is Debian's archive in reach of the node?"
+	# shellcheck disable=SC2086
+	apt-get install -q -y --no-install-recommends $missing >/dev/null || fail "cannot install$missing"
+}
+
+# The settings of engine, sshd and journal, and the units.
+overlay() {
+	list=$(cd "$here/root" && find . -type f)
+	for file in $list; do
+		file=${file#./}
+		mode=644
+		if [ -x "$here/root/$file" ]; then mode=755; fi
+		put "$here/root/$file" "/$file" $mode
+	done
+	case $changed in *systemd/system*) systemctl daemon-reload ;; esac
+	case $changed in *sshd_config*) systemctl try-reload-or-restart ssh ;; esac
+	case $changed in *journald*) systemctl restart systemd-journald ;; esac
+	# Restarting the engine would end the node's containers, so it only happens to an engine that had other settings.
+	case $changed in */etc/docker/* | */etc/default/docker*) systemctl restart docker ;; esac
+}
+
+# Names of the other nodes.
+names() {
+	mkdir -p $etc
+	while [ $# -ge 2 ]; do
+		echo "$1 $2"
+		shift 2
+	done >$etc/hosts.given
+	if [ -s $etc/hosts.given ]; then put $etc/hosts.given $etc/hosts 644; fi
+	rm -f $etc/hosts.given
+	systemctl --quiet enable swarmlab-hosts
+	# Not "start": the lines have to be written again when they changed.
+	systemctl restart swarmlab-hosts
+}
+
+# Everything the agent has: binaries, configuration, certificates and secrets.
+agent() {
+	put $given/bin/labagent /usr/local/bin/labagent 755
+	if [ -f "$given/bin/role-$role" ]; then
+		put "$given/bin/role-$role" "/usr/local/lib/swarmlab/roles/role-$role" 755
+	fi
+	[ -f $given/node/agent.yaml ] || fail "$given/node/agent.yaml is missing; \`lab up\` writes it"
+	put $given/node/agent.yaml $etc/agent.yaml 644
+	for name in ca.crt node.crt; do put $given/node/pki/$name $etc/pki/$name 644; done
+	put $given/node/pki/node.key $etc/pki/node.key 600
+	# The folder is closed; the files are not, as they are mounted one by one into containers of any user.
+	mkdir -p $etc/secrets
+	chmod 0700 $etc/secrets
+	for file in "$given"/node/secrets/*; do
+		[ -f "$file" ] || continue
+		put "$file" "$etc/secrets/${file##*/}" 444
+	done
+	for file in "$etc"/secrets/*; do
+		[ -e "$given/node/secrets/${file##*/}" ] || rm -f "$file"
+	done
+}
+
+packages
+overlay
+names "$@"
+
+if [ ! -f $given/bin/labagent ]; then
+	echo "node $(hostname) is up without an agent: none is built yet (\`make up\` does all of it)"
+	exit 0
+fi
+
+hash=$(sh $here/hash.sh "$role" $given/bin $here $given/node $given/app)
+if [ "$hash" != "$(cat $etc/provision-hash 2>/dev/null)" ]; then
+	# Once something is half installed the old hash is no longer true.
+	rm -f $etc/provision-hash
+	agent
+	systemctl --quiet enable labagent
+	systemctl restart labagent || {
+		journalctl --no-pager --lines 20 --unit labagent >&2
+		fail "the agent does not start; its last words are above"
+	}
+	echo "$hash" >$etc/provision-hash.new
+	mv -f $etc/provision-hash.new $etc/provision-hash
+	echo "node $(hostname): provisioned, $hash"
+else
+	systemctl start labagent
+	echo "node $(hostname): up to date"
+fi

@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+require 'minitest/autorun'
+require 'tmpdir'
+require_relative '../docker'
+
+# How the containers of nodes are made. Nothing here talks to an engine.
+class DockerTest < Minitest::Test
+  def setup
+    @folder = Dir.mktmpdir('lab, with "odd" name')
+    FileUtils.mkdir_p([File.join(@folder, 'vagrant'), File.join(@folder, '.lab/ssh')])
+    FileUtils.cp(File.expand_path('../topology.yaml', __dir__), File.join(@folder, 'vagrant'))
+    File.write(File.join(@folder, '.lab/ssh/nodes.pub'), "ssh-ed25519 KEY\n")
+    @lab = Swarmlab::Lab.load(@folder, { 'LAB_NAME' => 'trial' })
+    @docker = Swarmlab::Docker.new(@lab)
+    @args = @docker.create_args(@lab.nodes.last)
+  end
+
+  def teardown
+    FileUtils.rm_rf(@folder)
+  end
+
+  # The values of an option that is given several times.
+  def values(option)
+    @args.each_cons(2).select { |name, _| name == option }.map(&:last)
+  end
+
+  def test_a_node_is_no_privileged_container
+    refute_includes @args, '--privileged'
+    assert_equal %w[SYS_RESOURCE SYS_TIME SYS_MODULE], values('--cap-drop')
+  end
+
+  def test_a_node_is_found_by_its_labels
+    assert_equal ['swarmlab.lab=trial', "swarmlab.folder=#{@folder}", 'swarmlab.node=store'], values('--label')
+  end
+
+  def test_a_node_has_its_address_in_the_labs_network
+    assert_equal ['trial'], values('--network')
+    assert_equal ['192.168.33.250'], values('--ip')
+  end
+
+  def test_odd_folder_names_survive_dockers_csv
+    mount = values('--mount').find { |value| value.include?('/opt/swarmlab/node') }
+    assert_includes mount, %("source=#{@folder.gsub('"', '""')}/.lab/nodes/store")
+    assert_includes mount, 'readonly'
+  end
+
+  def test_the_engines_data_lies_on_a_volume_of_the_nodes_own
+    volume = values('--mount').find { |value| value.include?('type=volume') }
+    assert_match(%r{source=trial-store,target=/var/lib/docker}, volume)
+    assert_includes volume, 'volume-label=swarmlab.lab=trial'
+  end
+
+  def test_vagrant_comes_in_with_the_labs_key
+    assert_includes values('--env'), 'SWARMLAB_SSH_KEY=ssh-ed25519 KEY'
+    assert_includes values('--publish'), '127.0.0.1::22'
+  end
+end

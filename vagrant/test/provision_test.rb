@@ -1,0 +1,107 @@
+# frozen_string_literal: true
+
+require 'minitest/autorun'
+require 'digest'
+require 'fileutils'
+require 'open3'
+require 'tmpdir'
+
+# The scripts around provisioning that need no node.
+class ProvisionTest < Minitest::Test
+  VAGRANT = File.expand_path('..', __dir__)
+  FOLDERS = %w[bin provision node app].freeze
+
+  def setup
+    @folder = Dir.mktmpdir
+    write('bin/labagent', 'agent')
+    write('bin/role-worker', 'worker')
+    write('bin/role-store', 'store')
+    write('provision/provision.sh', 'script')
+    write('node/pki/node.key', 'key')
+    write('node/secrets/a secret', 'x')
+    write('app/web-vote-app/Dockerfile', 'FROM scratch')
+  end
+
+  def teardown
+    FileUtils.rm_rf(@folder)
+  end
+
+  def write(path, content)
+    path = File.join(@folder, path)
+    FileUtils.mkdir_p(File.dirname(path))
+    File.write(path, content)
+  end
+
+  def run_script(*command)
+    output, status = Open3.capture2e(*command)
+    assert status.success?, output
+    output
+  end
+
+  def provision_hash(folder = @folder)
+    folders = FOLDERS.map { |name| File.join(folder, name) }
+    run_script('sh', File.join(VAGRANT, 'provision/hash.sh'), 'worker', *folders).chomp
+  end
+
+  def test_the_hash_is_the_one_that_is_written_down
+    files = {
+      'app/web-vote-app/Dockerfile' => 'FROM scratch', 'bin/labagent' => 'agent', 'bin/role-worker' => 'worker',
+      'node/pki/node.key' => 'key', 'node/secrets/a secret' => 'x', 'provision/provision.sh' => 'script'
+    }
+    lines = files.map { |path, content| "#{path}\0#{Digest::SHA256.hexdigest(content)}\n" }
+    assert_equal Digest::SHA256.hexdigest(lines.join)[0, 16], provision_hash
+  end
+
+  def test_the_hash_does_not_depend_on_where_the_folders_are
+    Dir.mktmpdir do |elsewhere|
+      FileUtils.cp_r("#{@folder}/.", elsewhere)
+      assert_equal provision_hash, provision_hash(elsewhere)
+    end
+  end
+
+  def test_the_hash_changes_with_what_is_installed_and_only_then
+    before = provision_hash
+    write('bin/role-store', 'another store')
+    assert_equal before, provision_hash, 'the plugin of another role'
+    write('bin/role-worker', 'another worker')
+    refute_equal before, provision_hash
+  end
+
+  def test_a_secret_that_is_taken_away_changes_the_hash
+    before = provision_hash
+    FileUtils.rm(File.join(@folder, 'node/secrets/a secret'))
+    refute_equal before, provision_hash
+  end
+
+  def test_hosts_replaces_its_own_lines_and_no_others
+    write('list', "192.168.33.11 manager\n")
+    write('hosts', "127.0.0.1 localhost\n192.168.33.20 frontend01\n")
+    script = File.join(VAGRANT, 'provision/root/usr/local/lib/swarmlab/hosts')
+    2.times { run_script('sh', script, File.join(@folder, 'list'), File.join(@folder, 'hosts')) }
+    write('list', "192.168.33.11 manager\n192.168.33.250 store\n")
+    run_script('sh', script, File.join(@folder, 'list'), File.join(@folder, 'hosts'))
+    assert_equal <<~HOSTS, File.read(File.join(@folder, 'hosts'))
+      127.0.0.1 localhost
+      192.168.33.20 frontend01
+      # swarmlab nodes
+      192.168.33.11 manager
+      192.168.33.250 store
+      # end of swarmlab nodes
+    HOSTS
+  end
+
+  def test_the_image_is_named_after_what_goes_into_it
+    FileUtils.cp_r(VAGRANT, File.join(@folder, 'vagrant'))
+    tag = -> { run_script(File.join(@folder, 'vagrant/node/build.sh'), '--tag').chomp }
+    before = tag.call
+    assert_match(%r{\Aswarmlab/node:[0-9a-f]{12}\z}, before)
+    write('vagrant/test/provision_test.rb', '')
+    assert_equal before, tag.call, 'a test'
+    packages = File.read(File.join(VAGRANT, 'provision/packages'))
+    write('vagrant/provision/packages', "#{packages}tcpdump\n")
+    refute_equal before, tag.call
+    write('vagrant/provision/packages', packages)
+    FileUtils.chmod(0o644, File.join(@folder, 'vagrant/node/entrypoint'))
+    refute_equal before, tag.call, 'a mode'
+  end
+end

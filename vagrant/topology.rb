@@ -1,0 +1,319 @@
+# frozen_string_literal: true
+
+# What a lab consists of, for the Vagrantfile: its settings, and its nodes with their addresses and ports.
+#
+# The same rules are written in Go (lab/settings, lab/topology), which tells mistakes with line numbers before Vagrant
+# is called at all; here they are told to those who call Vagrant themselves. This file knows nothing of Vagrant.
+# Run as a program it prints the lab as JSON, by which the two readings are compared.
+
+require 'ipaddr'
+require 'json'
+require 'rbconfig'
+require 'yaml'
+
+module Swarmlab
+  # A mistake in the settings or in the topology, to be shown as it is.
+  class Error < StandardError; end
+
+  # One node. Ports are pairs [host, guest], to be published on the host's 127.0.0.1.
+  Node = Struct.new(:name, :role, :ordinal, :octet, :address, :memory, :cpus, :ports, keyword_init: true)
+
+  # The settings of one lab. Each comes from the environment, else from what the lab was brought up with
+  # (.lab/settings.json), else from the defaults.
+  class Settings
+    DEFAULTS = { 'name' => 'swarmlab', 'port_base' => 19_000, 'provider' => 'docker' }.freeze
+    ENVIRONMENT = {
+      'name' => 'LAB_NAME', 'subnet' => 'LAB_SUBNET', 'port_base' => 'LAB_PORT_BASE',
+      'frontends' => 'LAB_FRONTENDS', 'workers' => 'LAB_WORKERS', 'provider' => 'PROVIDER'
+    }.freeze
+    NAME = /\A[a-z][a-z0-9-]{0,20}\z/.freeze
+    # The highest port is base + 881.
+    PORT_BASES = (1024..64_000).freeze
+    COUNTS = (1..99).freeze
+
+    attr_reader :name, :subnet, :port_base, :frontends, :workers, :provider
+
+    def initialize(file, env)
+      @file = file
+      @env = env
+      @saved = read
+      @name = text('name', NAME, 'small letters, digits and dashes, a letter first, at most 21')
+      @provider = text('provider', /\A[a-z_]+\z/, 'a Vagrant provider such as docker, libvirt or virtualbox')
+      @subnet = value('subnet')
+      @port_base = number('port_base', PORT_BASES)
+      @frontends = number('frontends', COUNTS)
+      @workers = number('workers', COUNTS)
+    end
+
+    # Where the voting page and the results page are published on the host.
+    def voting_port
+      port_base == DEFAULTS['port_base'] ? 8080 : port_base + 880
+    end
+
+    def results_port
+      port_base == DEFAULTS['port_base'] ? 8081 : port_base + 881
+    end
+
+    private
+
+    def read
+      return {} unless File.file?(@file)
+
+      saved = JSON.parse(File.read(@file))
+      raise Error, "#{@file}: expected an object with the lab's settings" unless saved.is_a?(Hash)
+
+      saved
+    rescue JSON::ParserError
+      raise Error, "#{@file}: not valid JSON; remove it, and set LAB_NAME and the others again if you had set them"
+    end
+
+    def value(key)
+      from_env = @env[ENVIRONMENT.fetch(key)].to_s
+      return from_env unless from_env.empty?
+
+      saved = @saved[key]
+      # Go writes what is not set as "" or 0.
+      ['', 0, nil].include?(saved) ? DEFAULTS[key] : saved
+    end
+
+    # Who gave the value, for messages.
+    def source(key)
+      @env[ENVIRONMENT.fetch(key)].to_s.empty? ? "#{key} in #{@file}" : ENVIRONMENT.fetch(key)
+    end
+
+    def text(key, pattern, expected)
+      got = value(key)
+      return got if got.is_a?(String) && got.match?(pattern)
+
+      raise Error, "#{source(key)}: #{got.inspect} will not do; expected #{expected}"
+    end
+
+    def number(key, range)
+      got = value(key)
+      return nil if got.nil?
+
+      number = got.to_s.match?(/\A(0|[1-9][0-9]{0,8})\z/) ? got.to_s.to_i : nil
+      return number if number && range.cover?(number)
+
+      raise Error, "#{source(key)}: #{got.inspect} will not do; expected a number, #{range.first} to #{range.last}"
+    end
+  end
+
+  # The nodes of topology.yaml under the given settings.
+  class Topology
+    ROLES = %w[manager interlock frontend worker store].freeze
+    KEYS = %w[name role octet memory cpus count].freeze
+    OCTETS = (2..254).freeze
+    PRIVATE = %w[10.0.0.0/8 172.16.0.0/12 192.168.0.0/16].map { |net| IPAddr.new(net) }.freeze
+    # Within each node these are the swarm's overlays, docker0 and docker_gwbridge: they would hide the lab's own.
+    RESERVED = %w[10.0.0.0/16 172.17.0.0/16 172.18.0.0/16].map { |net| IPAddr.new(net) }.freeze
+    AGENT_PORT = 7400
+
+    attr_reader :subnet, :nodes
+
+    def initialize(file, settings)
+      @file = file
+      @settings = settings
+      raw = read
+      @roles = ROLES + Array(raw['roles'])
+      @network = network(settings.subnet || raw['subnet'])
+      @subnet = "#{@network}/#{@network.prefix}"
+      @nodes = groups(raw['nodes']).flat_map { |group| expand(group) }
+      check_unique
+      check_single
+      number_roles
+    end
+
+    private
+
+    def fail!(message)
+      raise Error, "#{@file}: #{message}"
+    end
+
+    def read
+      raw = YAML.safe_load(File.read(@file))
+      fail!('expected a mapping with subnet and nodes') unless raw.is_a?(Hash)
+      raw
+    rescue Errno::ENOENT
+      fail!('the file is missing')
+    rescue Psych::Exception => e
+      fail!("not valid YAML: #{e.message}")
+    end
+
+    def network(cidr)
+      address, bits = cidr.to_s.split('/', 2)
+      fail!("subnet #{cidr.inspect}: expected a network such as 192.168.33.0/24") unless bits.to_s.match?(/\A\d{1,2}\z/)
+      net = IPAddr.new(cidr)
+      fail!("subnet #{cidr}: write #{net}/#{bits}") unless net.to_s == address
+      check_network(net, cidr)
+    rescue IPAddr::Error
+      fail!("subnet #{cidr.inspect}: expected a network such as 192.168.33.0/24")
+    end
+
+    def check_network(net, cidr)
+      fail!("subnet #{cidr} is not private") unless PRIVATE.any? { |range| range.include?(net) }
+      taken = RESERVED.find { |range| range.include?(net) || net.include?(range) }
+      fail!("subnet #{cidr} overlaps #{taken}, a network within each node") if taken
+      net
+    end
+
+    def groups(nodes)
+      fail!('nodes: expected a list') unless nodes.is_a?(Array) && !nodes.empty?
+      nodes.each { |group| check(group) }
+    end
+
+    def check(group)
+      fail!("nodes: expected {name: …, role: …, octet: …}, found #{group.inspect}") unless group.is_a?(Hash)
+      name = group['name'].to_s
+      fail!("#{name.inspect} is no node name") unless name.match?(/\A[a-z]([a-z0-9-]{0,30}[a-z0-9])?\z/)
+      unknown = group.keys - KEYS
+      fail!("node #{name}: unknown field #{unknown.first}") unless unknown.empty?
+      fail!("node #{name}: unknown role #{group['role'].inspect}") unless @roles.include?(group['role'])
+      check_number(name, group, 'octet', OCTETS, true)
+      check_number(name, group, 'memory', 128..(1 << 20), false)
+      check_number(name, group, 'cpus', 1..256, false)
+      check_number(name, group, 'count', Settings::COUNTS, false)
+    end
+
+    def check_number(name, group, key, range, required)
+      value = group[key]
+      return if !group.key?(key) && !required
+      return if value.is_a?(Integer) && range.cover?(value)
+
+      fail!("node #{name}: #{key} is #{value.inspect}; expected a number, #{range.first} to #{range.last}")
+    end
+
+    def expand(group)
+      return [node(group, group['name'], group['octet'])] unless group.key?('count')
+
+      Array.new(count(group)) do |i|
+        node(group, format('%<name>s%<number>02d', name: group['name'], number: i + 1), group['octet'] + i)
+      end
+    end
+
+    def count(group)
+      override = { 'frontend' => @settings.frontends, 'worker' => @settings.workers }[group['role']]
+      override || group['count']
+    end
+
+    def node(group, name, octet)
+      check_octet(name, octet)
+      Node.new(name: name, role: group['role'], octet: octet,
+               address: IPAddr.new(@network.to_i + octet, Socket::AF_INET).to_s,
+               memory: group.fetch('memory', 512), cpus: group.fetch('cpus', 1), ports: ports(group['role'], octet))
+    end
+
+    def check_octet(name, octet)
+      unless OCTETS.cover?(octet)
+        fail!("node #{name}: octet #{octet} is out of range, #{OCTETS.first} to #{OCTETS.last}")
+      end
+      # The last address is the broadcast's.
+      return if octet < @network.to_range.last.to_i - @network.to_i
+
+      fail!("subnet #{@subnet} is too small: node #{name} has octet #{octet}; take a /24")
+    end
+
+    def ports(role, octet)
+      ports = [[@settings.port_base + octet, AGENT_PORT]]
+      ports << [@settings.voting_port, 80] if role == 'interlock'
+      ports << [@settings.results_port, 80] if role == 'store'
+      ports
+    end
+
+    def check_unique
+      %i[name octet].each do |key|
+        twins = nodes.group_by(&key).values.find { |same| same.length > 1 }
+        fail!("nodes #{twins.map(&:name).join(' and ')} have the same #{key}") if twins
+      end
+    end
+
+    def check_single
+      counts = nodes.map(&:role).tally
+      managers = counts.fetch('manager', 0)
+      fail!("#{managers} nodes have the role manager; a lab has exactly one") unless managers == 1
+      many = %w[interlock store].find { |role| counts.fetch(role, 0) > 1 }
+      fail!("several nodes have the role #{many}; a lab has one") if many
+    end
+
+    def number_roles
+      nodes.group_by(&:role).each_value { |same| same.each.with_index(1) { |n, i| n.ordinal = i } }
+    end
+  end
+
+  # A clone and its lab.
+  class Lab
+    attr_reader :folder, :settings, :topology
+
+    def self.load(folder, env = ENV)
+      new(folder, env)
+    end
+
+    def initialize(folder, env)
+      @folder = folder
+      @settings = Settings.new(File.join(folder, '.lab', 'settings.json'), env)
+      @topology = Topology.new(File.join(folder, 'vagrant', 'topology.yaml'), @settings)
+    end
+
+    def name
+      settings.name
+    end
+
+    def subnet
+      topology.subnet
+    end
+
+    def nodes
+      topology.nodes
+    end
+
+    # The name of a node's container, of its volume, or of the lab's network.
+    def resource(*parts)
+      [name, *parts].join('-')
+    end
+
+    # What each container, volume and network of the lab carries, so that it is found again without Vagrant.
+    def labels(node = nil)
+      labels = { 'swarmlab.lab' => name, 'swarmlab.folder' => folder }
+      labels['swarmlab.node'] = node.name if node
+      labels
+    end
+
+    # The nodes' architecture in Go's words: the host's.
+    def arch
+      cpu = RbConfig::CONFIG['host_cpu']
+      { 'x86_64' => 'amd64', 'x64' => 'amd64', 'aarch64' => 'arm64' }.fetch(cpu, cpu)
+    end
+
+    # What is given to a node: [folder of the clone, folder on the node].
+    def mounts(node)
+      {
+        ".lab/bin/linux-#{arch}" => '/opt/swarmlab/bin',
+        ".lab/app/linux-#{arch}" => '/opt/swarmlab/app',
+        ".lab/bundle/linux-#{arch}" => '/opt/swarmlab/bundle',
+        ".lab/nodes/#{node.name}" => '/opt/swarmlab/node',
+        'vagrant/provision' => '/opt/swarmlab/provision'
+      }.map { |from, to| [File.join(folder, from), to] }
+    end
+
+    # The addresses and names of all nodes, alternating.
+    def hosts
+      nodes.flat_map { |node| [node.address, node.name] }
+    end
+
+    def to_h
+      {
+        'name' => name, 'subnet' => subnet, 'port_base' => settings.port_base, 'provider' => settings.provider,
+        'nodes' => nodes.map { |node| node.to_h.transform_keys(&:to_s) }
+      }
+    end
+  end
+end
+
+if $PROGRAM_NAME == __FILE__
+  begin
+    puts JSON.pretty_generate(Swarmlab::Lab.load(ARGV.fetch(0, File.dirname(__dir__))).to_h)
+  rescue Swarmlab::Error => e
+    warn e.message
+    exit 2
+  end
+end
