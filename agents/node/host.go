@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/coreos/go-systemd/v22/dbus"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/clock"
 )
 
 // Systemd is a host that runs systemd, with the names of the units.
@@ -77,6 +81,35 @@ func (s Systemd) MTU(address string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("no interface of this node has its address %s; `vagrant reload` sets it up again", address)
+}
+
+const (
+	// containerMark is written by systemd at its start, within a container only; see its Container Interface.
+	containerMark = "/run/systemd/container"
+	chronyTimeout = time.Second
+)
+
+// Clock asks chrony over its unix socket, if there is a chrony.
+func (s Systemd) Clock(ctx context.Context) ClockKeeper {
+	if _, err := os.Stat(containerMark); err == nil {
+		return ClockKeeper{Source: agentv1.ClockSource_CLOCK_SOURCE_HOST}
+	}
+	ctx, cancel := context.WithTimeout(ctx, chronyTimeout)
+	defer cancel()
+	command := exec.CommandContext(ctx, "chronyc", "-n", "-c", "tracking")
+	var out, complaint strings.Builder
+	command.Stdout, command.Stderr = &out, &complaint
+	err := command.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return ClockKeeper{Source: agentv1.ClockSource_CLOCK_SOURCE_NONE}
+	}
+	keeper := ClockKeeper{Source: agentv1.ClockSource_CLOCK_SOURCE_CHRONY}
+	if err != nil {
+		keeper.Err = fmt.Errorf("ask chrony about the clock: %w: %s", err, strings.TrimSpace(out.String()+complaint.String()))
+		return keeper
+	}
+	keeper.Tracking, keeper.Err = clock.ParseTracking(out.String())
+	return keeper
 }
 
 // Journal reads the agent's log from journald.

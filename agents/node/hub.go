@@ -27,7 +27,9 @@ type hub struct {
 
 type watcher struct {
 	events []*agentv1.Event
-	wake   chan struct{}
+	// refresh: a fresh snapshot is wanted even without an event.
+	refresh bool
+	wake    chan struct{}
 }
 
 func newHub() *hub { return &hub{watchers: map[*watcher]struct{}{}} }
@@ -40,10 +42,17 @@ func (h *hub) emit(e *agentv1.Event) {
 			w.events = slices.Delete(w.events, 0, 1)
 		}
 		w.events = append(w.events, e)
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		poke(w.wake)
+	}
+}
+
+// refresh has a snapshot sent, for a change that is no event.
+func (h *hub) refresh() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range h.watchers {
+		w.refresh = true
+		poke(w.wake)
 	}
 }
 
@@ -61,7 +70,7 @@ func (h *hub) watched() bool {
 	return len(h.watchers) > 0 || time.Since(h.interest) < 15*time.Second
 }
 
-// watch sends a snapshot, then every event with a fresh snapshot, until the context ends or send fails.
+// watch sends a snapshot, then every event with a fresh snapshot, and one alone after a refresh, until the context ends or send fails.
 func (h *hub) watch(ctx context.Context, snapshot func() *agentv1.NodeSnapshot, send func(*agentv1.WatchResponse) error) error {
 	w := &watcher{wake: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -87,10 +96,15 @@ func (h *hub) watch(ctx context.Context, snapshot func() *agentv1.NodeSnapshot, 
 			return ctx.Err()
 		}
 		h.mu.Lock()
-		events := w.events
-		w.events = nil
+		events, refresh := w.events, w.refresh
+		w.events, w.refresh = nil, false
 		h.mu.Unlock()
 		now := snapshot()
+		if refresh && len(events) == 0 {
+			if err := send(&agentv1.WatchResponse{Node: now}); err != nil {
+				return err
+			}
+		}
 		for _, e := range events {
 			if err := send(&agentv1.WatchResponse{Event: e, Node: now}); err != nil {
 				return err

@@ -42,7 +42,6 @@ const (
 // manager's engine whether it is there at all. It is safe for concurrent use.
 type link struct {
 	manager, self *rolev1.Node
-	identity      server.Identity
 	log           *slog.Logger
 	// news is called when what cluster returns has changed.
 	news func()
@@ -60,9 +59,9 @@ type link struct {
 	out bool
 }
 
-func newLink(manager, self *rolev1.Node, identity server.Identity, log *slog.Logger, news func()) *link {
+func newLink(manager, self *rolev1.Node, log *slog.Logger, news func()) *link {
 	return &link{
-		manager: manager, self: self, identity: identity, log: log, news: news, wake: make(chan struct{}, 1),
+		manager: manager, self: self, log: log, news: news, wake: make(chan struct{}, 1),
 		known: reconcile.Cluster{Away: "the manager's agent was not reached yet"},
 	}
 }
@@ -122,9 +121,10 @@ func (l *link) dial(ctx context.Context) error {
 	return conn.Close()
 }
 
-func (l *link) run(ctx context.Context) error {
-	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(l.manager.GetAddress(), agentPort),
-		grpc.WithTransportCredentials(credentials.NewTLS(l.identity.Client(l.manager.GetName()))),
+// dialManager prepares the connection to the manager's agent; it is made when it is first used, and again whenever it is lost.
+func dialManager(manager *rolev1.Node, identity server.Identity) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(manager.GetAddress(), agentPort),
+		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(manager.GetName()))),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.5, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,
@@ -133,10 +133,12 @@ func (l *link) run(ctx context.Context) error {
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 	)
 	if err != nil {
-		return fmt.Errorf("reach the manager's agent: %w", err)
+		return nil, fmt.Errorf("reach the manager's agent: %w", err)
 	}
-	defer func() { _ = conn.Close() }()
-	client := agentv1.NewAgentServiceClient(conn)
+	return conn, nil
+}
+
+func (l *link) run(ctx context.Context, client agentv1.AgentServiceClient) error {
 	for ctx.Err() == nil {
 		if !l.idle() {
 			l.ask(ctx, client)

@@ -32,6 +32,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/clock"
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/handstop"
@@ -138,6 +139,8 @@ type Host interface {
 	Alive()
 	// MTU of the interface with an address, in bytes.
 	MTU(address string) (int, error)
+	// Clock tells what keeps the node's clock. It takes a second at most.
+	Clock(ctx context.Context) ClockKeeper
 	// Journal calls line for each line of the agent's own log.
 	Journal(ctx context.Context, follow bool, tail int, line func(text string) error) error
 }
@@ -150,6 +153,14 @@ type EngineUnit struct {
 	Running bool
 	// Since is when it had started.
 	Since time.Time
+}
+
+// ClockKeeper is what keeps a node's clock.
+type ClockKeeper struct {
+	Source agentv1.ClockSource
+	// Tracking is chrony's word, unless Err says why there is none.
+	Tracking clock.Tracking
+	Err      error
 }
 
 // Node is the agent of one node. Make one with New.
@@ -175,6 +186,7 @@ type Node struct {
 	hub      *hub
 	link     *link
 	mesh     *meshWatch
+	clock    *clockWatch
 
 	replan chan struct{}
 	check  chan struct{}
@@ -264,8 +276,13 @@ func New(p Parts) (*Node, error) {
 			n.emit(container, action, message)
 		},
 	}
+	n.clock = &clockWatch{
+		nodes: p.Config.Nodes, reference: p.Config.Manager() == p.Config.Self, keeper: p.Host.Clock, now: clock.Now,
+		refresh: n.hub.refresh,
+		tell:    func(action, message string) { n.emit("clock", action, message) },
+	}
 	if manager := p.Config.Manager(); manager != p.Config.Self {
-		n.link = newLink(manager, p.Config.Self, p.Identity, p.Log, n.loop.Hurry)
+		n.link = newLink(manager, p.Config.Self, p.Log, n.loop.Hurry)
 	}
 	return n, nil
 }
@@ -305,6 +322,12 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	conn, err := dialManager(n.config.Manager(), n.identity)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { _ = conn.Close() }()
+	manager := agentv1.NewAgentServiceClient(conn)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return server.Serve(ctx, listener, server.Config{
@@ -318,8 +341,9 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.discovery.Run(ctx) })
 	group.Go(func() error { return n.beat(ctx) })
 	group.Go(func() error { return n.watchMesh(ctx) })
+	group.Go(func() error { return n.clock.run(ctx, manager) })
 	if n.link != nil {
-		group.Go(func() error { return n.link.run(ctx) })
+		group.Go(func() error { return n.link.run(ctx, manager) })
 	}
 	n.host.Ready()
 	n.log.Info("agent started", "lab", n.config.Lab, "node", n.config.Self.GetName(), "role", n.config.Self.GetRole(),

@@ -161,6 +161,10 @@ func (f *fakeHost) Ready()                  {}
 func (f *fakeHost) Alive()                  {}
 func (f *fakeHost) MTU(string) (int, error) { return 1500, nil }
 
+func (f *fakeHost) Clock(context.Context) ClockKeeper {
+	return ClockKeeper{Source: agentv1.ClockSource_CLOCK_SOURCE_HOST}
+}
+
 func (f *fakeHost) Journal(_ context.Context, _ bool, _ int, line func(string) error) error {
 	return line("a line of the journal")
 }
@@ -683,6 +687,40 @@ func TestWatch(t *testing.T) {
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestWatchWithoutAnEvent(t *testing.T) {
+	h := newHub()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	got := make(chan *agentv1.WatchResponse)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- h.watch(ctx, func() *agentv1.NodeSnapshot { return &agentv1.NodeSnapshot{Name: "manager"} },
+			func(r *agentv1.WatchResponse) error {
+				got <- r
+				return nil
+			})
+	}()
+	<-got
+	h.refresh()
+	if r := <-got; r.GetEvent() != nil || r.GetNode().GetName() != "manager" {
+		t.Errorf("after a refresh came %v", r)
+	}
+	h.emit(&agentv1.Event{Action: "start"})
+	h.refresh()
+	if r := <-got; r.GetEvent().GetAction() != "start" {
+		t.Errorf("with an event came %v", r)
+	}
+	cancel()
+	select {
+	case r := <-got:
+		t.Errorf("one snapshot was enough, and yet came %v", r)
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
 	}
 }
 

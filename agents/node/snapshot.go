@@ -51,6 +51,7 @@ func (n *Node) Snapshot() *agentv1.NodeSnapshot {
 		Role:         roleSummary(roleStatus, plan, health),
 		Discovery:    discoveryStatus(n.discovery.Status()),
 		Pending:      pendings(st.Pending, time.Now()),
+		Clock:        n.clock.status(),
 	}
 	snapshot.Whole = whole(snapshot, plan, health.began.After(runs))
 	return snapshot

@@ -33,7 +33,7 @@ func allowed(method string) []string {
 		return []string{RightObserve, RightOperate, RightNode}
 	case agentv1.AgentService_Watch_FullMethodName, agentv1.AgentService_Logs_FullMethodName:
 		return []string{RightObserve, RightOperate}
-	case agentv1.AgentService_JoinInfo_FullMethodName:
+	case agentv1.AgentService_JoinInfo_FullMethodName, agentv1.AgentService_Clock_FullMethodName:
 		return []string{RightNode}
 	}
 	if operates(method) {

@@ -2,7 +2,7 @@
 // the node behind it.
 //
 // Connections are TLS 1.3 with certificates of the lab's own CA on both sides. The organizational unit of the caller's
-// certificate is its right: "observe" looks, "operate" does everything but JoinInfo, "node" is another agent. Calls that
+// certificate is its right: "observe" looks, "operate" does everything but what is for nodes, "node" is another agent. Calls that
 // change something are written to the audit log, refused ones too.
 //
 // The package knows neither Docker nor roles.
@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
@@ -183,6 +184,13 @@ func (s *service) JoinInfo(ctx context.Context, _ *agentv1.JoinInfoRequest) (*ag
 		return nil, answered(err)
 	}
 	return info, nil
+}
+
+// Clock needs nobody behind it. Two readings, since a busy node may take the processor away in between.
+func (s *service) Clock(context.Context, *agentv1.ClockRequest) (*agentv1.ClockResponse, error) {
+	out := &agentv1.ClockResponse{ArrivedAt: timestamppb.Now()}
+	out.AnsweredAt = timestamppb.Now()
+	return out, nil
 }
 
 func checkStage(stage rolev1.Stage) error {

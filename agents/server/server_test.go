@@ -285,6 +285,7 @@ func methods(ctx context.Context, c agentv1.AgentServiceClient) map[string]func(
 			return err
 		},
 		"JoinInfo": func() error { _, err := c.JoinInfo(ctx, &agentv1.JoinInfoRequest{}); return err },
+		"Clock":    func() error { _, err := c.Clock(ctx, &agentv1.ClockRequest{}); return err },
 	}
 }
 
@@ -293,7 +294,7 @@ func TestRights(t *testing.T) {
 	rights := map[string][]string{
 		"observe": {"Snapshot", "Watch", "Logs"},
 		"operate": {"Snapshot", "Watch", "Logs", "SetStage", "Heal", "Reset", "Retire", "ForgetNode"},
-		"node":    {"Snapshot", "JoinInfo"},
+		"node":    {"Snapshot", "JoinInfo", "Clock"},
 		"nothing": {},
 		"":        {},
 	}
@@ -417,6 +418,18 @@ func TestAnswers(t *testing.T) {
 	r.node.err = errors.New("disk full")
 	if _, err := c.Heal(t.Context(), &agentv1.HealRequest{}); status.Code(err) != codes.Internal || !strings.Contains(err.Error(), "disk full") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestClock(t *testing.T) {
+	before := time.Now()
+	out, err := serve(t).as("node").Clock(t.Context(), &agentv1.ClockRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived, answered := out.GetArrivedAt().AsTime(), out.GetAnsweredAt().AsTime()
+	if arrived.Before(before) || answered.Before(arrived) || time.Now().Before(answered) {
+		t.Errorf("asked after %v: %v, %v", before, arrived, answered)
 	}
 }
 
