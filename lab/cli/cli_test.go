@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
@@ -124,6 +126,9 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	node NAME handstop NAME   stops a container by hand
 //	node NAME crash NAME      lets a container be down
 //	node NAME stage NAME      moves a node to a stage
+//	node NAME clock OFFSET    sets its clock this far from the manager's
+//	node NAME clock stale|unknown
+//	                          has the manager not answer it for 40 s, or never
 //	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
@@ -157,6 +162,23 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
+func setClock(c *agentv1.ClockStatus, how string) error {
+	switch how {
+	case "stale":
+		c.Stale, c.MeasuredAt = true, timestamppb.New(time.Now().Add(-40*time.Second))
+	case "unknown":
+		c.Offset, c.Bound, c.MeasuredAt = nil, nil, nil
+	default:
+		offset, err := time.ParseDuration(how)
+		if err != nil {
+			return err
+		}
+		c.Offset, c.Off = durationpb.New(offset), offset.Abs() > time.Second
+		c.Source = agentv1.ClockSource_CLOCK_SOURCE_CHRONY
+	}
+	return nil
+}
+
 func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) {
 	container := func(change func(*agentv1.ContainerStatus)) {
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) {
@@ -182,6 +204,8 @@ func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) 
 		stage, err := settings.ParseStage(what)
 		ts.Check(err)
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) { s.DesiredStage = rolev1.Stage(stage) })
+	case "clock":
+		agent.Update(nil, func(s *agentv1.NodeSnapshot) { ts.Check(setClock(s.GetClock(), what)) })
 	case "calls":
 		if got := strings.Join(agent.Calls(), ","); got != what {
 			ts.Fatalf("the agent was asked %q, want %q", got, what)

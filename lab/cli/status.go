@@ -23,9 +23,11 @@ func (a *App) status() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, containers, stage and votes",
+		Short: "Show nodes, clocks, containers, stage and votes",
 		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
-queues and were counted, and where to look. The exit status is 1 when a node is not whole.`,
+queues and were counted, and where to look. The exit status is 1 when a node is not whole.
+
+CLOCK is the node's clock minus the manager's: + is ahead.`,
 		Example: "  lab status\n  lab status --json | jq .votes",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,6 +85,7 @@ type statusNode struct {
 	Healthy      bool               `json:"role_healthy"`
 	RoleMessage  string             `json:"role_message,omitempty"`
 	Measures     map[string]float64 `json:"measures,omitempty"`
+	Clock        *statusClock       `json:"clock"`
 	Containers   []statusContainer  `json:"containers"`
 	Pending      []statusPending    `json:"pending"`
 }
@@ -99,6 +102,26 @@ type statusContainer struct {
 	Differences []string   `json:"differences,omitempty"`
 	Networks    []string   `json:"networks,omitempty"`
 	Error       string     `json:"error,omitempty"`
+}
+
+// statusClock is a node's clock against the manager's. What is measured is null before the manager first answered the node.
+type statusClock struct {
+	// Reference: it is the manager's own.
+	Reference bool `json:"reference,omitempty"`
+	// OffsetMS is the node's clock minus the manager's; the true offset is at most BoundMS from it.
+	OffsetMS *float64 `json:"offset_ms"`
+	BoundMS  *float64 `json:"bound_ms"`
+	// MeasuredAt is by the node's clock.
+	MeasuredAt *time.Time `json:"measured_at"`
+	// Stale: the manager has not answered for a while. Off: the clock is wrong for certain, by more than matters.
+	Stale bool `json:"stale"`
+	Off   bool `json:"off"`
+	// Source is what keeps the clock: "host", "chrony", "none", or "unspecified" when that is not known yet.
+	Source         string `json:"source"`
+	SynchronizedTo string `json:"synchronized_to,omitempty"`
+	Error          string `json:"error,omitempty"`
+
+	offset, age time.Duration
 }
 
 type statusPending struct {
@@ -186,6 +209,7 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 		node.RoleMessage = snap.GetRole().GetError()
 	}
 	node.Measures = snap.GetRole().GetMeasures()
+	node.Clock = newStatusClock(snap)
 	for _, c := range snap.GetContainers() {
 		node.Containers = append(node.Containers, newStatusContainer(c))
 	}
@@ -193,6 +217,28 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 		node.Pending = append(node.Pending, statusPending{Step: p.GetStep(), Reason: p.GetReason(), Attempts: p.GetAttempts()})
 	}
 	return node
+}
+
+// newStatusClock is nil for an agent that knows nothing of clocks.
+func newStatusClock(snap *agentv1.NodeSnapshot) *statusClock {
+	c := snap.GetClock()
+	if c == nil {
+		return nil
+	}
+	s := &statusClock{
+		Reference: c.GetReference(), Stale: c.GetStale(), Off: c.GetOff(),
+		Source:         strings.ToLower(strings.TrimPrefix(c.GetSource().String(), "CLOCK_SOURCE_")),
+		SynchronizedTo: c.GetSynchronizedTo(), Error: c.GetError(),
+	}
+	if c.GetOffset() == nil {
+		return s
+	}
+	s.offset = c.GetOffset().AsDuration()
+	offset, bound := float64(s.offset.Microseconds())/1e3, float64(c.GetBound().AsDuration().Microseconds())/1e3
+	at := c.GetMeasuredAt().AsTime()
+	s.OffsetMS, s.BoundMS, s.MeasuredAt = &offset, &bound, &at
+	s.age = snap.GetTakenAt().AsTime().Sub(at)
+	return s
 }
 
 func newStatusContainer(c *agentv1.ContainerStatus) statusContainer {
@@ -230,9 +276,9 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 	}
 	say("%s · stage %s · %d of %d nodes whole", c.Bold("lab "+s.Lab), stage, whole, len(s.Nodes))
 	say("")
-	say("%s", c.Dim(fmt.Sprintf("%-11s %-15s %-12s %-12s %s", "NODE", "ADDRESS", "STATE", "CONTAINER", "STATUS")))
+	say("%s", c.Dim(fmt.Sprintf("%-11s %-15s %-11s %-9s %-12s %s", "NODE", "ADDRESS", "STATE", "CLOCK", "CONTAINER", "STATUS")))
 	for _, n := range s.Nodes {
-		state := fmt.Sprintf("%-12s", n.State)
+		state := fmt.Sprintf("%-11s", n.State)
 		switch n.State {
 		case stateWhole:
 			state = c.Good(state)
@@ -241,13 +287,13 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 		default:
 			state = c.Bad(state)
 		}
-		head := fmt.Sprintf("%-11s %-15s %s", n.Name, n.Address, state)
+		head := fmt.Sprintf("%-11s %-15s %s %s", n.Name, n.Address, state, n.Clock.describe(c.Style))
 		if len(n.Containers) == 0 {
 			say("%s", strings.TrimRight(head+" "+c.Dim("none"), " "))
 		}
 		for i, one := range n.Containers {
 			if i > 0 {
-				head = fmt.Sprintf("%-11s %-15s %-12s", "", "", "")
+				head = fmt.Sprintf("%-11s %-15s %-11s %-9s", "", "", "", "")
 			}
 			say("%s %-12s %s", head, one.Name, one.describe(c.Style))
 		}
@@ -277,6 +323,9 @@ func (s status) printTroubles(c *console.Console) {
 		if strings.HasPrefix(n.Engine, "down") {
 			trouble(n.Name, "its engine is "+n.Engine)
 		}
+		if text := n.Clock.trouble(); text != "" {
+			trouble(n.Name, text)
+		}
 		for _, p := range n.Pending {
 			text := p.Step
 			if p.Reason != "" {
@@ -301,17 +350,20 @@ func (s status) printTroubles(c *console.Console) {
 	}
 }
 
-// describe says how a container is, in at most 27 columns.
+// describe says how a container is, in at most 16 columns, in the words of `docker ps`.
 func (s statusContainer) describe(style console.Style) string {
 	text := s.State
-	if s.Since != nil && s.State == "running" {
-		text += " " + ago(time.Since(*s.Since))
+	if s.State == "running" {
+		text = "up"
+		if s.Since != nil {
+			text += " " + ago(time.Since(*s.Since))
+		}
 	}
 	switch {
 	case s.HandStopped:
 		return style.Warn("stopped by hand")
 	case s.State == "exited" || s.State == "restarting":
-		return style.Bad(fmt.Sprintf("%s (exit code %d)", s.State, s.ExitCode))
+		return style.Bad(fmt.Sprintf("%s (%d)", s.State, s.ExitCode))
 	case s.State != "running":
 		return style.Bad(s.State)
 	case s.Ownership == "adopted" || s.Ownership == "foreign":
@@ -320,6 +372,70 @@ func (s statusContainer) describe(style console.Style) string {
 		return style.Warn(text + ", differs")
 	default:
 		return style.Good(text)
+	}
+}
+
+// describe says how far off a clock is, in 9 columns.
+func (s *statusClock) describe(style console.Style) string {
+	pad := func(text string) string { return fmt.Sprintf("%-9s", text) }
+	switch {
+	case s == nil || s.OffsetMS == nil:
+		return style.Dim(pad("–"))
+	case s.Reference:
+		return pad("reference")
+	case s.Stale:
+		return style.Warn(pad("stale " + ago(s.age)))
+	case s.Off:
+		return style.Warn(pad(signed(s.offset)))
+	default:
+		return pad(signed(s.offset))
+	}
+}
+
+// trouble says in full what is wrong with a clock; empty when nothing is.
+func (s *statusClock) trouble() string {
+	if s == nil || !s.Off {
+		return ""
+	}
+	direction := "ahead of"
+	if s.offset < 0 {
+		direction = "behind"
+	}
+	text := fmt.Sprintf("its clock is %s %s the manager's", magnitude(s.offset), direction)
+	switch {
+	case s.Error != "":
+		text += "; " + s.Error
+	case s.Source == "chrony" && s.SynchronizedTo == "":
+		text += "; chrony has not synchronised it yet"
+	case s.Source == "chrony":
+		text += "; chrony takes it for synchronised to " + s.SynchronizedTo
+	case s.Source == "none":
+		text += "; nothing keeps it"
+	}
+	return text
+}
+
+func signed(offset time.Duration) string {
+	switch text := magnitude(offset); {
+	case text == magnitude(0):
+		return text
+	case offset < 0:
+		return "−" + text
+	default:
+		return "+" + text
+	}
+}
+
+// magnitude is a duration without its sign, in at most 8 columns.
+func magnitude(d time.Duration) string {
+	d = d.Abs()
+	switch {
+	case d < time.Second-50*time.Microsecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1e3)
+	case d < 100*time.Second-50*time.Millisecond:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return ago(d)
 	}
 }
 

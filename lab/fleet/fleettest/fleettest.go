@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
@@ -362,7 +363,11 @@ func Snapshot(lab *settings.Lab, n topology.Node) *agentv1.NodeSnapshot {
 		Engine:       &agentv1.EngineStatus{Up: true, Version: "26.1.5"},
 		Swarm:        &agentv1.SwarmStatus{LocalState: "active", Manager: n.Role == topology.RoleManager},
 		DesiredStage: stage, ReachedStage: stage,
-		Role:  &agentv1.RoleStatus{Name: n.Role, Running: true, Checked: true, Healthy: true},
+		Role: &agentv1.RoleStatus{Name: n.Role, Running: true, Checked: true, Healthy: true},
+		Clock: &agentv1.ClockStatus{
+			Offset: durationpb.New(300 * time.Microsecond), Bound: durationpb.New(450 * time.Microsecond),
+			MeasuredAt: timestamppb.Now(), Source: agentv1.ClockSource_CLOCK_SOURCE_HOST,
+		},
 		Whole: true,
 	}
 	names := map[string][]string{
@@ -379,6 +384,8 @@ func Snapshot(lab *settings.Lab, n topology.Node) *agentv1.NodeSnapshot {
 		})
 	}
 	switch n.Role {
+	case topology.RoleManager:
+		s.Clock.Reference, s.Clock.Offset, s.Clock.Bound = true, durationpb.New(0), durationpb.New(0)
 	case topology.RoleFrontend:
 		s.Role.Measures = map[string]float64{"votes_captured": 10, "votes_queued": 1, "votes_dead_lettered": 0}
 	case topology.RoleStore:
