@@ -30,11 +30,13 @@ put() {
 	changed="$changed $2"
 }
 
+# Time is the host's in a container; a VM keeps its own.
+has_clock() { ! systemd-detect-virt --quiet --container; }
+
 # Virtual machines come without the packages that the image of container nodes has built in.
 packages() {
 	wanted=$(grep -v '^#' "$here/packages")
-	# Time is the host's in a container; a VM keeps its own.
-	if ! systemd-detect-virt --quiet --container; then wanted="$wanted chrony"; fi
+	if has_clock; then wanted="$wanted chrony"; fi
 	missing=""
 	for package in $wanted; do
 		[ -e "/var/lib/dpkg/info/$package.list" ] || missing="$missing $package"
@@ -76,6 +78,18 @@ names() {
 	systemctl restart swarmlab-hosts
 }
 
+# The time of day comes before the certificates, which a node whose clock is wrong takes for invalid.
+clock() {
+	has_clock || return 0
+	sh $here/chrony.sh "$role" $given/node/agent.yaml >$etc/chrony.given || fail "no configuration for chrony"
+	# Stopped first: if this is interrupted, no chrony goes on by what was written before.
+	cmp -s $etc/chrony.given /etc/chrony/chrony.conf || systemctl stop chrony
+	put $etc/chrony.given /etc/chrony/chrony.conf 644
+	rm -f $etc/chrony.given
+	systemctl --quiet enable chrony
+	systemctl start chrony
+}
+
 # Everything the agent has: binaries, configuration, certificates and secrets.
 agent() {
 	put $given/bin/labagent /usr/local/bin/labagent 755
@@ -101,6 +115,7 @@ agent() {
 packages
 overlay
 names "$@"
+if [ -f $given/node/agent.yaml ]; then clock; fi
 
 if [ ! -f $given/bin/labagent ]; then
 	echo "node $(hostname) is up without an agent: none is built yet (\`make up\` does all of it)"

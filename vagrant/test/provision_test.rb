@@ -90,6 +90,65 @@ class ProvisionTest < Minitest::Test
     HOSTS
   end
 
+  AGENT_YAML = <<~YAML
+    lab: swarmlab
+    subnet: 192.168.33.0/24
+    stage: application
+    node: frontend01
+    listen: 0.0.0.0:7400
+    nodes:
+    - name: interlock
+      role: interlock
+      address: 192.168.33.12
+      ordinal: 1
+    - name: boss
+      role: manager
+      address: 192.168.33.11
+      ordinal: 1
+    - name: frontend01
+      role: frontend
+      address: 192.168.33.20
+      ordinal: 1
+  YAML
+
+  # What chrony is told on a node of a role, without comments.
+  def chrony(role)
+    write('agent.yaml', AGENT_YAML)
+    conf = run_script('sh', File.join(VAGRANT, 'provision/chrony.sh'), role, File.join(@folder, 'agent.yaml'))
+    conf.lines(chomp: true).reject { |line| line.empty? || line.start_with?('#') }
+  end
+
+  def test_the_manager_keeps_the_labs_time_and_serves_the_lab_only
+    conf = chrony('manager')
+    assert_includes conf, 'local stratum 10'
+    assert_equal ['allow 192.168.33.0/24'], conf.grep(/allow/)
+    assert_equal ['pool 2.debian.pool.ntp.org iburst'], conf.grep(/pool|server/)
+  end
+
+  def test_the_others_know_no_time_but_the_managers_and_serve_nobody
+    %w[interlock frontend worker store].each do |role|
+      conf = chrony(role)
+      assert_equal ['server 192.168.33.11 iburst minpoll 2 maxpoll 4'], conf.grep(/pool |server/)
+      assert_empty conf.grep(/\A(local|allow)/)
+    end
+  end
+
+  def test_every_chrony_steps_at_any_time_and_has_no_port_for_commands
+    %w[manager worker].each do |role|
+      assert_includes chrony(role), 'makestep 0.5 -1'
+      assert_includes chrony(role), 'cmdport 0'
+    end
+  end
+
+  def test_chrony_is_told_nothing_when_the_manager_is_not_known
+    write('agent.yaml', AGENT_YAML.sub('role: manager', 'role: worker'))
+    output, status = Open3.capture2e('sh', File.join(VAGRANT, 'provision/chrony.sh'), 'worker',
+                                     File.join(@folder, 'agent.yaml'))
+    refute status.success?
+    assert_match(/names no manager/, output)
+    refute_match(/server/, output)
+  end
+
   def test_the_image_is_named_after_what_goes_into_it
     FileUtils.cp_r(VAGRANT, File.join(@folder, 'vagrant'))
     tag = -> { run_script(File.join(@folder, 'vagrant/node/build.sh'), '--tag').chomp }
