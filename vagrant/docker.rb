@@ -46,7 +46,7 @@ module Swarmlab
 
     # Everything a node's container needs before it is made. What the nodes share is made once.
     def prepare(node)
-      @lab.mounts(node).each { |from, _| FileUtils.mkdir_p(from) }
+      FileUtils.mkdir_p(@lab.given(node))
       locked do
         @shared ||= begin
           capture(File.join(@lab.folder, 'vagrant/node/build.sh'))
@@ -94,8 +94,8 @@ module Swarmlab
     def storage_args(node)
       labels = @lab.labels(node).map { |key, value| "volume-label=#{key}=#{value}" }
       volume = ['type=volume', "source=#{@lab.resource(node.name)}", 'target=/var/lib/docker', *labels]
-      binds = @lab.mounts(node).map { |from, to| ['type=bind', "source=#{from}", "target=#{to}", 'readonly'] }
-      [volume, *binds].flat_map { |fields| ['--mount', csv(fields)] }
+      given = ['type=bind', "source=#{@lab.given(node)}", 'target=/opt/swarmlab', 'readonly']
+      [volume, given].flat_map { |fields| ['--mount', csv(fields)] }
     end
 
     # docker reads a mount as one line of CSV.

@@ -8,7 +8,6 @@
 
 require 'ipaddr'
 require 'json'
-require 'rbconfig'
 require 'yaml'
 
 module Swarmlab
@@ -278,21 +277,9 @@ module Swarmlab
       labels
     end
 
-    # The nodes' architecture in Go's words: the host's.
-    def arch
-      cpu = RbConfig::CONFIG['host_cpu']
-      { 'x86_64' => 'amd64', 'x64' => 'amd64', 'aarch64' => 'arm64' }.fetch(cpu, cpu)
-    end
-
-    # What is given to a node: [folder of the clone, folder on the node].
-    def mounts(node)
-      {
-        ".lab/bin/linux-#{arch}" => '/opt/swarmlab/bin',
-        ".lab/app/linux-#{arch}" => '/opt/swarmlab/app',
-        ".lab/bundle/linux-#{arch}" => '/opt/swarmlab/bundle',
-        ".lab/nodes/#{node.name}" => '/opt/swarmlab/node',
-        'vagrant/provision' => '/opt/swarmlab/provision'
-      }.map { |from, to| [File.join(folder, from), to] }
+    # What is given to a node, to be found there as /opt/swarmlab. The lab command lays it out (lab/supply).
+    def given(node)
+      File.join(folder, '.lab/nodes', node.name)
     end
 
     # The addresses and names of all nodes, alternating.

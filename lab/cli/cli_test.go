@@ -23,6 +23,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/supply"
+	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
 )
 
 // TestMain lets this binary play the lab command in scripts; the agents and the voting app that it talks to run in the
@@ -96,20 +98,14 @@ func TestScriptsWithoutLab(t *testing.T) {
 // provisioned gives the clone something to provision with, and lets the agents say that it is on their nodes.
 func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 	script := filepath.Join(repo, "vagrant", "provision", "hash.sh")
-	for _, path := range []string{
-		filepath.Join(fake.Dir, "vagrant", "provision", "provision.sh"),
-		fake.Path("bin", fake.Platform(), "labagent"), fake.Path("app", fake.Platform(), "web-vote-app", "web-vote-app"),
-	} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
-			return err
-		}
+	if err := supplytest.Make(fake.Lab); err != nil {
+		return err
+	}
+	if err := supply.Lay(fake.Lab); err != nil {
+		return err
 	}
 	for _, n := range fake.Topology.Nodes {
-		out, err := exec.CommandContext(ctx, "sh", script, n.Role, fake.Path("bin", fake.Platform()),
-			filepath.Join(fake.Dir, "vagrant", "provision"), fake.NodeDir(n.Name), fake.Path("app", fake.Platform())).Output()
+		out, err := exec.CommandContext(ctx, "sh", script, fake.NodeDir(n.Name)).Output()
 		if err != nil {
 			return err
 		}

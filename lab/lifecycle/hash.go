@@ -11,8 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
@@ -22,38 +23,42 @@ import (
 // together.
 type hasher struct {
 	mu   sync.Mutex
-	sums map[string]string
+	sums map[fileVersion]string
 }
 
-// node returns the hash for a node of role: SHA-256 over the files in the order of their names, for each its name, a
-// NUL, its SHA-256 in hex and a newline; the first 16 hex digits.
-func (h *hasher) node(lab *settings.Lab, node, role string) (string, error) {
+// fileVersion is one state of a file, by whatever name.
+type fileVersion struct {
+	device, inode uint64
+	size          int64
+	changed       time.Time
+}
+
+// node returns the hash of what a node is given: SHA-256 over the files in the order of their names, for each its name, a
+// NUL, its SHA-256 in hex and a newline; the first 16 hex digits. The bundle does not count: its images are loaded when
+// they are needed.
+func (h *hasher) node(lab *settings.Lab, node string) (string, error) {
 	type entry struct{ name, sum string }
 	var entries []entry
-	for _, part := range []struct {
-		prefix, dir string
-		only        []string
-	}{
-		{"bin", lab.Path("bin", lab.Platform()), []string{"labagent", "role-" + role}},
-		{"provision", filepath.Join(lab.Dir, "vagrant", "provision"), nil},
-		{"node", lab.NodeDir(node), nil},
-		{"app", lab.Path("app", lab.Platform()), nil},
-	} {
-		err := filepath.WalkDir(part.dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || part.only != nil && !slices.Contains(part.only, d.Name()) {
-				return err
-			}
-			sum, err := h.file(path)
-			if err != nil {
-				return err
-			}
-			name, err := filepath.Rel(part.dir, path)
-			entries = append(entries, entry{part.prefix + "/" + filepath.ToSlash(name), sum})
-			return err
-		})
+	dir := lab.NodeDir(node)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return "", fmt.Errorf("hash what node %s is to be given: %w", node, err)
+			return err
 		}
+		name, err := filepath.Rel(dir, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name == "bundle":
+			return fs.SkipDir
+		case !d.Type().IsRegular():
+			return nil
+		}
+		sum, err := h.file(path)
+		entries = append(entries, entry{filepath.ToSlash(name), sum})
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("hash what node %s is to be given: %w", node, err)
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		// As sort(1) does in the C locale with the name's end as the byte 1, which the script puts there.
@@ -78,7 +83,8 @@ func (h *hasher) file(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key := strings.Join([]string{path, info.ModTime().String(), fmt.Sprint(info.Size())}, "\x00")
+	id, _ := info.Sys().(*syscall.Stat_t)
+	key := fileVersion{uint64(id.Dev), id.Ino, info.Size(), info.ModTime()} // Dev is signed on a Mac
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if sum, ok := h.sums[key]; ok {
@@ -89,7 +95,7 @@ func (h *hasher) file(path string) (string, error) {
 		return "", err
 	}
 	if h.sums == nil {
-		h.sums = map[string]string{}
+		h.sums = map[fileVersion]string{}
 	}
 	h.sums[key] = hex.EncodeToString(sum.Sum(nil))
 	return h.sums[key], nil

@@ -27,6 +27,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/supply"
 )
 
 // Machines are the nodes' machines, of whatever kind.
@@ -70,32 +71,10 @@ func (s System) Preflight(ctx context.Context, lab *settings.Lab) (note string, 
 	if note, err = s.Check(ctx, lab); err != nil {
 		return note, err
 	}
-	return note, payload(lab)
-}
-
-// payload says what `make build` has not built yet.
-func payload(lab *settings.Lab) error {
-	var missing []string
-	roles := map[string]bool{}
-	for _, n := range lab.Topology.Nodes {
-		roles[n.Role] = true
+	if missing := supply.Unbuilt(lab); len(missing) > 0 {
+		return note, fmt.Errorf("not built yet: %s; run `make build`, or `make up`, which does it first", strings.Join(missing, ", "))
 	}
-	files := []string{filepath.Join("bin", lab.Platform(), "labagent")}
-	for role := range roles {
-		files = append(files, filepath.Join("bin", lab.Platform(), "role-"+role))
-	}
-	for _, app := range []string{"web-vote-app", "vote-worker", "results-app"} {
-		files = append(files, filepath.Join("app", lab.Platform(), app, app), filepath.Join("app", lab.Platform(), app, "Dockerfile"))
-	}
-	for _, f := range files {
-		if _, err := os.Stat(lab.Path(f)); err != nil {
-			missing = append(missing, filepath.Join(".lab", f))
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("not built yet: %s; run `make build`, or `make up`, which does it first", strings.Join(missing, ", "))
-	}
-	return nil
+	return note, nil
 }
 
 // NodeImage implements Host.

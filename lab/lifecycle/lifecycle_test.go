@@ -27,6 +27,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/supply"
+	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
 )
 
 // world is a host without an engine: its machines are agents in this process.
@@ -58,19 +60,8 @@ func newWorld(t *testing.T) *world {
 	if err := os.RemoveAll(clone.StateDir()); err != nil { // as freshly cloned
 		t.Fatal(err)
 	}
-	write := func(path string) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(path), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(filepath.Join(w.dir, "vagrant", "provision", "provision.sh"))
-	write(clone.Path("app", clone.Platform(), "web-vote-app", "web-vote-app"))
-	write(clone.Path("bin", clone.Platform(), "labagent"))
-	for _, role := range []string{"manager", "interlock", "frontend", "worker", "store"} {
-		write(clone.Path("bin", clone.Platform(), "role-"+role))
+	if err := supplytest.Make(clone); err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		for _, a := range w.agents {
@@ -164,7 +155,7 @@ func (w *world) run(lab *settings.Lab, node string) error {
 	if old := w.agents[node]; old != nil {
 		old.Stop()
 	}
-	hash, err := new(hasher).node(lab, node, n.Role)
+	hash, err := new(hasher).node(lab, node)
 	if err != nil {
 		return err
 	}
@@ -628,7 +619,7 @@ func TestHashIsTheScripts(t *testing.T) {
 	w.mustUp("LAB_STAGE=images")
 	lab := w.open()
 	for _, name := range []string{"b", "a", "a.b", "a-b", "a/b", "Z", "ä", "with space"} {
-		path := lab.Path("app", lab.Platform(), "x", name)
+		path := filepath.Join(lab.Dir, "vagrant", "provision", "x", name)
 		if name == "a" {
 			path += "a"
 		}
@@ -639,14 +630,15 @@ func TestHashIsTheScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := supply.Lay(lab); err != nil {
+		t.Fatal(err)
+	}
 	for _, n := range lab.Topology.Nodes {
-		out, err := exec.CommandContext(t.Context(), "sh", filepath.Join(repo, "vagrant", "provision", "hash.sh"), n.Role,
-			lab.Path("bin", lab.Platform()), filepath.Join(lab.Dir, "vagrant", "provision"), lab.NodeDir(n.Name),
-			lab.Path("app", lab.Platform())).Output()
+		out, err := exec.CommandContext(t.Context(), "sh", filepath.Join(repo, "vagrant", "provision", "hash.sh"), lab.NodeDir(n.Name)).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := new(hasher).node(lab, n.Name, n.Role)
+		got, err := new(hasher).node(lab, n.Name)
 		if err != nil || got != strings.TrimSpace(string(out)) {
 			t.Errorf("%s: %s %v, the script says %s", n.Name, got, err, out)
 		}

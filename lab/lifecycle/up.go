@@ -18,6 +18,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/supply"
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
@@ -179,12 +180,15 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 	return settled(view, hashes) && view.Whole(r.Lab.Stage), ctx.Err()
 }
 
-// hashes computes for each node the hash of what it should have been given.
+// hashes lays out what each node is to be given, and computes its hash.
 func (r *upRun) hashes() (map[string]string, error) {
+	if err := supply.Lay(r.Lab); err != nil {
+		return nil, err
+	}
 	hashes := make(map[string]string, len(r.Lab.Topology.Nodes))
 	for _, n := range r.Lab.Topology.Nodes {
 		var err error
-		if hashes[n.Name], err = r.hasher.node(r.Lab, n.Name, n.Role); err != nil {
+		if hashes[n.Name], err = r.hasher.node(r.Lab, n.Name); err != nil {
 			return nil, err
 		}
 	}

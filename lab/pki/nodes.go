@@ -77,7 +77,7 @@ func RemoveNode(lab *settings.Lab, node string) error {
 func prepareNode(lab *settings.Lab, ca *Authority, n topology.Node, values map[string]string, now time.Time, exists bool) error {
 	dir := lab.NodeDir(n.Name)
 	certs, secretsDir := filepath.Join(dir, "pki"), filepath.Join(dir, "secrets")
-	for _, d := range []string{dir, certs, secretsDir} {
+	for _, d := range []string{certs, secretsDir} {
 		if err := makeDir(d); err != nil {
 			return err
 		}
@@ -107,7 +107,6 @@ func prepareNode(lab *settings.Lab, ca *Authority, n topology.Node, values map[s
 		return err
 	}
 	for d, keep := range map[string][]string{
-		dir:        {"agent.yaml", "pki", "secrets"},
 		certs:      {"ca.crt", "node.crt", "node.key"},
 		secretsDir: names,
 	} {

@@ -4,10 +4,11 @@
 //
 //	.lab/pki/      ca.crt ca.key operate.crt operate.key observe.crt observe.key
 //	.lab/secrets/  one file for each secret, generated once
-//	.lab/nodes/N/  agent.yaml, pki/, secrets/: what node N is given
+//	.lab/nodes/N/  agent.yaml, pki/, secrets/: what node N is given, besides what lab/supply puts there
 //
 // Everything is kept as long as it is good: a file is only written when its content has to change, so that the hash over
-// a node's folder, and with it the need to provision again, follows from content alone. Directories are 0700, files 0600.
+// a node's folder, and with it the need to provision again, follows from content alone. Directories of keys and secrets are
+// 0700, files 0600.
 // Nothing here is ever logged or put into an error.
 package pki
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -208,4 +209,20 @@ func FuzzParse(f *testing.F) {
 			names[n.Name], addresses[n.Address] = true, true
 		}
 	})
+}
+
+// Six virtual machines fit a laptop of 8 GiB beside what else is open there.
+func TestCommittedTopologyNeedsFourGiBAtMost(t *testing.T) {
+	t.Parallel()
+	top, err := topology.Load(filepath.Join("..", "..", "vagrant", "topology.yaml"), topology.Overrides{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, n := range top.Nodes {
+		sum += n.MemoryMiB
+	}
+	if len(top.Nodes) != 6 || sum > 4096 {
+		t.Errorf("%d nodes need %d MiB", len(top.Nodes), sum)
+	}
 }

@@ -81,7 +81,7 @@ names() {
 # The time of day comes before the certificates, which a node whose clock is wrong takes for invalid.
 clock() {
 	has_clock || return 0
-	sh $here/chrony.sh "$role" $given/node/agent.yaml >$etc/chrony.given || fail "no configuration for chrony"
+	sh $here/chrony.sh "$role" $given/agent.yaml >$etc/chrony.given || fail "no configuration for chrony"
 	# Stopped first: if this is interrupted, no chrony goes on by what was written before.
 	cmp -s $etc/chrony.given /etc/chrony/chrony.conf || systemctl stop chrony
 	put $etc/chrony.given /etc/chrony/chrony.conf 644
@@ -96,33 +96,33 @@ agent() {
 	if [ -f "$given/bin/role-$role" ]; then
 		put "$given/bin/role-$role" "/usr/local/lib/swarmlab/roles/role-$role" 755
 	fi
-	[ -f $given/node/agent.yaml ] || fail "$given/node/agent.yaml is missing; \`lab up\` writes it"
-	put $given/node/agent.yaml $etc/agent.yaml 644
-	for name in ca.crt node.crt; do put $given/node/pki/$name $etc/pki/$name 644; done
-	put $given/node/pki/node.key $etc/pki/node.key 600
+	[ -f $given/agent.yaml ] || fail "$given/agent.yaml is missing; \`lab up\` writes it"
+	put $given/agent.yaml $etc/agent.yaml 644
+	for name in ca.crt node.crt; do put $given/pki/$name $etc/pki/$name 644; done
+	put $given/pki/node.key $etc/pki/node.key 600
 	# The folder is closed; the files are not, as they are mounted one by one into containers of any user.
 	mkdir -p $etc/secrets
 	chmod 0700 $etc/secrets
-	for file in "$given"/node/secrets/*; do
+	for file in "$given"/secrets/*; do
 		[ -f "$file" ] || continue
 		put "$file" "$etc/secrets/${file##*/}" 444
 	done
 	for file in "$etc"/secrets/*; do
-		[ -e "$given/node/secrets/${file##*/}" ] || rm -f "$file"
+		[ -e "$given/secrets/${file##*/}" ] || rm -f "$file"
 	done
 }
 
 packages
 overlay
 names "$@"
-if [ -f $given/node/agent.yaml ]; then clock; fi
+if [ -f $given/agent.yaml ]; then clock; fi
 
 if [ ! -f $given/bin/labagent ]; then
 	echo "node $(hostname) is up without an agent: none is built yet (\`make up\` does all of it)"
 	exit 0
 fi
 
-hash=$(sh $here/hash.sh "$role" $given/bin $here $given/node $given/app)
+hash=$(sh $here/hash.sh $given)
 if [ "$hash" != "$(cat $etc/provision-hash 2>/dev/null)" ]; then
 	# Once something is half installed the old hash is no longer true.
 	rm -f $etc/provision-hash

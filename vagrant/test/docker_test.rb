@@ -40,7 +40,7 @@ class DockerTest < Minitest::Test
   end
 
   def test_odd_folder_names_survive_dockers_csv
-    mount = values('--mount').find { |value| value.include?('/opt/swarmlab/node') }
+    mount = values('--mount').find { |value| value.include?('/opt/swarmlab') }
     assert_includes mount, %("source=#{@folder.gsub('"', '""')}/.lab/nodes/store")
     assert_includes mount, 'readonly'
   end

@@ -9,16 +9,14 @@ require 'tmpdir'
 # The scripts around provisioning that need no node.
 class ProvisionTest < Minitest::Test
   VAGRANT = File.expand_path('..', __dir__)
-  FOLDERS = %w[bin provision node app].freeze
 
   def setup
     @folder = Dir.mktmpdir
     write('bin/labagent', 'agent')
     write('bin/role-worker', 'worker')
-    write('bin/role-store', 'store')
     write('provision/provision.sh', 'script')
-    write('node/pki/node.key', 'key')
-    write('node/secrets/a secret', 'x')
+    write('pki/node.key', 'key')
+    write('secrets/a secret', 'x')
     write('app/web-vote-app/Dockerfile', 'FROM scratch')
   end
 
@@ -39,14 +37,13 @@ class ProvisionTest < Minitest::Test
   end
 
   def provision_hash(folder = @folder)
-    folders = FOLDERS.map { |name| File.join(folder, name) }
-    run_script('sh', File.join(VAGRANT, 'provision/hash.sh'), 'worker', *folders).chomp
+    run_script('sh', File.join(VAGRANT, 'provision/hash.sh'), folder).chomp
   end
 
   def test_the_hash_is_the_one_that_is_written_down
     files = {
       'app/web-vote-app/Dockerfile' => 'FROM scratch', 'bin/labagent' => 'agent', 'bin/role-worker' => 'worker',
-      'node/pki/node.key' => 'key', 'node/secrets/a secret' => 'x', 'provision/provision.sh' => 'script'
+      'pki/node.key' => 'key', 'provision/provision.sh' => 'script', 'secrets/a secret' => 'x'
     }
     lines = files.map { |path, content| "#{path}\0#{Digest::SHA256.hexdigest(content)}\n" }
     assert_equal Digest::SHA256.hexdigest(lines.join)[0, 16], provision_hash
@@ -61,15 +58,15 @@ class ProvisionTest < Minitest::Test
 
   def test_the_hash_changes_with_what_is_installed_and_only_then
     before = provision_hash
-    write('bin/role-store', 'another store')
-    assert_equal before, provision_hash, 'the plugin of another role'
+    write('bundle/redis.tar', 'an image')
+    assert_equal before, provision_hash, 'the bundle'
     write('bin/role-worker', 'another worker')
     refute_equal before, provision_hash
   end
 
   def test_a_secret_that_is_taken_away_changes_the_hash
     before = provision_hash
-    FileUtils.rm(File.join(@folder, 'node/secrets/a secret'))
+    FileUtils.rm(File.join(@folder, 'secrets/a secret'))
     refute_equal before, provision_hash
   end
 
