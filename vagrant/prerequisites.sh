@@ -189,6 +189,38 @@ start_engine() {
 	fail "the Docker engine does not start; its last words are above"
 }
 
+libvirt_answers() {
+	local deadline=$((SECONDS + $1))
+	until virsh --connect qemu:///system version >"$log" 2>&1; do
+		[ $SECONDS -lt $deadline ] || return 1
+		sleep 0.2
+	done
+}
+
+start_libvirt() {
+	[ "$provider" = libvirt ] || return 0
+	if libvirt_answers 0; then return 0; fi
+	if grep -qiE 'permission denied|authentication' "$log"; then
+		fail "you may not use libvirt: sudo usermod -aG libvirt $(id -un), log in again, and try once more"
+	fi
+	may_become_root "starting libvirt"
+	echo "starting libvirt"
+	if [ -d /run/systemd/system ]; then
+		logged as_root systemctl start libvirtd || true
+	else
+		# virtlogd keeps what machines write to their consoles.
+		for daemon in virtlogd libvirtd; do
+			pidof "$daemon" >/dev/null || as_root env "PATH=$PATH:/usr/sbin:/sbin" "$daemon" --daemon
+		done
+	fi
+	if libvirt_answers 30; then return 0; fi
+	if grep -qiE 'permission denied|authentication' "$log"; then
+		fail "you may not use libvirt: sudo usermod -aG libvirt $(id -un), log in again, and try once more"
+	fi
+	tail -n 5 "$log" >&2
+	fail "libvirt does not start; its last words are above"
+}
+
 # A Go that is too old can still fetch a newer one from where it gets its modules: releases are modules, too.
 fetch_go() {
 	if go_is_new; then return 0; fi
@@ -236,4 +268,5 @@ case $mode in
 esac
 install_missing
 start_engine
+start_libvirt
 fetch_go

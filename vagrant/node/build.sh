@@ -22,9 +22,9 @@ input_hash() {
 	(
 		cd "$vagrant"
 		echo "$suite $arch"
-		find node provision/packages provision/root -type f -perm -100 | LC_ALL=C sort
+		find base.sh node provision/packages provision/root -type f -perm -100 | LC_ALL=C sort
 		files=()
-		while read -r file; do files+=("$file"); done < <(find node provision/packages provision/root -type f | LC_ALL=C sort)
+		while read -r file; do files+=("$file"); done < <(find base.sh node provision/packages provision/root -type f | LC_ALL=C sort)
 		sha256 "${files[@]}"
 	) | sha256 | cut -c1-12
 }
