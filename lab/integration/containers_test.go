@@ -126,7 +126,7 @@ func TestARemovedContainerComesBack(t *testing.T) {
 	l := open(t)
 	old := l.mustOnNode(t, "worker01", "docker", "inspect", "-f", "{{.Id}}", "worker01")
 	l.mustOnNode(t, "worker01", "docker", "rm", "-f", "worker01")
-	waitFor(t, wholeWithin, "worker01 is created again", func(ctx context.Context) error {
+	waitFor(t, l.patience, "worker01 is created again", func(ctx context.Context) error {
 		out, err := l.onNode(ctx, "worker01", "docker", "inspect", "-f", "{{.Id}} {{.State.Running}}", "worker01")
 		if err != nil {
 			return err
@@ -136,7 +136,7 @@ func TestARemovedContainerComesBack(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 }
 
 // A container that a person stopped stays stopped, over a restart of the agent too, until it is healed.
@@ -158,7 +158,7 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 	waitFor(t, 20*time.Second, "the restarted agent shows it too", shown)
 	// Something else must be reconciled in between, so that "stays stopped" is a decision and not a loop that stands still.
 	l.mustOnNode(t, "frontend01", "docker", "rm", "-f", "frontend01")
-	waitFor(t, wholeWithin, "frontend01 is back", func(ctx context.Context) error {
+	waitFor(t, l.patience, "frontend01 is back", func(ctx context.Context) error {
 		_, err := l.onNode(ctx, "frontend01", "docker", "inspect", "frontend01")
 		return err
 	})
@@ -166,16 +166,23 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 		t.Error("worker01 was started although a person had stopped it")
 	}
 	l.heal(t)
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 }
 
 // A crash is Docker's to mend.
 func TestACrashIsMended(t *testing.T) {
 	l := open(t)
-	pid := l.mustOnNode(t, "frontend01", "docker", "inspect", "-f", "{{.State.Pid}}", "redis01")
-	l.mustOnNode(t, "frontend01", "kill", "-9", pid)
-	waitFor(t, 20*time.Second, "redis01 runs again", func(ctx context.Context) error {
-		out, err := l.onNode(ctx, "frontend01", "docker", "inspect", "-f", "{{.State.Running}} {{.State.Pid}}", "redis01")
+	l.crash(t, "frontend01", "redis01")
+	l.waitWhole(t, l.patience)
+}
+
+// crash kills a container's process and waits until another one runs.
+func (l *lab) crash(t *testing.T, node, container string) {
+	t.Helper()
+	pid := l.mustOnNode(t, node, "docker", "inspect", "-f", "{{.State.Pid}}", container)
+	l.mustOnNode(t, node, "kill", "-9", pid)
+	waitFor(t, l.patience, container+" runs again", func(ctx context.Context) error {
+		out, err := l.onNode(ctx, node, "docker", "inspect", "-f", "{{.State.Running}} {{.State.Pid}}", container)
 		if err != nil {
 			return err
 		}
@@ -184,7 +191,6 @@ func TestACrashIsMended(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t, wholeWithin)
 }
 
 // Killing the agent, or its plugin, disturbs no container.
@@ -198,7 +204,7 @@ func TestKilledAgentAndPluginChangeNothing(t *testing.T) {
 			before := running()
 			// pkill -x compares the first 15 characters of the name.
 			l.mustOnNode(t, "frontend01", "pkill", "-KILL", "-x", process)
-			waitFor(t, wholeWithin, "the agent reports a fresh "+process, func(ctx context.Context) error {
+			waitFor(t, l.patience, "the agent reports a fresh "+process, func(ctx context.Context) error {
 				snap, err := l.snapshot(ctx, "frontend01")
 				if err != nil {
 					return err
@@ -208,7 +214,7 @@ func TestKilledAgentAndPluginChangeNothing(t *testing.T) {
 				}
 				return nil
 			})
-			l.waitWhole(t, wholeWithin)
+			l.waitWhole(t, l.patience)
 			if after := running(); after != before {
 				t.Errorf("containers changed:\n%s\nbefore:\n%s", after, before)
 			}
@@ -224,7 +230,7 @@ func TestKilledEngineComesBack(t *testing.T) {
 		_, err := l.onNode(ctx, "frontend02", "docker", "version", "-f", "{{.Server.Version}}")
 		return err
 	})
-	t.Logf("whole again after %s", l.waitWhole(t, wholeWithin).Round(100*time.Millisecond))
+	t.Logf("whole again after %s", l.waitWhole(t, l.patience).Round(100*time.Millisecond))
 }
 
 // The audit log names who did what.

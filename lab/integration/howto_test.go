@@ -86,7 +86,7 @@ func TestHowto(t *testing.T) {
 			token = strings.TrimSpace(out)
 		}
 	}
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 	for _, p := range l.places() {
 		if !p.overlay {
 			continue // consul and interlock are the agents' own work
@@ -108,7 +108,7 @@ func TestHowto(t *testing.T) {
 // typeOn runs a line in the shell of a node's user vagrant.
 func (l *lab) typeOn(t *testing.T, node, line string) (string, error) {
 	t.Helper()
-	return host(t.Context(), "docker", "exec", "-u", "vagrant", "-w", "/home/vagrant", l.nodeContainer(node), "bash", "-lc", line)
+	return l.onNode(t.Context(), node, "runuser", "-l", "vagrant", "-c", line)
 }
 
 func TestCommandsOfHowto(t *testing.T) {

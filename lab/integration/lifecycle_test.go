@@ -79,7 +79,7 @@ func (l *lab) counted(t *testing.T, before tally, o *load) {
 		}
 		return nil
 	}
-	waitFor(t, wholeWithin, fmt.Sprintf("%d to %d votes are counted", least, most), inBounds)
+	waitFor(t, l.patience, fmt.Sprintf("%d to %d votes are counted", least, most), inBounds)
 }
 
 // The lab grows to four frontends and three workers and shrinks again, under votes, without losing one.
@@ -137,7 +137,7 @@ func TestUpAgainRepairs(t *testing.T) {
 	l.kill(t, "worker01")
 	l.mustOnNode(t, "store", "docker", "rm", "-f", "results-app")
 	l.labCommand(t, nil, "up")
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 }
 
 // Reset leaves a whole lab without votes.
@@ -149,7 +149,7 @@ func TestResetForgetsVotes(t *testing.T) {
 	start := time.Now()
 	l.labCommand(t, nil, "reset", "--yes")
 	t.Logf("reset took %.1f s", time.Since(start).Seconds())
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 	l.expectTally(t, tally{})
 	l.mustServe(t, "after a reset")
 }

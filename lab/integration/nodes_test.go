@@ -34,10 +34,8 @@ func TestEveryNodeComesBack(t *testing.T) {
 		for _, n := range l.Topology.Nodes {
 			l.kill(t, n.Name)
 			start := time.Now()
-			if _, err := host(t.Context(), "docker", "start", l.nodeContainer(n.Name)); err != nil {
-				t.Fatal(err)
-			}
-			waitFor(t, wholeWithin, n.Name+" is back", func(ctx context.Context) error {
+			l.start(t, n.Name)
+			waitFor(t, l.patience, n.Name+" is back", func(ctx context.Context) error {
 				snap, err := l.snapshot(ctx, n.Name)
 				if err != nil {
 					return err
@@ -47,7 +45,7 @@ func TestEveryNodeComesBack(t *testing.T) {
 				}
 				return nil
 			})
-			l.waitWhole(t, wholeWithin-time.Since(start))
+			l.waitWhole(t, l.patience-time.Since(start))
 			d := time.Since(start)
 			took = append(took, d)
 			t.Logf("round %d: %-10s whole after %.1f s", round+1, n.Name, d.Seconds())
@@ -68,7 +66,7 @@ func TestVagrantHaltAndUp(t *testing.T) {
 		t.Errorf("with frontend02 halted: %v", err)
 	}
 	l.vagrant(t, "up", "frontend02")
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 }
 
 // A shell on a node is what the tutorial is made of.

@@ -170,14 +170,14 @@ func TestAFrontendWithoutRedisLeavesTheBalancer(t *testing.T) {
 		}
 	}
 	l.heal(t)
-	waitFor(t, wholeWithin, "frontend01 serves again", func(context.Context) error {
+	waitFor(t, l.patience, "frontend01 serves again", func(context.Context) error {
 		if got := v(); got.ServedBy != "frontend01" {
 			return fmt.Errorf("served by %s", got.ServedBy)
 		}
 		return nil
 	})
 	l.expectTally(t, tally{A: before.A + acknowledged, B: before.B, Total: before.Total + acknowledged})
-	l.waitWhole(t, wholeWithin)
+	l.waitWhole(t, l.patience)
 }
 
 // Votes queue while nobody counts, and are counted afterwards.
@@ -209,7 +209,7 @@ func TestVotesQueueWithoutWorkerAndStore(t *testing.T) {
 			})
 			l.heal(t)
 			l.expectTally(t, tally{A: before.A, B: before.B + votes, Total: before.Total + votes})
-			l.waitWhole(t, wholeWithin)
+			l.waitWhole(t, l.patience)
 		})
 	}
 }
