@@ -69,6 +69,11 @@ $(addprefix build-app-,$(apps)): build-app-%: | .lab
 bundle: bin/lab ## the stock images as files under .lab/bundle
 	@bin/lab bundle
 
+.PHONY: box
+box: ## a Vagrant box for virtual machines (libvirt), from Debian packages
+	@PROVIDER=libvirt vagrant/prerequisites.sh
+	@vagrant/box/build.sh
+
 ##-- checking
 
 .PHONY: test
@@ -93,6 +98,10 @@ test-images: bundle
 .PHONY: integration
 integration: ## the tests on the running lab
 	go test -tags integration -count=1 -timeout 45m -v ./lab/integration/...
+
+.PHONY: vm-test
+vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
+	@.ci/vm-test.sh
 
 .PHONY: lint
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date

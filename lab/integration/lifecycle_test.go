@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // labCommand runs bin/lab in the clone, with variables of its own.
@@ -26,7 +28,7 @@ func (l *lab) labCommand(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// load casts votes of ever new voters until it is stopped, and knows what came of them.
+// load casts votes of ever new voters until it is stopped, at most l.rate a second, and knows what came of them.
 type load struct {
 	acknowledged, unknown atomic.Int64
 	stop                  func()
@@ -36,11 +38,12 @@ func (l *lab) startLoad(t *testing.T, clients int) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	o := &load{}
+	pace := rate.NewLimiter(l.rate, 1)
 	done := make(chan struct{})
 	for range clients {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			for ctx.Err() == nil {
+			for pace.Wait(ctx) == nil {
 				// A vote on its way is not cut off: its outcome would be unknown for no reason.
 				if _, err := l.newVoter(t).cast(context.WithoutCancel(ctx), "b"); err != nil {
 					o.unknown.Add(1)

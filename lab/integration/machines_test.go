@@ -19,6 +19,9 @@ type machines interface {
 	// powerOff ends a node without a goodbye; powerOn starts it again.
 	powerOff(ctx context.Context, node string) error
 	powerOn(ctx context.Context, node string) error
+	// suspend freezes all nodes, resume lets them go on.
+	suspend(ctx context.Context) error
+	resume(ctx context.Context) error
 }
 
 // containers are nodes of the docker provider.
@@ -37,6 +40,18 @@ func (c containers) powerOff(ctx context.Context, node string) error {
 
 func (c containers) powerOn(ctx context.Context, node string) error {
 	_, err := host(ctx, "docker", "start", c.name(node))
+	return err
+}
+
+func (c containers) suspend(ctx context.Context) error { return c.all(ctx, "pause") }
+func (c containers) resume(ctx context.Context) error  { return c.all(ctx, "unpause") }
+
+func (c containers) all(ctx context.Context, command string) error {
+	args := []string{command}
+	for _, n := range c.lab.Topology.Nodes {
+		args = append(args, c.name(n.Name))
+	}
+	_, err := host(ctx, "docker", args...)
 	return err
 }
 
@@ -90,5 +105,15 @@ func (v *virtual) powerOff(ctx context.Context, node string) error {
 
 func (v *virtual) powerOn(ctx context.Context, node string) error {
 	_, err := v.vagrant(ctx, "up", node)
+	return err
+}
+
+func (v *virtual) suspend(ctx context.Context) error {
+	_, err := v.vagrant(ctx, "suspend")
+	return err
+}
+
+func (v *virtual) resume(ctx context.Context) error {
+	_, err := v.vagrant(ctx, "resume")
 	return err
 }

@@ -4,6 +4,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 )
 
 func (l *lab) address(t *testing.T, node string) string {
@@ -66,6 +69,72 @@ func TestVagrantHaltAndUp(t *testing.T) {
 		t.Errorf("with frontend02 halted: %v", err)
 	}
 	l.vagrant(t, "up", "frontend02")
+	l.waitWhole(t, l.patience)
+}
+
+// A laptop that slept has a lab all of whose nodes stood still; votes taken before are counted after.
+func TestALabThatSleptIsWhole(t *testing.T) {
+	l := open(t)
+	before := l.mustTally(t)
+	if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.suspend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.waitWhole(t, l.patience)
+	if _, err := l.newVoter(t).cast(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	l.expectTally(t, tally{A: before.A + 1, B: before.B + 1, Total: before.Total + 2})
+}
+
+// A node whose clock is set wrong says so, and is set right by the manager's.
+func TestAWrongClockIsSetRight(t *testing.T) {
+	l := open(t)
+	const node = "frontend01"
+	clock := func(ctx context.Context) (*agentv1.ClockStatus, error) {
+		snap, err := l.snapshot(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		return snap.GetClock(), nil
+	}
+	right := func(ctx context.Context) error {
+		c, err := clock(ctx)
+		switch {
+		case err != nil:
+			return err
+		case c.GetOffset() == nil || c.GetStale():
+			return errors.New("it does not know")
+		case c.GetOff():
+			return fmt.Errorf("it is %s off", c.GetOffset().AsDuration())
+		}
+		return nil
+	}
+	waitFor(t, l.patience, "the clock is right", right)
+	now, err := clock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s ± %s", now.GetOffset().AsDuration(), now.GetBound().AsDuration())
+	if now.GetSource() == agentv1.ClockSource_CLOCK_SOURCE_HOST {
+		t.Skip("a container node has no clock of its own to set")
+	}
+	l.mustOnNode(t, node, "date", "--set", "+5 minutes")
+	waitFor(t, l.patience, "the clock is said to be off", func(ctx context.Context) error {
+		c, err := clock(ctx)
+		if err == nil && !c.GetOff() {
+			err = fmt.Errorf("it is %s off", c.GetOffset().AsDuration())
+		}
+		return err
+	})
+	start := time.Now()
+	waitFor(t, l.patience, "the clock is right again", right)
+	t.Logf("right again %s later", time.Since(start).Round(time.Second))
 	l.waitWhole(t, l.patience)
 }
 

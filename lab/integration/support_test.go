@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -30,6 +32,8 @@ type lab struct {
 	machines
 	// patience bounds how long anything on the lab may take to come right again.
 	patience time.Duration
+	// rate is how many votes a second a load may cast.
+	rate rate.Limit
 }
 
 // open connects to the lab of this clone and waits until it is whole, so that no test starts on another's ruins.
@@ -67,10 +71,10 @@ func connect(t *testing.T) *lab {
 		}
 	})
 	if opened.Provider == settings.ProviderDocker {
-		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: time.Minute}
+		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: time.Minute, rate: rate.Inf}
 	}
-	// Its processors may be emulated.
-	return &lab{Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}}, patience: 10 * time.Minute}
+	// Its processors may be emulated, and are to do something else besides.
+	return &lab{Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}}, patience: 10 * time.Minute, rate: 20}
 }
 
 // snapshot returns what the agent of a node says.

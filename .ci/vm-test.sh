@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# vm-test.sh: the lab on six virtual machines, from nothing to nothing: plain `vagrant up`, votes, crashes, power loss, suspension,
+# clocks, `vagrant destroy`. Emulates the machines where there is no KVM; then it takes the better part of an hour on two
+# cores. Prints what each phase took.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export PROVIDER=libvirt LAB_NAME=${LAB_NAME:-swarmlab-vm} LAB_SUBNET=${LAB_SUBNET:-192.168.57.0/24} LAB_PORT_BASE=${LAB_PORT_BASE:-22000}
+if [ -f .lab/settings.json ]; then
+	echo "vm-test: the lab of this clone is up; take it down first: make down" >&2
+	exit 1
+fi
+
+rows=()
+begun=$SECONDS
+phase() { # phase WHAT COMMAND…
+	local what=$1 start=$SECONDS
+	shift
+	echo "== $what: $*"
+	"$@"
+	rows+=("$(printf '%-36s %2d min %2d s' "$what" $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60)))")
+}
+
+virsh() { command virsh --quiet --connect qemu:///system "$@"; }
+
+# what is left of the lab in libvirt
+left() {
+	virsh list --all --name | grep "^$LAB_NAME-" || true
+	virsh net-list --all --name | grep "^$LAB_NAME" || true
+	virsh vol-list default 2>/dev/null | awk '{print $1}' | grep "^$LAB_NAME-" || true
+}
+
+nothing_left() {
+	local names
+	names=$(left)
+	if [ -n "$names" ]; then
+		echo "vm-test: destroyed, and yet there is: $names" >&2
+		return 1
+	fi
+}
+
+finish() {
+	status=$?
+	trap - EXIT
+	if [ -d .vagrant/machines ]; then
+		echo "== cleaning up"
+		make down || status=1
+	fi
+	printf '\n'
+	printf '%s\n' "${rows[@]}" "$(printf '%-36s %2d min %2d s' "in all" $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60)))"
+	exit $status
+}
+trap finish EXIT
+
+run_tests() {
+	go test -tags integration -count=1 -timeout 60m -v -run "^($1)\$" ./lab/integration/
+}
+
+phase "prerequisites" make prerequisites
+phase "box" make box
+phase "vagrant up, to the first vote" vagrant up --provider=libvirt
+phase "votes" run_tests 'TestSwarmHasItsMembers|TestEveryVoteIsCounted'
+phase "worker and Redis crash" run_tests TestCrashesUnderVotes
+phase "a frontend loses power" run_tests TestAFrontendDiesUnderVotes
+phase "a node is halted and up again" run_tests TestVagrantHaltAndUp
+phase "all machines suspended" run_tests TestALabThatSleptIsWhole
+phase "a clock is set wrong" run_tests TestAWrongClockIsSetRight
+phase "vagrant up again" vagrant up
+phase "vagrant destroy" vagrant destroy --force
+nothing_left
