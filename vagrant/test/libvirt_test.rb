@@ -1,0 +1,48 @@
+# frozen_string_literal: true
+
+require 'minitest/autorun'
+require 'tempfile'
+require_relative '../libvirt'
+
+# The hypervisor is chosen by what the host can do.
+class LibvirtTest < Minitest::Test
+  INTEL = "processor\t: 0\nflags\t\t: fpu vme vmx ssse3\n"
+  AMD = "processor\t: 0\nflags\t\t: fpu vme svm\n"
+  NEITHER = "processor\t: 0\nflags\t\t: fpu vme vmxnet\n"
+  ARM = "processor\t: 0\nFeatures\t: fp asimd\n"
+
+  def driver(cpuinfo, device: Tempfile.new.path, env: {})
+    file = Tempfile.new
+    file.write(cpuinfo)
+    file.close
+    Swarmlab::Libvirt.driver(env, device: device, cpuinfo: file.path)
+  end
+
+  def test_kvm_where_the_processor_can
+    [INTEL, AMD, ARM].each { |cpu| assert_equal 'kvm', driver(cpu), cpu }
+  end
+
+  def test_emulation_where_it_cannot
+    assert_equal 'qemu', driver(NEITHER)
+    assert_equal 'qemu', driver(INTEL, device: '/nonexistent')
+    assert_equal 'qemu', Swarmlab::Libvirt.driver({}, device: Tempfile.new.path, cpuinfo: '/nonexistent')
+  end
+
+  def test_what_was_asked_for_wins
+    assert_equal 'qemu', driver(INTEL, env: { 'LAB_VM_DRIVER' => 'qemu' })
+    assert_equal 'kvm', driver(NEITHER, env: { 'LAB_VM_DRIVER' => 'kvm' })
+    assert_equal 'kvm', driver(INTEL, env: { 'LAB_VM_DRIVER' => '' })
+  end
+
+  # Steps that load themselves, one of them from a file that is not there.
+  def test_preload_loads_every_step
+    file = Tempfile.new(['step', '.rb'])
+    file.write('module LibvirtTestActions; class Step; end; end')
+    file.close
+    Object.const_set(:LibvirtTestActions, Module.new)
+    LibvirtTestActions.autoload(:Missing, '/nonexistent/step')
+    LibvirtTestActions.autoload(:Step, file.path)
+    Swarmlab::Libvirt.preload(LibvirtTestActions)
+    assert_nil LibvirtTestActions.autoload?(:Step), 'Step is loaded'
+  end
+end
