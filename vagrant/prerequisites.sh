@@ -199,6 +199,11 @@ libvirt_answers() {
 
 start_libvirt() {
 	[ "$provider" = libvirt ] || return 0
+	if [ ! -d /run/systemd/system ] && [ -c /dev/kvm ] && [ "$(stat -c %G /dev/kvm)" = root ]; then
+		# udev would have given it to its group. A libvirt that may open it and a QEMU that may not find out anew, before
+		# each step, what QEMU can do.
+		as_root sh -c 'chgrp kvm /dev/kvm && chmod 0660 /dev/kvm' || true
+	fi
 	if libvirt_answers 0; then return 0; fi
 	if grep -qiE 'permission denied|authentication' "$log"; then
 		fail "you may not use libvirt: sudo usermod -aG libvirt $(id -un), log in again, and try once more"
