@@ -416,13 +416,14 @@ func (j *judge) holder(port int) (what, fix string, taken bool) {
 	return "", "", false
 }
 
-// nodeForward: Vagrant forwards the ports of libvirt's machines by an ssh with a key under .vagrant of their clone.
+// nodeForward: Vagrant forwards the ports of libvirt's machines by an ssh with a key under .vagrant of their clone, which
+// some of its releases put in quotes.
 func nodeForward(command string) (folder string, ok bool) {
 	before, _, ok := strings.Cut(command, "/.vagrant/machines/")
 	if !ok {
 		return "", false
 	}
-	at := strings.LastIndexAny(before, " =\x00")
+	at := strings.LastIndexAny(before, " =\x00\"")
 	return before[at+1:], true
 }
 

@@ -257,7 +257,7 @@ func TestJudge(t *testing.T) {
 			f.Listeners.Value = []Listener{{Addr: addrPorts("[::1]:8081")[0]}, {Addr: addrPorts("192.0.2.7:8080")[0]}}
 		}, "", "", "", ""},
 		{"own libvirt machine's port", func(f *Facts) {
-			f.Listeners.Value = []Listener{{addrPorts("127.0.0.1:8080")[0], Process{9, "ssh", "ssh -o IdentityFile=" + root + "/.vagrant/machines/interlock/libvirt/private_key -L 8080:localhost:80"}}}
+			f.Listeners.Value = []Listener{{addrPorts("127.0.0.1:8080")[0], Process{9, "ssh", `ssh -o IdentityFile="` + root + `/.vagrant/machines/interlock/libvirt/private_key" -L 127.0.0.1:8080:192.168.121.7:80`}}}
 		}, "", "", "", ""},
 		{"other libvirt machine's port", func(f *Facts) {
 			f.Listeners.Value = []Listener{{addrPorts("127.0.0.1:8080")[0], Process{9, "ssh", "ssh -i /srv/lab/.vagrant/machines/interlock/libvirt/private_key"}}}
