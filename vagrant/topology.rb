@@ -4,7 +4,7 @@
 #
 # The same rules are written in Go (lab/settings, lab/topology), which tells mistakes with line numbers before Vagrant
 # is called at all; here they are told to those who call Vagrant themselves. This file knows nothing of Vagrant.
-# Run as a program it prints the lab as JSON, by which the two readings are compared.
+# Run as a program (topology.rb FOLDER [NETWORKS_CONF]) it prints the lab as JSON, by which the two are compared.
 
 require 'ipaddr'
 require 'json'
@@ -18,9 +18,9 @@ module Swarmlab
   Node = Struct.new(:name, :role, :ordinal, :octet, :address, :memory, :cpus, :ports, keyword_init: true)
 
   # The settings of one lab. Each comes from the environment, else from what the lab was brought up with
-  # (.lab/settings.json), else from the defaults.
+  # (.lab/settings.json), else from the defaults. The provider is nil as long as nobody chose: then Vagrant does.
   class Settings
-    DEFAULTS = { 'name' => 'swarmlab', 'port_base' => 19_000, 'provider' => 'docker' }.freeze
+    DEFAULTS = { 'name' => 'swarmlab', 'port_base' => 19_000 }.freeze
     ENVIRONMENT = {
       'name' => 'LAB_NAME', 'subnet' => 'LAB_SUBNET', 'port_base' => 'LAB_PORT_BASE',
       'frontends' => 'LAB_FRONTENDS', 'workers' => 'LAB_WORKERS', 'provider' => 'PROVIDER'
@@ -37,7 +37,9 @@ module Swarmlab
       @env = env
       @saved = read
       @name = text('name', NAME, 'small letters, digits and dashes, a letter first, at most 21')
-      @provider = text('provider', /\A[a-z_]+\z/, 'a Vagrant provider such as docker, libvirt or virtualbox')
+      @provider = choice
+      # Another provider may not allow the subnet.
+      @saved.delete('subnet') if @provider && ![nil, '', @provider].include?(@saved['provider'])
       @subnet = value('subnet')
       @port_base = number('port_base', PORT_BASES)
       @frontends = number('frontends', COUNTS)
@@ -80,6 +82,10 @@ module Swarmlab
       @env[ENVIRONMENT.fetch(key)].to_s.empty? ? "#{key} in #{@file}" : ENVIRONMENT.fetch(key)
     end
 
+    def choice
+      value('provider') && text('provider', /\A[a-z_]+\z/, 'a Vagrant provider such as docker, libvirt or virtualbox')
+    end
+
     def text(key, pattern, expected)
       got = value(key)
       return got if got.is_a?(String) && got.match?(pattern)
@@ -98,6 +104,35 @@ module Swarmlab
     end
   end
 
+  # Which subnets VirtualBox allows its host-only networks: see its manual, "Host-Only Networking".
+  class HostOnly
+    # The same path on Linux and macOS; on Windows there is no such limit.
+    CONF = '/etc/vbox/networks.conf'
+    ALLOWED = [IPAddr.new('192.168.56.0/21')].freeze
+    # The lab's, where VirtualBox does not allow the one of the topology file.
+    SUBNET = '192.168.56.0/24'
+
+    def initialize(conf)
+      @networks = File.readable?(conf) ? read(conf) : ALLOWED
+    end
+
+    def allows?(net)
+      ends = [net.to_range.first, net.to_range.last]
+      @networks.any? { |allowed| ends.all? { |address| allowed.include?(address) } }
+    end
+
+    private
+
+    def read(conf)
+      lines = File.readlines(conf, chomp: true).map(&:strip).select { |line| line.start_with?('*') }
+      lines.flat_map { |line| line.delete_prefix('*').split }.filter_map do |field|
+        IPAddr.new(field) if field.match?(%r{\A[0-9a-f.:]+/\d+\z}i)
+      rescue IPAddr::Error
+        nil
+      end
+    end
+  end
+
   # The nodes of topology.yaml under the given settings.
   class Topology
     ROLES = %w[manager interlock frontend worker store].freeze
@@ -110,12 +145,12 @@ module Swarmlab
 
     attr_reader :subnet, :nodes
 
-    def initialize(file, settings)
+    def initialize(file, settings, networks_conf)
       @file = file
       @settings = settings
       raw = read
       @roles = ROLES + Array(raw['roles'])
-      @network = network(settings.subnet || raw['subnet'])
+      @network = settings.subnet ? network(settings.subnet) : usual(network(raw['subnet']), networks_conf)
       @subnet = "#{@network}/#{@network.prefix}"
       @nodes = groups(raw['nodes']).flat_map { |group| expand(group) }
       check_unique
@@ -147,6 +182,13 @@ module Swarmlab
       check_network(net, cidr)
     rescue IPAddr::Error
       fail!("subnet #{cidr.inspect}: expected a network such as 192.168.33.0/24")
+    end
+
+    # The subnet where nobody chose one.
+    def usual(net, networks_conf)
+      return net if @settings.provider != 'virtualbox' || HostOnly.new(networks_conf).allows?(net)
+
+      IPAddr.new(HostOnly::SUBNET)
     end
 
     def check_network(net, cidr)
@@ -243,14 +285,21 @@ module Swarmlab
   class Lab
     attr_reader :folder, :settings, :topology
 
-    def self.load(folder, env = ENV)
-      new(folder, env)
+    def self.load(folder, env = ENV, networks_conf = HostOnly::CONF)
+      new(folder, env.to_h, networks_conf)
     end
 
-    def initialize(folder, env)
+    def initialize(folder, env, networks_conf)
       @folder = folder
+      @env = env
+      @networks_conf = networks_conf
       @settings = Settings.new(File.join(folder, '.lab', 'settings.json'), env)
-      @topology = Topology.new(File.join(folder, 'vagrant', 'topology.yaml'), @settings)
+      @topology = Topology.new(File.join(folder, 'vagrant', 'topology.yaml'), @settings, networks_conf)
+    end
+
+    # The same lab as it is with that provider, whatever was chosen.
+    def with(provider)
+      Lab.new(folder, @env.merge('PROVIDER' => provider.to_s), @networks_conf)
     end
 
     def name
@@ -263,6 +312,10 @@ module Swarmlab
 
     def nodes
       topology.nodes
+    end
+
+    def node(name)
+      nodes.find { |node| node.name == name }
     end
 
     # The name of a node's container, of its volume, or of the lab's network.
@@ -298,7 +351,8 @@ end
 
 if $PROGRAM_NAME == __FILE__
   begin
-    puts JSON.pretty_generate(Swarmlab::Lab.load(ARGV.fetch(0, File.dirname(__dir__))).to_h)
+    conf = ARGV.fetch(1, Swarmlab::HostOnly::CONF)
+    puts JSON.pretty_generate(Swarmlab::Lab.load(ARGV.fetch(0, File.dirname(__dir__)), ENV, conf).to_h)
   rescue Swarmlab::Error => e
     warn e.message
     exit 2

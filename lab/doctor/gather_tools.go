@@ -91,7 +91,7 @@ func (s *sources) vm(context.Context) (VM, error) {
 	case "virtualbox":
 		vm.Hypervisor = there("VBoxManage")
 		if text, err := os.ReadFile("/etc/vbox/networks.conf"); err == nil {
-			vm.HostOnly = parseVBoxNetworks(string(text))
+			vm.HostOnly = settings.HostOnlyNetworks(string(text))
 		}
 	case "vmware_desktop":
 		vm.Hypervisor = there("vmrun") || there("/Applications/VMware Fusion.app/Contents/Library/vmrun")

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
@@ -487,21 +486,3 @@ func isDigit(r rune) bool { return '0' <= r && r <= '9' }
 type version [3]int
 
 func (v version) less(o version) bool { return slices.Compare(v[:], o[:]) < 0 }
-
-// parseVBoxNetworks reads /etc/vbox/networks.conf: "* 192.168.0.0/16 10.0.0.0/8".
-func parseVBoxNetworks(text string) []netip.Prefix {
-	networks := []netip.Prefix{}
-	scanner := bufio.NewScanner(strings.NewReader(text))
-	for scanner.Scan() {
-		rest, ok := strings.CutPrefix(strings.TrimSpace(scanner.Text()), "*")
-		if !ok {
-			continue
-		}
-		for field := range strings.FieldsSeq(rest) {
-			if p, err := netip.ParsePrefix(field); err == nil {
-				networks = append(networks, p.Masked())
-			}
-		}
-	}
-	return networks
-}

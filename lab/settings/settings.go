@@ -2,8 +2,8 @@
 //
 // A value comes from the environment (LAB_NAME, LAB_SUBNET, LAB_PORT_BASE, LAB_FRONTENDS, LAB_WORKERS, LAB_STAGE,
 // PROVIDER), else from .lab/settings.json, where `lab up` keeps what the running lab was made with, else from
-// vagrant/topology.yaml and the defaults here. The Vagrantfile follows the same rule (vagrant/topology.rb); a test holds
-// the two together. The package reads and judges; it starts nothing and knows nothing of agents or engines.
+// vagrant/topology.yaml and the defaults here. A remembered subnet does not outlive a change of provider: VirtualBox does
+// not allow every one. The Vagrantfile follows the same rules (vagrant/topology.rb); a test holds the two together. The package reads and judges; it starts nothing and knows nothing of agents or engines.
 package settings
 
 import (
@@ -44,6 +44,8 @@ const (
 // ProviderDocker is the one provider whose nodes are containers.
 const ProviderDocker = "docker"
 
+const providerVirtualBox = "virtualbox"
+
 // Range of LAB_PORT_BASE; the highest port of a lab is base+881.
 const (
 	minPortBase = 1024
@@ -54,7 +56,7 @@ var labName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,20}$`)
 
 // Providers returns the Vagrant providers that the Vagrantfile knows.
 func Providers() []string {
-	return []string{ProviderDocker, "libvirt", "virtualbox", "vmware_desktop", "parallels"}
+	return []string{ProviderDocker, "libvirt", providerVirtualBox, "vmware_desktop", "parallels"}
 }
 
 // Settings describe one lab. The JSON form is the content of .lab/settings.json.
@@ -111,6 +113,8 @@ type Lab struct {
 	Saved *Settings
 	// StageAsked: the stage was given by the environment, not remembered or defaulted.
 	StageAsked bool
+
+	networksConf string
 }
 
 // ErrNoClone says that no swarmlab clone is at or above the folder.
@@ -135,7 +139,11 @@ func FindDir(dir string) (string, error) {
 // Open reads the settings and the topology of the clone in dir. getenv is os.Getenv outside tests; an empty variable
 // counts as unset.
 func Open(dir string, getenv func(string) string) (*Lab, error) {
-	lab := &Lab{Dir: dir}
+	return open(dir, getenv, networksConf)
+}
+
+func open(dir string, getenv func(string) string, networksConf string) (*Lab, error) {
+	lab := &Lab{Dir: dir, networksConf: networksConf}
 	saved, err := load(lab.SettingsFile())
 	if err != nil {
 		return nil, err
@@ -157,7 +165,7 @@ func Open(dir string, getenv func(string) string) (*Lab, error) {
 func (l *Lab) WithCounts(frontends, workers int) (*Lab, error) {
 	s := l.Settings
 	s.Frontends, s.Workers = frontends, workers
-	other := &Lab{Dir: l.Dir, Saved: l.Saved, StageAsked: l.StageAsked}
+	other := &Lab{Dir: l.Dir, Saved: l.Saved, StageAsked: l.StageAsked, networksConf: l.networksConf}
 	if err := other.resolve(s); err != nil {
 		return nil, err
 	}
@@ -166,6 +174,10 @@ func (l *Lab) WithCounts(frontends, workers int) (*Lab, error) {
 
 // resolve fills in what the topology file says and checks the whole.
 func (l *Lab) resolve(s Settings) error {
+	path := filepath.Join(l.Dir, "vagrant", "topology.yaml")
+	if !s.Subnet.IsValid() {
+		s.Subnet = l.defaultSubnet(path, s.Provider)
+	}
 	over := topology.Overrides{Subnet: s.Subnet, Counts: map[string]int{}}
 	if s.Frontends > 0 {
 		over.Counts[topology.RoleFrontend] = s.Frontends
@@ -173,7 +185,6 @@ func (l *Lab) resolve(s Settings) error {
 	if s.Workers > 0 {
 		over.Counts[topology.RoleWorker] = s.Workers
 	}
-	path := filepath.Join(l.Dir, "vagrant", "topology.yaml")
 	top, err := topology.Load(path, over)
 	if err != nil {
 		var errs topology.Errors
@@ -235,6 +246,9 @@ func merge(asked Settings, saved *Settings) Settings {
 		if over.Stage != StageUnspecified {
 			s.Stage = over.Stage
 		}
+	}
+	if saved != nil && saved.Provider != "" && saved.Provider != s.Provider {
+		s.Subnet = asked.Subnet
 	}
 	return s
 }

@@ -201,13 +201,25 @@ func TestRubyReadsTheSame(t *testing.T) {
 		name  string
 		saved string
 		env   []string
-		bad   bool // both must refuse
+		conf  string // VirtualBox's networks.conf; empty: there is none
+		bad   bool   // both must refuse
 	}{
 		{name: "as committed"},
 		{name: "environment", env: []string{"LAB_NAME=blue", "LAB_SUBNET=10.9.0.0/16", "LAB_PORT_BASE=20000", "LAB_FRONTENDS=4", "LAB_WORKERS=3", "PROVIDER=libvirt"}},
 		{name: "saved", saved: `{"name":"green","subnet":"192.168.44.0/24","port_base":21000,"frontends":3,"workers":2,"provider":"docker","stage":"cluster"}`},
 		{name: "environment over saved", saved: `{"name":"green","port_base":21000,"frontends":3}`, env: []string{"LAB_NAME=red", "LAB_WORKERS=2"}},
+		{name: "libvirt", env: []string{"PROVIDER=libvirt"}, conf: "* 10.0.0.0/8"},
+		{name: "vmware", env: []string{"PROVIDER=vmware_desktop"}},
+		{name: "parallels", env: []string{"PROVIDER=parallels"}},
 		{name: "virtualbox", env: []string{"PROVIDER=virtualbox"}},
+		{name: "virtualbox, all allowed", env: []string{"PROVIDER=virtualbox"}, conf: "# all\n* 0.0.0.0/0 ::/0\n"},
+		{name: "virtualbox, exactly allowed", env: []string{"PROVIDER=virtualbox"}, conf: "*10.0.0.0/8 192.168.33.0/24"},
+		{name: "virtualbox, a part allowed", env: []string{"PROVIDER=virtualbox"}, conf: "* 192.168.33.0/25 192.168.33.0 300.0.0.0/8 010.0.0.0/1"},
+		{name: "virtualbox, nothing allowed", env: []string{"PROVIDER=virtualbox"}, conf: "0.0.0.0/0\n#* 0.0.0.0/0\n"},
+		{name: "virtualbox, subnet asked for", env: []string{"PROVIDER=virtualbox", "LAB_SUBNET=192.168.40.0/24"}},
+		{name: "virtualbox, saved", saved: `{"subnet":"192.168.33.0/24","provider":"virtualbox"}`},
+		{name: "virtualbox after docker", saved: `{"subnet":"192.168.33.0/24","provider":"docker"}`, env: []string{"PROVIDER=virtualbox"}},
+		{name: "docker after virtualbox", saved: `{"subnet":"192.168.56.0/24","provider":"virtualbox"}`, env: []string{"PROVIDER=docker"}},
 		{name: "bad name", env: []string{"LAB_NAME=Blue"}, bad: true},
 		{name: "bad count", env: []string{"LAB_WORKERS=0"}, bad: true},
 		{name: "count runs into a neighbour", env: []string{"LAB_WORKERS=60"}, bad: true},
@@ -230,8 +242,14 @@ func TestRubyReadsTheSame(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			lab, goErr := settings.Open(dir, env(tt.env...))
-			cmd := exec.CommandContext(t.Context(), ruby, script, dir)
+			conf := filepath.Join(dir, "networks.conf")
+			if tt.conf != "" {
+				if err := os.WriteFile(conf, []byte(tt.conf), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lab, goErr := settings.OpenOn(dir, env(tt.env...), conf)
+			cmd := exec.CommandContext(t.Context(), ruby, script, dir, conf)
 			cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}, tt.env...)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
@@ -245,6 +263,10 @@ func TestRubyReadsTheSame(t *testing.T) {
 			var got rubyLab
 			if err := json.Unmarshal(out, &got); err != nil {
 				t.Fatalf("%v in %s", err, out)
+			}
+			if got.Provider == "" {
+				// Where nobody says which, Vagrant chooses; the lab command takes docker.
+				got.Provider = settings.DefaultProvider
 			}
 			if diff := cmp.Diff(asRuby(lab), got); diff != "" {
 				t.Errorf("Go (-) and Ruby (+) differ:\n%s", diff)
@@ -278,4 +300,45 @@ func asRuby(lab *settings.Lab) rubyLab {
 		}
 	}
 	return r
+}
+
+func TestVirtualBoxSubnet(t *testing.T) {
+	t.Parallel()
+	dir := clone(t)
+	for _, tt := range []struct {
+		conf, want string
+		env        []string
+	}{
+		{want: "192.168.56.0/24"},
+		{conf: "* 192.168.0.0/16\n", want: "192.168.33.0/24"},
+		{conf: "* 10.0.0.0/8\n", want: "192.168.56.0/24"},
+		{env: []string{"LAB_SUBNET=192.168.33.0/24"}, want: "192.168.33.0/24"},
+	} {
+		conf := filepath.Join(t.TempDir(), "networks.conf")
+		if tt.conf != "" {
+			if err := os.WriteFile(conf, []byte(tt.conf), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lab, err := settings.OpenOn(dir, env(append(tt.env, "PROVIDER=virtualbox")...), conf)
+		if err != nil || lab.Subnet.String() != tt.want {
+			t.Errorf("%q %v: %v %v, want %s", tt.conf, tt.env, lab, err, tt.want)
+		}
+	}
+}
+
+// FuzzHostOnlyNetworks: whatever stands in the file, the networks are valid, and a line that allows all counts.
+func FuzzHostOnlyNetworks(f *testing.F) {
+	f.Add("# allowed\n* 10.0.0.0/8 192.168.0.0/16\n* 2001::/64\nnonsense\n")
+	f.Fuzz(func(t *testing.T, conf string) {
+		networks := settings.HostOnlyNetworks(conf + "\n* 0.0.0.0/0\n")
+		for _, p := range networks {
+			if !p.IsValid() || p != p.Masked() {
+				t.Errorf("%v", p)
+			}
+		}
+		if last := networks[len(networks)-1]; last.String() != "0.0.0.0/0" {
+			t.Errorf("the last is %v", last)
+		}
+	})
 }

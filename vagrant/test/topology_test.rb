@@ -35,7 +35,7 @@ class TopologyTest < Minitest::Test
     assert_equal %w[11 12 20 21 200 250].map { |octet| "192.168.33.#{octet}" }, default.nodes.map(&:address)
     assert_equal [1, 1, 1, 2, 1, 1], default.nodes.map(&:ordinal)
     assert_equal 'swarmlab', default.name
-    assert_equal 'docker', default.settings.provider
+    assert_nil default.settings.provider, 'Vagrant chooses'
   end
 
   def test_ports
