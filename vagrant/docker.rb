@@ -32,6 +32,19 @@ module Swarmlab
       @lab = lab
     end
 
+    # machine: the machine's configuration under this provider; container: the provider's own.
+    def configure(node, container, machine)
+      container.name = @lab.resource(node.name)
+      container.image = image
+      container.create_args = create_args(node)
+      container.has_ssh = true
+      container.remains_running = true
+      container.stop_timeout = 15 # seconds to stop the containers in order before the plug is pulled
+      reach(machine)
+      machine.trigger.before(:up) { |trigger| trigger.ruby { |_, known| prepare(node, known) } }
+      machine.trigger.after(:destroy) { |trigger| trigger.ruby { clean_up(node) } }
+    end
+
     # The name of the node image; it follows from what goes into it.
     def image
       @image ||= capture(File.join(@lab.folder, 'vagrant/node/build.sh'), '--tag').strip
@@ -44,9 +57,13 @@ module Swarmlab
        '--publish', '127.0.0.1::22', '--env', "SWARMLAB_SSH_KEY=#{File.read("#{ssh_key}.pub").strip}"]
     end
 
-    # Everything a node's container needs before it is made. What the nodes share is made once.
-    def prepare(node)
+    # Everything a node's container needs before it is made. What the nodes share is made once. machine is what Vagrant
+    # knows of it.
+    def prepare(node, machine)
       FileUtils.mkdir_p(@lab.given(node))
+      # An up that was cut off may have made a container without taking note of it.
+      there = container(node)
+      machine.id = there if there && machine.id != there
       locked do
         @shared ||= begin
           capture(File.join(@lab.folder, 'vagrant/node/build.sh'))
@@ -54,6 +71,13 @@ module Swarmlab
           true
         end
       end
+    end
+
+    # The identifier of a node's container; nil when there is none.
+    def container(node)
+      filters = @lab.labels(node).map { |key, value| "label=#{key}=#{value}" }
+      found = capture('docker', 'ps', '--all', '--quiet', '--no-trunc', *filters.flat_map { |f| ['--filter', f] })
+      found.lines.first&.strip
     end
 
     # What is left of a node once its container is gone.
@@ -81,6 +105,13 @@ module Swarmlab
     end
 
     private
+
+    def reach(machine)
+      machine.ssh.insert_key = false
+      machine.ssh.private_key_path = ssh_key
+      # Which port is free is Docker's to know (see create_args).
+      machine.vm.network 'forwarded_port', id: 'ssh', guest: 22, host: 2222, disabled: true
+    end
 
     def network
       @lab.name

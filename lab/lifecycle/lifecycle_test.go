@@ -453,7 +453,7 @@ func TestUpInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w.failUp = func([]string) error { cancel(); return ctx.Err() }
 	err := w.lifecycle(io.Discard).Up(ctx)
-	if err == nil || !strings.Contains(err.Error(), "interrupted; the next `make up` continues") {
+	if err == nil || !strings.Contains(err.Error(), "interrupted; the next `make up` or `vagrant up` continues") {
 		t.Errorf("got %v", err)
 	}
 	w.failUp = nil

@@ -33,20 +33,37 @@ func (l *Lifecycle) Up(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	return l.run(ctx, func(r *upRun) error {
+		if settled, err := r.settled(ctx); settled || err != nil {
+			return err
+		}
+		if err := r.ready(ctx); err != nil {
+			return err
+		}
+		if err := r.nodes(ctx, true); err != nil {
+			return err
+		}
+		return r.application(ctx)
+	})
+}
+
+// run does the phases of a run, and tells how the lab is if they ended with a look at it.
+func (l *Lifecycle) run(ctx context.Context, phases func(*upRun) error) error {
 	begun := time.Now()
 	board := console.NewBoard(l.Console)
 	defer board.Close()
-	run := &upRun{Lifecycle: l, board: board}
-	changed, err := run.all(ctx)
-	run.closeLog()
+	r := &upRun{Lifecycle: l, board: board}
+	err := phases(r)
+	r.closeLog()
 	board.Close()
-	if err != nil {
-		if ctx.Err() != nil {
-			return errors.New("interrupted; the next `make up` continues from here, `make down` clears up")
-		}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errors.New("interrupted; the next `make up` or `vagrant up` continues from here, `make down` clears up")
+	case err != nil:
 		return err
+	case len(r.view.Nodes) > 0:
+		l.report(r, time.Since(begun))
 	}
-	l.report(run, changed, time.Since(begun))
 	return nil
 }
 
@@ -56,7 +73,10 @@ type upRun struct {
 	board *console.Board
 	log   *os.File
 	fleet *fleet.Fleet
-	view  fleet.View
+	// view is how the lab was at the end; empty when it was not looked at.
+	view fleet.View
+	// changed: there was something to do.
+	changed bool
 	// hasher keeps what it has read.
 	hasher hasher
 }
@@ -82,48 +102,47 @@ func (r *upRun) closeLog() {
 	}
 }
 
-// all runs the phases; changed is false when there was nothing to do.
-func (r *upRun) all(ctx context.Context) (changed bool, err error) {
+// settled says whether the lab is as it should be, by the word of its agents.
+func (r *upRun) settled(ctx context.Context) (bool, error) {
 	if err := r.unchangeable(ctx); err != nil {
 		return false, err
 	}
-	if r.Lab.Saved != nil && sameLab(*r.Lab.Saved, r.Lab.Settings) {
-		done := false
-		err := r.phase("check", func(func(string)) (string, error) {
-			var err error
-			done, err = r.check(ctx)
-			if done {
-				return "all nodes are whole", err
-			}
-			return "something is to be done", err
-		})
-		if err != nil || done {
-			return false, err
-		}
+	if r.Lab.Saved == nil || !sameLab(*r.Lab.Saved, r.Lab.Settings) {
+		return false, nil
 	}
+	done := false
+	err := r.phase("check", func(func(string)) (string, error) {
+		var err error
+		done, err = r.check(ctx)
+		if done {
+			return "all nodes are whole", err
+		}
+		return "something is to be done", err
+	})
+	return done, err
+}
+
+// ready makes everything that nodes are made from, and removes the nodes that shall no longer be.
+func (r *upRun) ready(ctx context.Context) error {
+	r.changed = true
 	if err := r.phase("preflight", func(func(string)) (string, error) {
 		note, err := r.Host.Preflight(ctx, r.Lab)
 		return cmp.Or(note, "this host will do"), err
 	}); err != nil {
-		return false, err
+		return err
 	}
+	var err error
 	if r.log, err = openLog(r.Lab, "up.log"); err != nil {
-		return false, err
+		return err
 	}
 	if err := r.scaleIn(ctx); err != nil {
-		return true, err
+		return err
 	}
 	// From here on there is something to take down.
 	if err := r.Lab.Save(); err != nil {
-		return true, err
+		return err
 	}
-	if err := r.prepare(ctx); err != nil {
-		return true, err
-	}
-	if err := r.nodes(ctx); err != nil {
-		return true, err
-	}
-	return true, r.application(ctx)
+	return r.prepare(ctx)
 }
 
 // sameLab: nothing differs that stands in nodes' files or machines. The stage does not.
@@ -176,8 +195,16 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	view := look(ctx, r.fleet)
+	if !settled(view, hashes) || !view.Whole(r.Lab.Stage) {
+		return false, ctx.Err()
+	}
+	if r.votes() {
+		if cookie, err := voting.LoadCookie(firstVoteFile(r.Lab)); err != nil || cookie == "" {
+			return false, err
+		}
+	}
 	r.view = view
-	return settled(view, hashes) && view.Whole(r.Lab.Stage), ctx.Err()
+	return true, ctx.Err()
 }
 
 // hashes lays out what each node is to be given, and computes its hash.
@@ -223,8 +250,8 @@ func (r *upRun) prepare(ctx context.Context) error {
 	return group.Wait()
 }
 
-// nodes creates, starts and provisions what is missing, halted or of yesterday.
-func (r *upRun) nodes(ctx context.Context) error {
+// nodes creates and starts what is missing or halted, if it is to, and provisions what is of yesterday.
+func (r *upRun) nodes(ctx context.Context, start bool) error {
 	return r.phase("nodes", func(say func(string)) (string, error) {
 		if r.fleet != nil {
 			// Its certificates may have been made anew.
@@ -247,7 +274,7 @@ func (r *upRun) nodes(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		if paused := inState(r.Lab, states, power.StatePaused); len(paused) > 0 {
+		if paused := inState(r.Lab, states, power.StatePaused); start && len(paused) > 0 {
 			say("resuming " + strings.Join(paused, " "))
 			if err := machines.Resume(ctx, paused...); err != nil {
 				return "", explain(err)
@@ -261,6 +288,9 @@ func (r *upRun) nodes(ctx context.Context) error {
 			return "", err
 		}
 		todo := plan(look(ctx, r.fleet), states, hashes)
+		if !start {
+			todo.up, todo.created = nil, nil
+		}
 		if len(todo.up) > 0 {
 			if err := r.start(ctx, machines, todo.up, last, say); err != nil {
 				return "", explain(err)
@@ -319,7 +349,7 @@ func (r *upRun) application(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if stage != settings.StageApplication || !r.votes() || !r.view.Whole(stage) {
+	if !r.votes() || !r.view.Whole(stage) {
 		return nil
 	}
 	return r.phase("first vote", func(say func(string)) (string, error) { return r.firstVote(ctx, say) })
@@ -341,8 +371,12 @@ func (r *upRun) align(ctx context.Context, stage settings.Stage) error {
 	return r.fleet.SetStage(ctx, stage, other...)
 }
 
-// votes says whether there is a path to cast a vote on: a workshop's topology may lack a part of it.
+// votes says whether there is a path to cast a vote on: a lower stage has none yet, and a workshop's topology may lack a
+// part of it.
 func (r *upRun) votes() bool {
+	if r.Lab.Stage != settings.StageApplication {
+		return false
+	}
 	for _, role := range []string{topology.RoleInterlock, topology.RoleFrontend, topology.RoleWorker, topology.RoleStore} {
 		if len(r.Lab.Topology.OfRole(role)) == 0 {
 			return false
@@ -388,12 +422,12 @@ func (r *upRun) firstVote(ctx context.Context, say func(string)) (string, error)
 }
 
 // report says where everything is and what to do next.
-func (l *Lifecycle) report(r *upRun, changed bool, took time.Duration) {
+func (l *Lifecycle) report(r *upRun, took time.Duration) {
 	c := l.Console
 	say := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
 	say("")
 	state := fmt.Sprintf("The lab %s is up: %d nodes at stage %s.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
-	if !changed {
+	if !r.changed {
 		state = fmt.Sprintf("The lab %s was up already, all %d nodes whole at stage %s; nothing was changed.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
 	}
 	say("%s", c.Bold(state))
@@ -409,7 +443,7 @@ func (l *Lifecycle) report(r *upRun, changed bool, took time.Duration) {
 	for _, line := range next(l.Lab) {
 		say("  %-24s %s", line[0], line[1])
 	}
-	if changed {
+	if r.changed {
 		say("")
 		for _, t := range r.board.Timings() {
 			say("  %-12s %9s", t.Name, console.Seconds(t.Took))

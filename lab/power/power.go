@@ -17,6 +17,10 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
+// EnvLockHeld is set for vagrant, which by it knows that this command holds the clone's lock and prepares the lab; the
+// Vagrantfile sets it for `lab vagrant`, for the same reason (vagrant/up.rb).
+const EnvLockHeld = "LAB_LOCK_HELD"
+
 // patience is how long vagrant may take to put things in order after an interrupt before it is killed.
 const patience = 20 * time.Second
 
@@ -128,7 +132,7 @@ func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "vagrant", append(args, "--no-color")...)
 	cmd.Dir = v.lab.Dir
 	cmd.Env = append(os.Environ(), v.lab.Environ()...)
-	cmd.Env = append(cmd.Env, "VAGRANT_DEFAULT_PROVIDER="+v.lab.Provider, "VAGRANT_CHECKPOINT_DISABLE=1")
+	cmd.Env = append(cmd.Env, EnvLockHeld+"=1", "VAGRANT_CHECKPOINT_DISABLE=1")
 	cmd.Stdout, cmd.Stderr = v.output, v.output
 	// In a process group of its own vagrant does not get the terminal's ctrl-C beside ours: it takes a second interrupt
 	// as the order to drop everything.

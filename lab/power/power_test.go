@@ -51,7 +51,7 @@ func fakeVagrant(t *testing.T, script string) *settings.Lab {
 }
 
 func TestCommands(t *testing.T) {
-	lab := fakeVagrant(t, `echo "$PWD $LAB_NAME $LAB_PORT_BASE $PROVIDER: $*" >> log; test "$1" != provision`)
+	lab := fakeVagrant(t, `echo "$PWD $LAB_NAME $LAB_PORT_BASE $PROVIDER held=$LAB_LOCK_HELD: $*" >> log; test "$1" != provision`)
 	var out bytes.Buffer
 	v := New(lab, &out)
 	ctx := t.Context()
@@ -67,7 +67,7 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefix := lab.Dir + " blue 21000 docker: "
+	prefix := lab.Dir + " blue 21000 docker held=1: "
 	want := prefix + "up --provider=docker --no-destroy-on-error --no-color\n" +
 		prefix + "up --provider=docker --no-destroy-on-error store --no-color\n" +
 		prefix + "rsync store --no-color\n" +

@@ -55,4 +55,37 @@ class DockerTest < Minitest::Test
     assert_includes values('--env'), 'SWARMLAB_SSH_KEY=ssh-ed25519 KEY'
     assert_includes values('--publish'), '127.0.0.1::22'
   end
+
+  # An engine that has what it is told to have.
+  class Engine < Swarmlab::Docker
+    attr_accessor :has
+    attr_reader :asked
+
+    private
+
+    def capture(*command)
+      @asked = [*@asked, command]
+      command[0, 2] == %w[docker ps] ? has.to_s : ''
+    end
+  end
+
+  # What a machine is for Vagrant afterwards, if the engine has that container.
+  def known_as(id, has)
+    machine = Struct.new(:id).new(id)
+    @docker = Engine.new(@lab)
+    @docker.has = has
+    @docker.prepare(@lab.nodes.last, machine)
+    machine.id
+  end
+
+  def test_a_container_that_vagrant_took_no_note_of_is_adopted
+    assert_equal 'c0ffee', known_as(nil, "c0ffee\n")
+    assert_equal 'c0ffee', known_as('preparing', "c0ffee\n")
+    assert_includes @docker.asked, %W[
+      docker ps --all --quiet --no-trunc --filter label=swarmlab.lab=trial
+      --filter label=swarmlab.folder=#{@folder} --filter label=swarmlab.node=store
+    ]
+    assert_nil known_as(nil, '')
+    assert_equal 'beef', known_as('beef', ''), 'Vagrant finds out itself that it is gone'
+  end
 end

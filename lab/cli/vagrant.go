@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
+)
+
+// vagrant is for the Vagrantfile (vagrant/up.rb), which holds the clone's lock.
+func (a *App) vagrant() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    "vagrant",
+		Short:  "What the Vagrantfile calls around a plain `vagrant up`",
+		Hidden: true,
+		Args:   args(cobra.NoArgs),
+	}
+	step := func(name, short string, do func(*lifecycle.Lifecycle, context.Context) error) *cobra.Command {
+		return &cobra.Command{Use: name, Short: short, Args: args(cobra.NoArgs), RunE: func(cmd *cobra.Command, _ []string) error {
+			l, err := a.lifecycle()
+			if err != nil {
+				return err
+			}
+			return do(l, cmd.Context())
+		}}
+	}
+	cmd.AddCommand(
+		step("before", "Make what nodes are made from", (*lifecycle.Lifecycle).BeforeVagrant),
+		step("after", "Wait until the lab is whole, if all its nodes are up", (*lifecycle.Lifecycle).AfterVagrant),
+	)
+	return cmd
+}
