@@ -69,9 +69,10 @@ type Actions struct {
 	Labels map[string]string
 }
 
-// A start that joins an overlay may hang for half a minute and still succeed; everything else is quick or broken.
+// A start that joins an overlay may hang for half a minute and still succeed, on an emulated machine for longer; everything
+// else is quick or broken.
 const (
-	startTimeout   = 40 * time.Second
+	startTimeout   = 2 * time.Minute
 	defaultTimeout = 30 * time.Second
 	swarmTimeout   = 45 * time.Second
 	imageTimeout   = 15 * time.Minute
