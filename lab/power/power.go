@@ -50,9 +50,10 @@ func (v *Vagrant) Sync(ctx context.Context, nodes ...string) error {
 	return v.run(ctx, "rsync", nodes...)
 }
 
-// Destroy removes nodes with their volumes. No node means all.
+// Destroy removes nodes with their volumes. No node means all. One after the other: in parallel the last of libvirt's machines
+// compete for removing the network they shared, and some fail.
 func (v *Vagrant) Destroy(ctx context.Context, nodes ...string) error {
-	return v.run(ctx, "destroy", append([]string{"--force", "--parallel"}, nodes...)...)
+	return v.run(ctx, "destroy", append([]string{"--force"}, nodes...)...)
 }
 
 // State of a node's machine, whatever the provider calls it.

@@ -71,7 +71,7 @@ func TestCommands(t *testing.T) {
 	want := prefix + "up --provider=docker --no-destroy-on-error --no-color\n" +
 		prefix + "up --provider=docker --no-destroy-on-error store --no-color\n" +
 		prefix + "rsync store --no-color\n" +
-		prefix + "destroy --force --parallel store manager --no-color\n" +
+		prefix + "destroy --force store manager --no-color\n" +
 		prefix + "provision store --no-color\n"
 	if diff := cmp.Diff(want, string(log)); diff != "" {
 		t.Error(diff)
