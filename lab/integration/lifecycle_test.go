@@ -143,6 +143,48 @@ func TestUpAgainRepairs(t *testing.T) {
 	l.waitWhole(t, l.patience)
 }
 
+// A plain `vagrant up` repairs like `lab up` does, and makes nothing anew.
+func TestVagrantUpAloneRepairs(t *testing.T) {
+	l := open(t)
+	made := func() string {
+		// An agent that was not provisioned anew runs since.
+		all := []string{l.mustOnNode(t, "store", "systemctl", "show", "--property", "ActiveEnterTimestamp", "labagent")}
+		for _, path := range []string{l.Path("bundle", l.Platform(), "redis.tar"), l.Path("nodes", "store", "pki", "node.crt")} {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, path+" "+info.ModTime().String())
+		}
+		return strings.Join(all, "\n")
+	}
+	before := made()
+	l.kill(t, "worker01")
+	vagrant := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), "vagrant", args...)
+		cmd.Dir = l.Dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("vagrant %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	vagrant("halt", "frontend02")
+	if out := vagrant("up", "worker01"); !strings.Contains(out, "brings up the others too: frontend02") {
+		t.Errorf("vagrant up of one node:\n%s", out)
+	}
+	if out := vagrant("up"); !strings.Contains(out, "The lab "+l.Name+" is up") {
+		t.Errorf("vagrant up:\n%s", out)
+	}
+	// Whole when the command ends, not some time later.
+	if view := l.fleet.Snapshot(t.Context()); !view.Whole(l.Stage) {
+		t.Errorf("not whole: %+v", view)
+	}
+	if after := made(); after != before {
+		t.Errorf("made anew:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
 // Reset leaves a whole lab without votes.
 func TestResetForgetsVotes(t *testing.T) {
 	l := open(t)

@@ -56,9 +56,8 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
 		return err
 	}
-	// Who voted here, voted in a store that is gone.
-	if err := os.RemoveAll(l.Lab.Path("voters")); err != nil {
-		return fmt.Errorf("forget the voters: %w", err)
+	if err := forgetVoters(l.Lab); err != nil {
+		return err
 	}
 	return l.Lab.Forget()
 }

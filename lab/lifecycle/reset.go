@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/console"
@@ -51,10 +50,7 @@ func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 			return err
 		}
 		phase.Done("no containers, no votes")
-		if err := os.RemoveAll(l.Lab.Path("voters")); err != nil {
-			return fmt.Errorf("forget the voters: %w", err)
-		}
-		return nil
+		return forgetVoters(l.Lab)
 	})
 }
 

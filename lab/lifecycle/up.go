@@ -228,6 +228,13 @@ func (r *upRun) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
+		if states[n.Name] == power.StateAbsent {
+			if err := forgetVoters(r.Lab); err != nil {
+				return err
+			}
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return r.phase("keys", func(func(string)) (string, error) {
@@ -387,6 +394,14 @@ func (r *upRun) votes() bool {
 
 // firstVoteFile holds the cookie of the voter who cast the lab's first vote, and so says that it was cast.
 func firstVoteFile(lab *settings.Lab) string { return lab.Path("voters", "first") }
+
+// forgetVoters forgets who voted: the store that counted their votes is gone, or empty.
+func forgetVoters(lab *settings.Lab) error {
+	if err := os.RemoveAll(lab.Path("voters")); err != nil {
+		return fmt.Errorf("forget the voters: %w", err)
+	}
+	return nil
+}
 
 // firstVote casts a vote through the balancer and waits until it is counted. A lab that had its first vote is not given
 // another one: it is only looked at whether both pages answer.
