@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/doctor"
@@ -14,9 +16,9 @@ func (a *App) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this host lacks for a lab, and how to get it",
-		Long: `Looks at the Docker engine, memory, disk, inotify limits, networks, ports, kernel and tools, under the lab's settings, and
-says for each problem what to do. Changes nothing.`,
-		Example: "  lab doctor\n  LAB_SUBNET=10.77.0.0/24 lab doctor --json",
+		Long: `Looks at the Docker engine or the hypervisor of the provider asked for, at memory, disk, inotify limits, networks, ports,
+kernel, tools and what Vagrant remembers, under the lab's settings, and says for each problem what to do. Changes nothing.`,
+		Example: "  lab doctor\n  PROVIDER=libvirt lab doctor\n  LAB_SUBNET=10.77.0.0/24 lab doctor --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lab, err := a.lab()
@@ -41,15 +43,41 @@ says for each problem what to do. Changes nothing.`,
 	return cmd
 }
 
+// findingIndent is where messages begin, fixIndent where fixes do: commands to paste need the room.
+const (
+	findingIndent = 18
+	fixIndent     = 6
+)
+
+// printFindings writes each finding on one line, for pipes, or broken to the terminal's width. Commands are left to the
+// terminal to break, so that they can be copied whole.
 func (a *App) printFindings(findings []doctor.Finding) {
 	c := a.console()
+	wrap := func(text string, indent int) string {
+		if !c.Live() || c.Width() <= 2*findingIndent {
+			return text
+		}
+		return strings.ReplaceAll(ansi.Wordwrap(text, c.Width()-indent, ""), "\n", "\n"+strings.Repeat(" ", indent))
+	}
 	for _, f := range findings {
 		mark := map[doctor.Status]string{
-			doctor.OK: c.Good("ok  "), doctor.Warn: c.Warn("warn"), doctor.Fail: c.Bad("fail"), doctor.Skip: "skip",
+			doctor.OK: c.Good("ok  "), doctor.Warn: c.Warn("warn"), doctor.Fail: c.Bad("fail"), doctor.Skip: c.Dim("skip"),
 		}[f.Status]
-		fmt.Fprintf(c, "%s  %-11s %s\n", mark, f.Check, f.Message)
-		if f.Fix != "" {
-			fmt.Fprintf(c, "%18s%s %s\n", "", c.Accent("→"), f.Fix)
+		message := wrap(f.Message, findingIndent)
+		if f.Status == doctor.Skip {
+			message = c.Dim(message)
+		}
+		fmt.Fprintf(c, "%s  %-11s %s\n", mark, f.Check, message)
+		if f.Fix == "" {
+			continue
+		}
+		command, note, noted := strings.Cut(f.Fix, "   # ")
+		if !noted || !c.Live() {
+			command, note = f.Fix, ""
+		}
+		fmt.Fprintf(c, "%*s%s %s\n", fixIndent, "", c.Accent("→"), command)
+		if note != "" {
+			fmt.Fprintf(c, "%*s# %s\n", fixIndent+2, "", wrap(note, fixIndent+4))
 		}
 	}
 }

@@ -1,12 +1,13 @@
 // Package doctor says whether this host can carry the lab, and what to do where it cannot.
 //
 // It is for the time before anything works: nothing but this binary needs to be installed, and nothing on the host is
-// changed, except for one limit that Preflight raises. Run looks things up, all at the same time and with short deadlines, so that a hanging engine or a dead mount
-// becomes a finding instead of a wait; each fact carries its own error. Judge, which is pure, turns the facts into
-// findings: what is wrong, whose fault it is, and a command that mends it.
+// changed, except for one limit that Preflight raises. Run looks things up, all at the same time and with short
+// deadlines, so that a hanging engine or a dead mount becomes a finding instead of a wait; each fact carries its own
+// error. Judge, which is pure, turns the facts into findings: what is wrong, whose fault it is, and a command that mends
+// it.
 //
 // The package knows nothing of agents or of the state of a running lab: that is what `lab status` is for. It asks the
-// engine through the docker command, as Vagrant does, so it sees the engine that Vagrant will use.
+// engine through the docker command, and hypervisors through virsh and VBoxManage, so it sees those that Vagrant will use.
 package doctor
 
 import (

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
@@ -56,9 +58,22 @@ type Facts struct {
 	Routes     Fact[[]Route]
 	Listeners  Fact[[]Listener]
 
-	Vagrant  Fact[string] // its version
-	Plugins  Fact[[]string]
-	VM       Fact[VM]
+	Vagrant Fact[string] // its version
+	Plugins Fact[[]string]
+	// Driver of libvirt's machines that was asked for: kvm or qemu; empty when the Vagrantfile is to choose.
+	Driver     string
+	Processor  Fact[Processor]
+	KVM        Fact[KVM]
+	Libvirt    Fact[Libvirt]
+	Emulator   Fact[string] // path of QEMU for this architecture
+	Dnsmasq    Fact[string] // its path
+	VirtualBox Fact[VirtualBox]
+	Hypervisor Fact[string] // the command of VMware or Parallels
+	// MachineNetworks are libvirt's or, if it is asked for, VirtualBox's.
+	MachineNetworks Fact[[]MachineNetwork]
+	Machines        Fact[[]Machine] // of the provider
+	Records         Fact[[]Record]
+
 	Go       Fact[string] // its version
 	GoNeeded Fact[string] // by go.mod
 
@@ -113,6 +128,7 @@ type Owner struct {
 // Container of the engine, running or not.
 type Container struct {
 	Owner
+	ID    string
 	Name  string
 	State string
 	// Ports are where the host's ports are published.
@@ -230,16 +246,6 @@ func (p Process) String() string {
 	return "a program of another user"
 }
 
-// VM is what virtual machines need of the host, for the provider that was asked for.
-type VM struct {
-	// Hypervisor is there: libvirt's socket, VBoxManage, vmrun, prlctl.
-	Hypervisor bool
-	// KVM is there and open to this user.
-	KVM bool
-	// HostOnly are the networks that VirtualBox allows by /etc/vbox/networks.conf; nil when that file is not there.
-	HostOnly []netip.Prefix
-}
-
 // StateFile is a file or folder under .lab that must be its owner's alone.
 type StateFile struct {
 	Path string // relative to the clone
@@ -275,10 +281,25 @@ func (f *Facts) engineHere() bool {
 // running counts this lab's nodes that run.
 func (f *Facts) running() int {
 	n := 0
+	if !f.containerNodes() {
+		for _, m := range f.Machines.Value {
+			if m.Running && f.recorded(m) {
+				n++
+			}
+		}
+		return n
+	}
 	for _, c := range f.Containers.Value {
 		if f.mine(c.Owner) && c.State == "running" {
 			n++
 		}
 	}
 	return n
+}
+
+// recorded: Vagrant knows the machine as one of this clone's.
+func (f *Facts) recorded(m Machine) bool {
+	return slices.ContainsFunc(f.Records.Value, func(r Record) bool {
+		return r.Provider == f.Settings.Provider && strings.EqualFold(r.ID, m.ID)
+	})
 }

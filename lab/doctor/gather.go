@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -30,7 +31,7 @@ func gather(ctx context.Context, o Options) Facts {
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		o.Root = real
 	}
-	facts := Facts{Root: o.Root, Settings: o.Settings, Topology: o.Topology, Host: host()}
+	facts := Facts{Root: o.Root, Settings: o.Settings, Topology: o.Topology, Host: host(), Driver: os.Getenv(envDriver)}
 	g := &gatherer{found: make(chan func(*Facts)), facts: &facts}
 	s := newSources(ctx, o, facts.Host)
 	start(ctx, g, func(f *Facts) *Fact[Engine] { return &f.Engine }, shared(s.engine))
@@ -48,7 +49,16 @@ func gather(ctx context.Context, o Options) Facts {
 	start(ctx, g, func(f *Facts) *Fact[[]Listener] { return &f.Listeners }, s.listeners)
 	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Vagrant }, vagrant)
 	start(ctx, g, func(f *Facts) *Fact[[]string] { return &f.Plugins }, plugins)
-	start(ctx, g, func(f *Facts) *Fact[VM] { return &f.VM }, s.vm)
+	start(ctx, g, func(f *Facts) *Fact[Processor] { return &f.Processor }, s.processor)
+	start(ctx, g, func(f *Facts) *Fact[KVM] { return &f.KVM }, s.kvm)
+	start(ctx, g, func(f *Facts) *Fact[Libvirt] { return &f.Libvirt }, shared(s.libvirt))
+	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Emulator }, s.emulator)
+	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Dnsmasq }, s.dnsmasq)
+	start(ctx, g, func(f *Facts) *Fact[VirtualBox] { return &f.VirtualBox }, s.virtualBox)
+	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Hypervisor }, s.hypervisor)
+	start(ctx, g, func(f *Facts) *Fact[[]MachineNetwork] { return &f.MachineNetworks }, s.machineNetworks)
+	start(ctx, g, func(f *Facts) *Fact[[]Machine] { return &f.Machines }, s.machines)
+	start(ctx, g, func(f *Facts) *Fact[[]Record] { return &f.Records }, s.records)
 	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Go }, s.goVersion)
 	start(ctx, g, func(f *Facts) *Fact[string] { return &f.GoNeeded }, s.goNeeded)
 	start(ctx, g, func(f *Facts) *Fact[string] { return &f.NodeImage }, shared(s.nodeImage))
@@ -97,28 +107,35 @@ func output(ctx context.Context, name string, args ...string) (string, error) {
 }
 
 func outputEnv(ctx context.Context, env []string, name string, args ...string) (string, error) {
+	stdout, stderr, err := run(ctx, env, nil, name, args...)
+	said, _, _ := strings.Cut(strings.TrimSpace(stderr), "\n")
+	if err == nil || said == "" || errors.Is(err, ErrMissing) || errors.Is(err, ErrNoAnswer) {
+		return stdout, err
+	}
+	return stdout, errors.New(said)
+}
+
+// run runs a command with additions to the environment; its standard input is empty.
+func run(ctx context.Context, env []string, attr *syscall.SysProcAttr, name string, args ...string) (stdout, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = attr
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	// A child of the command that keeps its pipes open must not keep us.
 	cmd.WaitDelay = 50 * time.Millisecond
-	err := cmd.Run()
+	err = cmd.Run()
 	switch {
 	case err == nil:
-		return stdout.String(), nil
+		return out.String(), errs.String(), nil
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
-		return "", fmt.Errorf("%s: %w", name, ErrMissing)
+		return "", "", fmt.Errorf("%s: %w", name, ErrMissing)
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args[:min(1, len(args))], ""), ErrNoAnswer)
+		return "", "", fmt.Errorf("%s %s: %w", name, strings.Join(args[:min(1, len(args))], ""), ErrNoAnswer)
 	}
-	said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
-	if said == "" {
-		return stdout.String(), fmt.Errorf("%s: %w", name, err)
-	}
-	return stdout.String(), errors.New(said)
+	return out.String(), errs.String(), fmt.Errorf("%s: %w", name, err)
 }
 
 // sources are the lookups that share something: an option, or what another one found.
@@ -130,6 +147,7 @@ type sources struct {
 	images    func() ([]string, error)
 	bundle    func() ([]string, error)
 	nodeImage func() (string, error)
+	libvirt   func() (Libvirt, error)
 }
 
 func newSources(ctx context.Context, o Options, h Host) *sources {
@@ -138,6 +156,7 @@ func newSources(ctx context.Context, o Options, h Host) *sources {
 	s.images = sync.OnceValues(func() ([]string, error) { return images(ctx) })
 	s.bundle = sync.OnceValues(func() ([]string, error) { return bundle(o.Root, h.Arch) })
 	s.nodeImage = sync.OnceValues(func() (string, error) { return nodeImage(ctx, o.Root) })
+	s.libvirt = sync.OnceValues(func() (Libvirt, error) { return s.askLibvirt(ctx) })
 	return s
 }
 

@@ -47,3 +47,10 @@ func (s *sources) listeners(ctx context.Context) ([]Listener, error) {
 	}
 	return s.bindable(ctx)
 }
+
+// processor: macOS brings its own hypervisor, on every processor that it runs on today.
+func (s *sources) processor(context.Context) (Processor, error) { return Processor{}, ErrNotLooked }
+
+func (s *sources) kvm(context.Context) (KVM, error) { return KVM{}, ErrNotLooked }
+
+func vboxModule() bool { return true }

@@ -12,6 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 func release() string {
@@ -220,4 +224,73 @@ func process(proc string) Process {
 		p.Command = strings.ReplaceAll(strings.TrimRight(string(text), "\x00"), "\x00", " ")
 	}
 	return p
+}
+
+func (s *sources) processor(ctx context.Context) (Processor, error) {
+	if s.Settings.Provider == settings.ProviderDocker {
+		return Processor{}, ErrNotLooked
+	}
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return Processor{}, err
+	}
+	p := parseCPUInfo(string(text))
+	// It fails when it finds none, and need not be installed.
+	if out, err := output(ctx, "systemd-detect-virt", "--vm"); err == nil {
+		p.Guest, p.Hypervisor = true, strings.TrimSpace(out)
+	}
+	return p, nil
+}
+
+// The kernel's numbers for KVM: see its Documentation/virt/kvm/api.rst.
+const (
+	kvmGetAPIVersion = 0xae00
+	kvmCreateVM      = 0xae01
+	kvmAPIVersion    = 12
+)
+
+func (s *sources) kvm(context.Context) (KVM, error) {
+	if s.Settings.Provider != providerLibvirt && s.Settings.Provider != providerVirtualBox {
+		return KVM{}, ErrNotLooked
+	}
+	var k KVM
+	for _, module := range []string{"kvm_intel", "kvm_amd"} {
+		if _, err := os.Stat(filepath.Join("/sys/module", module)); err == nil {
+			k.Modules = append(k.Modules, module)
+		}
+	}
+	if text, err := os.ReadFile("/sys/module/kvm/parameters/enable_virt_at_load"); err == nil {
+		k.Keeps = strings.TrimSpace(string(text)) == "Y"
+	}
+	k.Opened, k.Trouble = tryKVM("/dev/kvm")
+	return k, nil
+}
+
+// tryKVM makes a virtual machine, without a processor or memory, and drops it: there are hosts that have the device and
+// can do nothing with it.
+func tryKVM(device string) (opened bool, trouble error) {
+	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	api, err := unix.IoctlRetInt(fd, kvmGetAPIVersion)
+	if err != nil {
+		return true, fmt.Errorf("%s is not KVM's: %w", device, err)
+	}
+	if api != kvmAPIVersion {
+		return true, fmt.Errorf("%s speaks version %d of KVM's API, not %d", device, api, kvmAPIVersion)
+	}
+	vm, err := unix.IoctlRetInt(fd, kvmCreateVM)
+	if err != nil {
+		return true, fmt.Errorf("%s makes no virtual machine: %w", device, err)
+	}
+	unix.Close(vm) //nolint:errcheck // nothing was written
+	return true, nil
+}
+
+// vboxModule: without it VirtualBox starts no machine.
+func vboxModule() bool {
+	_, err := os.Stat("/sys/module/vboxdrv")
+	return err == nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"runtime"
+	"syscall"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
@@ -34,3 +35,11 @@ func kernel(context.Context) (map[Feature]FeatureState, error) { return nil, err
 func routes(context.Context) ([]Route, error) { return nil, errUnknown }
 
 func (s *sources) listeners(ctx context.Context) ([]Listener, error) { return s.bindable(ctx) }
+
+func alone() *syscall.SysProcAttr { return nil }
+
+func (s *sources) processor(context.Context) (Processor, error) { return Processor{}, errUnknown }
+
+func (s *sources) kvm(context.Context) (KVM, error) { return KVM{}, errUnknown }
+
+func vboxModule() bool { return true }

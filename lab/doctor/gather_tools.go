@@ -13,8 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 func vagrant(ctx context.Context) (string, error) {
@@ -70,35 +68,6 @@ func pluginName(file string) string {
 		return m[1]
 	}
 	return file
-}
-
-func (s *sources) vm(context.Context) (VM, error) {
-	var vm VM
-	there := func(command string) bool { _, err := exec.LookPath(command); return err == nil }
-	switch s.Settings.Provider {
-	case settings.ProviderDocker:
-		return vm, ErrNotLooked
-	case "libvirt":
-		for _, socket := range []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"} {
-			if _, err := os.Stat(socket); err == nil {
-				vm.Hypervisor = true
-			}
-		}
-		if kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
-			vm.KVM = true
-			kvm.Close() //nolint:errcheck // nothing was written
-		}
-	case "virtualbox":
-		vm.Hypervisor = there("VBoxManage")
-		if text, err := os.ReadFile("/etc/vbox/networks.conf"); err == nil {
-			vm.HostOnly = settings.HostOnlyNetworks(string(text))
-		}
-	case "vmware_desktop":
-		vm.Hypervisor = there("vmrun") || there("/Applications/VMware Fusion.app/Contents/Library/vmrun")
-	case "parallels":
-		vm.Hypervisor = there("prlctl")
-	}
-	return vm, nil
 }
 
 // goVersion asks the Go that make would use; where it had to fetch one, that stands under .lab.

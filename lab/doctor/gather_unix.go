@@ -28,7 +28,7 @@ func (s *sources) disks(context.Context) ([]Disk, error) {
 			places = append(places, Disk{Purpose: ForEngine, Path: e.DockerRootDir})
 		}
 	} else {
-		places = append(places, Disk{Purpose: ForVMs, Path: machinesDir(s.Settings.Provider)})
+		places = append(places, Disk{Purpose: ForVMs, Path: s.machinesDir()})
 	}
 	var found []Disk
 	var errs []error
@@ -45,16 +45,8 @@ func (s *sources) disks(context.Context) ([]Disk, error) {
 	return found, nil
 }
 
-func machinesDir(provider string) string {
-	if provider == "libvirt" {
-		return "/var/lib/libvirt/images"
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "/"
-	}
-	return home
-}
+// alone gives a command a session without a terminal: libvirt's would ask there for a password, and wait.
+func alone() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
 func measure(d *Disk) error {
 	// What does not exist yet, or may not be looked into, is made on its parent's file system.

@@ -20,6 +20,8 @@ func Judge(f Facts) []Finding {
 	j.hostPorts()
 	j.vagrant()
 	j.provider()
+	j.kvm()
+	j.records()
 	j.goVersion()
 	j.images()
 	j.state()

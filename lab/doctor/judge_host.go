@@ -13,6 +13,11 @@ import (
 const (
 	sixNodesMiB  = 1536
 	moreNodesMiB = 200
+	// QEMU with KVM, besides the machine's own memory.
+	perMachineMiB = 64
+	// An emulating QEMU keeps what it has translated: up to an eighth of the host's memory, and at most this much. Six
+	// machines of 3.1 GiB in all were seen to have 10.2 GiB.
+	translatedMiB = 1024
 )
 
 func (j *judge) memory() {
@@ -22,17 +27,24 @@ func (j *judge) memory() {
 		return
 	}
 	m, nodes := j.Memory.Value, len(j.Topology.Nodes)
-	var need uint64
+	// Without need the lab does not come up at all; more is what it will take in time.
+	var need, more uint64
+	emulated := ""
 	if j.containerNodes() {
 		need = (sixNodesMiB + moreNodesMiB*uint64(max(0, nodes-6))) * mib
 	} else {
 		for _, n := range j.Topology.Nodes {
 			need += uint64(n.MemoryMiB) * mib
 		}
+		more = uint64(nodes) * perMachineMiB * mib
+		if j.emulated() {
+			emulated = ", emulated"
+			more += uint64(nodes) * min(translatedMiB*mib, m.Total/8)
+		}
 	}
 	fix := "fewer nodes: LAB_FRONTENDS=1 LAB_WORKERS=1 make up"
 	if !j.containerNodes() {
-		fix = "containers need less: PROVIDER=docker make up; or fewer nodes: LAB_FRONTENDS=1 LAB_WORKERS=1"
+		fix = "LAB_FRONTENDS=1 LAB_WORKERS=1 make up   # or less memory in vagrant/topology.yaml; or containers: PROVIDER=docker make up"
 	} else if j.Engine.Err == nil && !j.engineHere() {
 		fix = "give it more: Docker Desktop, Settings, Resources; or: colima stop && colima start --memory 4"
 	}
@@ -41,20 +53,28 @@ func (j *judge) memory() {
 		return
 	}
 	// What runs already has its memory.
+	need += more
 	missing := need
 	if nodes > 0 {
 		missing = need / uint64(nodes) * uint64(max(0, nodes-j.running()))
 	}
 	if m.Available > 0 && m.Available+m.SwapFree < missing {
-		j.warn(check, "close something; or "+fix, "%s has %s of memory left, the nodes to be started need %s",
-			m.Where, gib(m.Available+m.SwapFree), gib(missing))
+		j.warn(check, j.closeSomething(fix), "%s has %s of memory left, the nodes to be started need %s%s",
+			m.Where, gib(m.Available+m.SwapFree), gib(missing), emulated)
 		return
 	}
 	left := ""
 	if m.Available > 0 {
 		left = fmt.Sprintf(", %s of it free", gib(m.Available))
 	}
-	j.ok(check, "%s has %s%s; %d nodes need %s", m.Where, gib(m.Total), left, nodes, gib(need))
+	j.ok(check, "%s has %s%s; %d nodes need %s%s", m.Where, gib(m.Total), left, nodes, gib(need), emulated)
+}
+
+func (j *judge) closeSomething(fix string) string {
+	if j.containerNodes() {
+		return "close something; or " + fix
+	}
+	return fix
 }
 
 // diskNeed is what the lab will still put at a place, in MiB. Cold, it is about 6 GiB in all.
@@ -119,6 +139,9 @@ func (j *judge) disks() {
 		at := places[device]
 		if at.Free < at.need {
 			fix := "make room there; images that nobody uses: docker image prune"
+			if !j.containerNodes() {
+				fix = "make room there; boxes that are old: vagrant box prune"
+			}
 			if len(at.uses) == 1 && at.Purpose == ForTemp {
 				fix = "mkdir -p ~/.cache/tmp && export TMPDIR=~/.cache/tmp"
 			}

@@ -11,11 +11,12 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
-// name: a lab's containers, volumes and network are found by the lab's name, so no other clone may use the same.
+// name: a lab's machines, or containers, volumes and network, are found by the lab's name, so no other clone may use the
+// same.
 func (j *judge) name() {
 	const check = "name"
 	if !j.containerNodes() {
-		j.skip(check, "another lab of the name %s is looked for among containers only", j.Settings.Name)
+		j.namedAlike(check)
 		return
 	}
 	if err := errors.Join(j.Containers.Err, j.Networks.Err, j.Volumes.Err); err != nil {
@@ -97,6 +98,14 @@ func (j *judge) freeName() string {
 	for _, n := range j.Networks.Value {
 		taken[n.Lab], taken[n.Name] = true, true
 	}
+	for _, m := range j.Machines.Value {
+		// A node's machine is named LAB-NODE.
+		for _, node := range j.Topology.Names() {
+			if lab, ok := strings.CutSuffix(m.Name, "-"+node); ok {
+				taken[lab] = true
+			}
+		}
+	}
 	for i := 2; ; i++ {
 		// Names have 21 characters at most.
 		if name := fmt.Sprintf("%.18s%d", j.Settings.Name, i); !taken[name] {
@@ -129,6 +138,15 @@ func (j *judge) subnet() {
 			j.dockerNetwork(check, n)
 		}
 	}
+	if j.MachineNetworks.Err == nil {
+		known = true
+		for _, n := range j.MachineNetworks.Value {
+			if n.Bridge != "" {
+				bridges[n.Bridge] = true
+			}
+			j.machineNetwork(check, n)
+		}
+	}
 	seen := map[string]bool{}
 	if j.Interfaces.Err == nil {
 		known = true
@@ -150,6 +168,10 @@ func (j *judge) subnet() {
 		}
 	}
 	j.virtualBoxRange(check)
+	if !j.trial {
+		j.managementTaken(check)
+		j.dhcp(check)
+	}
 	if len(j.findings) > before {
 		return
 	}
@@ -169,8 +191,8 @@ func (j *judge) moveSubnet() string {
 }
 
 func (j *judge) dockerNetwork(check string, n Network) {
-	if j.mine(n.Owner) {
-		if len(n.Subnets) > 0 && !slices.Contains(n.Subnets, j.Settings.Subnet) && j.containerNodes() {
+	if j.mine(n.Owner) && j.containerNodes() {
+		if len(n.Subnets) > 0 && !slices.Contains(n.Subnets, j.Settings.Subnet) {
 			j.block(check, "make down   # then again with the new subnet",
 				"this lab is up on %s; it cannot move to %s while it is", n.Subnets[0], j.Settings.Subnet)
 		}
@@ -181,6 +203,8 @@ func (j *judge) dockerNetwork(check string, n Network) {
 			continue
 		}
 		switch {
+		case j.mine(n.Owner):
+			j.block(check, "PROVIDER=docker make down", "%s is used by this clone's own lab of containers, Docker network %s", j.Settings.Subnet, n.Name)
 		case n.Lab != "":
 			j.block(check, takeDown(n.Owner)+"   # or: "+j.moveSubnet(), "%s is used by %s, Docker network %s (%s)",
 				j.Settings.Subnet, describe(n.Owner), n.Name, s)
@@ -264,12 +288,17 @@ func hint(dev string) string {
 	return ""
 }
 
-// virtualBoxRange: VirtualBox allows host-only networks within 192.168.56.0/21 unless its networks.conf says more.
+// virtualBoxRange: VirtualBox allows host-only networks within 192.168.56.0/21 unless its networks.conf says more. On
+// Windows, on macOS since 7.0, and before 6.1.28 it does not care.
 func (j *judge) virtualBoxRange(check string) {
-	if j.Settings.Provider != "virtualbox" || j.VM.Err != nil || j.Host.OS == "windows" {
+	if j.Settings.Provider != providerVirtualBox || j.VirtualBox.Err != nil || j.Host.OS == "windows" {
 		return
 	}
-	allowed := j.VM.Value.HostOnly
+	v, _ := parseVersion(j.VirtualBox.Value.Version)
+	if v.less(version{6, 1, 28}) || j.Host.OS == "darwin" && !v.less(version{7, 0}) {
+		return
+	}
+	allowed := j.VirtualBox.Value.Allowed
 	if allowed == nil {
 		allowed = []netip.Prefix{virtualBoxDefault()}
 	}
@@ -278,8 +307,19 @@ func (j *judge) virtualBoxRange(check string) {
 			return
 		}
 	}
-	j.block(check, fmt.Sprintf("%s=192.168.56.0/24 make up   # or: echo '* %s' | %s", settings.EnvSubnet, j.Settings.Subnet,
-		j.sudo("tee -a /etc/vbox/networks.conf")), "VirtualBox does not allow %s", j.Settings.Subnet)
+	fix := fmt.Sprintf("echo '* %s' | %s", j.Settings.Subnet, j.sudo("tee -a /etc/vbox/networks.conf"))
+	if j.VirtualBox.Value.Allowed == nil {
+		fix = j.sudo("mkdir -p /etc/vbox") + " && " + fix
+	}
+	if to := virtualBoxSubnet(); slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Bits() <= to.Bits() && p.Contains(to.Addr()) }) {
+		fix = fmt.Sprintf("%s=%s make up   # or: %s", settings.EnvSubnet, to, fix)
+	}
+	j.block(check, fix, "VirtualBox does not allow %s", j.Settings.Subnet)
+}
+
+// virtualBoxSubnet is the lab's where VirtualBox does not allow the usual one.
+func virtualBoxSubnet() netip.Prefix {
+	return netip.PrefixFrom(virtualBoxDefault().Addr(), 24)
 }
 
 func virtualBoxDefault() netip.Prefix {
@@ -298,18 +338,26 @@ func (j *judge) freeSubnet() netip.Prefix {
 	for _, r := range j.Routes.Value {
 		taken = append(taken, r.To)
 	}
+	for _, n := range j.MachineNetworks.Value {
+		if n.Prefix.IsValid() {
+			taken = append(taken, n.Prefix)
+		}
+	}
+	if j.Settings.Provider == providerLibvirt {
+		taken = append(taken, management())
+	}
 	free := func(p netip.Prefix) bool {
 		return p != j.Settings.Subnet && !slices.ContainsFunc(taken, p.Overlaps)
 	}
 	for _, base := range [][4]byte{{192, 168}, {172, 24}, {10, 77}} {
-		if j.Settings.Provider == "virtualbox" {
+		if j.Settings.Provider == providerVirtualBox {
 			base = [4]byte{192, 168}
 		}
 		for third := range 255 {
 			// From the seeds' 33 on; VirtualBox's range starts at 56.
 			base[2] = byte((third + 34) % 255)
 			p := netip.PrefixFrom(netip.AddrFrom4(base), 24)
-			if free(p) && (j.Settings.Provider != "virtualbox" || virtualBoxDefault().Overlaps(p)) {
+			if free(p) && (j.Settings.Provider != providerVirtualBox || virtualBoxDefault().Overlaps(p)) {
 				return p
 			}
 		}

@@ -22,7 +22,8 @@ func sound() Facts {
 		name  string
 		octet int
 	}{{"manager", 11}, {"interlock", 12}, {"frontend01", 20}, {"frontend02", 21}, {"worker01", 200}, {"store", 250}} {
-		nodes = append(nodes, topology.Node{Name: n.name, Octet: n.octet, MemoryMiB: 512, CPUs: 1})
+		address := netip.AddrFrom4([4]byte{192, 168, 33, byte(n.octet)})
+		nodes = append(nodes, topology.Node{Name: n.name, Octet: n.octet, Address: address, MemoryMiB: 512, CPUs: 1})
 	}
 	return Facts{
 		Root: root,
@@ -58,7 +59,10 @@ func sound() Facts {
 		NodeImage: Fact[string]{Value: "swarmlab/node:0123456789ab"},
 		Builder:   Fact[string]{Err: ErrMissing},
 		Registry:  Fact[string]{Value: "registry.test"},
-		VM:        Fact[VM]{Err: ErrNotLooked},
+		Processor: Fact[Processor]{Err: ErrNotLooked}, KVM: Fact[KVM]{Err: ErrNotLooked}, Libvirt: Fact[Libvirt]{Err: ErrNotLooked},
+		Emulator: Fact[string]{Err: ErrNotLooked}, Dnsmasq: Fact[string]{Err: ErrNotLooked}, VirtualBox: Fact[VirtualBox]{Err: ErrNotLooked},
+		Hypervisor: Fact[string]{Err: ErrNotLooked}, MachineNetworks: Fact[[]MachineNetwork]{Err: ErrNotLooked},
+		Machines: Fact[[]Machine]{Err: ErrNotLooked},
 	}
 }
 
@@ -115,18 +119,49 @@ func TestJudgeSound(t *testing.T) {
 	}
 }
 
+// blocking is short for a Fail that blocks.
+const blocking = Status("blocking")
+
+// judgement expects one finding besides the sound ones, or none when check is empty.
+type judgement struct {
+	name    string
+	change  func(*Facts)
+	check   string
+	status  Status
+	message string // a part of it
+	fix     string // a part of it
+}
+
+func (want judgement) judge(t *testing.T, f Facts) {
+	t.Helper()
+	found := false
+	for _, finding := range Judge(f) {
+		status := finding.Status
+		if finding.Blocking {
+			status = blocking
+		}
+		switch {
+		case finding.Check == want.check && status == want.status:
+			found = true
+			if !strings.Contains(finding.Message, want.message) || !strings.Contains(finding.Fix, want.fix) {
+				t.Errorf("got  %+v\nwant %q and %q", finding, want.message, want.fix)
+			}
+			if (status == Skip || status == OK) != (finding.Fix == "") {
+				t.Errorf("a fix, or none, where there should be none, or one: %+v", finding)
+			}
+		case status != OK && status != Skip:
+			t.Errorf("besides: %+v", finding)
+		}
+	}
+	if !found && want.check != "" {
+		t.Errorf("not found: %s %s", want.check, want.status)
+	}
+}
+
 // TestJudge changes one thing each, and expects one finding besides the sound ones.
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	const blocking = Status("blocking") // short for a Fail that blocks
-	tests := []struct {
-		name    string
-		change  func(*Facts)
-		check   string
-		status  Status
-		message string // a part of it
-		fix     string // a part of it
-	}{
+	tests := []judgement{
 		{"no docker", func(f *Facts) { f.Engine.Err = fmt.Errorf("docker: %w", ErrMissing) }, "engine", blocking, "no docker command", "make prerequisites"},
 		{"no docker, macOS", func(f *Facts) { f.Host.OS = "darwin"; f.Engine.Err = ErrMissing }, "engine", blocking, "no docker command", "brew install"},
 		{"no docker, Fedora", func(f *Facts) { f.Host.Debian = false; f.Engine.Err = ErrMissing }, "engine", blocking, "no docker command", "docs.docker.com"},
@@ -235,12 +270,6 @@ func TestJudge(t *testing.T) {
 			f.Interfaces.Value = append(f.Interfaces.Value, Interface{"en0", netip.MustParsePrefix("192.168.33.17/24")})
 		}, "subnet", Warn, "interface en0", "LAB_SUBNET"},
 		{"networks unknown", func(f *Facts) { f.Networks.Err, f.Interfaces.Err, f.Routes.Err = ErrNoAnswer, ErrNoAnswer, ErrNoAnswer }, "subnet", Skip, "no answer", ""},
-		{"VirtualBox's range", func(f *Facts) { f.Settings.Provider = "virtualbox"; f.VM = Fact[VM]{Value: VM{Hypervisor: true}} }, "subnet", blocking, "VirtualBox does not allow 192.168.33.0/24", "LAB_SUBNET=192.168.56.0/24"},
-		{"VirtualBox's range, extended", func(f *Facts) {
-			f.Settings.Provider = "virtualbox"
-			f.VM = Fact[VM]{Value: VM{Hypervisor: true, HostOnly: prefixes("192.168.0.0/16")}}
-			f.Interfaces.Value = append(f.Interfaces.Value, Interface{"vboxnet0", netip.MustParsePrefix("192.168.33.1/24")})
-		}, "", "", "", ""},
 
 		{"other lab's ports", func(f *Facts) {
 			f.Containers.Value = []Container{
@@ -268,22 +297,6 @@ func TestJudge(t *testing.T) {
 		{"vagrant broken", func(f *Facts) { f.Vagrant.Err = errors.New("cannot load such file") }, "vagrant", Fail, "does not run: cannot load", "reinstall"},
 		{"vagrant slow", func(f *Facts) { f.Vagrant.Err = ErrNoAnswer }, "vagrant", Skip, "in time", ""},
 		{"vagrant old", func(f *Facts) { f.Vagrant.Value = "2.2.14" }, "vagrant", Warn, "2.2.14 is older", "upgrade"},
-		{"no plugin", func(f *Facts) {
-			f.Settings.Provider = "libvirt"
-			f.VM = Fact[VM]{Value: VM{Hypervisor: true, KVM: true}}
-		}, "provider", blocking, "plugin vagrant-libvirt", "sudo apt-get install -y vagrant-libvirt"},
-		{"no libvirt", func(f *Facts) {
-			f.Settings.Provider, f.Plugins.Value = "libvirt", []string{"vagrant-libvirt"}
-			f.VM = Fact[VM]{Value: VM{KVM: true}}
-		}, "provider", blocking, "libvirt is not running", "libvirtd"},
-		{"no KVM", func(f *Facts) {
-			f.Settings.Provider, f.Plugins.Value = "libvirt", []string{"vagrant-libvirt"}
-			f.VM = Fact[VM]{Value: VM{Hypervisor: true}}
-		}, "provider", Warn, "emulated", "LAB_VM_DRIVER=qemu"},
-		{"no Fusion", func(f *Facts) {
-			f.Settings.Provider, f.Plugins.Value = "vmware_desktop", []string{"vagrant-vmware-desktop"}
-			f.VM = Fact[VM]{}
-		}, "provider", blocking, "vmware_desktop is not installed", "PROVIDER=docker"},
 
 		{"no Go", func(f *Facts) { f.Go.Err = ErrMissing }, "go", Fail, "needs Go 1.26.0", "make prerequisites"},
 		{"Go too old", func(f *Facts) { f.Go.Value = "1.19.8" }, "go", Fail, "too old", "go.dev"},
@@ -320,28 +333,7 @@ func TestJudge(t *testing.T) {
 			t.Parallel()
 			f := sound()
 			test.change(&f)
-			found := false
-			for _, finding := range Judge(f) {
-				status := finding.Status
-				if finding.Blocking {
-					status = blocking
-				}
-				switch {
-				case finding.Check == test.check && status == test.status:
-					found = true
-					if !strings.Contains(finding.Message, test.message) || !strings.Contains(finding.Fix, test.fix) {
-						t.Errorf("got  %+v\nwant %q and %q", finding, test.message, test.fix)
-					}
-					if (status == Skip) != (finding.Fix == "") {
-						t.Errorf("a fix, or none, where there should be none, or one: %+v", finding)
-					}
-				case status != OK && status != Skip:
-					t.Errorf("besides: %+v", finding)
-				}
-			}
-			if !found && test.check != "" {
-				t.Errorf("not found: %s %s", test.check, test.status)
-			}
+			test.judge(t, f)
 		})
 	}
 }
@@ -374,20 +366,6 @@ func TestUnfit(t *testing.T) {
 		"  vagrant: there is no vagrant command: Vagrant makes the nodes\n    make prerequisites"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-func TestVirtualMachines(t *testing.T) {
-	t.Parallel()
-	f := sound()
-	f.Settings.Provider, f.Plugins.Value = "libvirt", []string{"vagrant-libvirt"}
-	f.VM = Fact[VM]{Value: VM{Hypervisor: true, KVM: true}}
-	f.Engine = Fact[Engine]{Err: ErrMissing}
-	f.Containers.Err, f.Networks.Err, f.Volumes.Err, f.Images.Err = ErrMissing, ErrMissing, ErrMissing, ErrMissing
-	for _, finding := range Judge(f) {
-		if finding.Status != OK && finding.Status != Skip {
-			t.Errorf("no engine is needed for virtual machines: %+v", finding)
-		}
 	}
 }
 

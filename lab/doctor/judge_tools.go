@@ -39,59 +39,6 @@ func (j *judge) vagrant() {
 	j.ok(check, "Vagrant %s", j.Vagrant.Value)
 }
 
-// provider: what the Vagrant provider needs besides Vagrant. The docker provider's engine is judged elsewhere.
-func (j *judge) provider() {
-	const check = "provider"
-	name := j.Settings.Provider
-	if name == settings.ProviderDocker {
-		j.ok(check, "docker, which Vagrant brings along")
-		return
-	}
-	before := len(j.findings)
-	if plugin := pluginOf(name); plugin != "" {
-		switch {
-		case j.Plugins.Err != nil:
-			j.unknown(check, "Vagrant's plugins", j.Plugins.Err)
-		case !slices.Contains(j.Plugins.Value, plugin):
-			fix := "vagrant plugin install " + plugin
-			if j.Host.Debian && name == "libvirt" {
-				fix = j.install("vagrant-libvirt libvirt-daemon-system qemu-system qemu-utils", "")
-			}
-			j.block(check, fix, "Vagrant's provider %s needs the plugin %s", name, plugin)
-		}
-	}
-	j.hypervisor(check, name)
-	if len(j.findings) == before {
-		j.ok(check, "%s is ready", name)
-	}
-}
-
-func (j *judge) hypervisor(check, name string) {
-	if j.VM.Err != nil {
-		j.unknown(check, "the hypervisor of "+name, j.VM.Err)
-		return
-	}
-	vm := j.VM.Value
-	switch {
-	case !vm.Hypervisor && name == "libvirt":
-		j.block(check, j.sudo("systemctl enable --now libvirtd"), "libvirt is not running, or not installed")
-	case !vm.Hypervisor && name == "virtualbox":
-		j.block(check, "https://www.virtualbox.org/wiki/Downloads", "VirtualBox is not installed: there is no VBoxManage command")
-	case !vm.Hypervisor:
-		j.block(check, "install it, or take another: PROVIDER=docker make up", "the hypervisor for %s is not installed", name)
-	}
-	if name == "libvirt" && !vm.KVM {
-		j.warn(check, "sudo usermod -aG kvm,libvirt \"$(id -un)\" && newgrp libvirt   # without hardware support: LAB_VM_DRIVER=qemu make up",
-			"/dev/kvm is not there or not open to you: machines would be emulated, which takes minutes")
-	}
-}
-
-func pluginOf(provider string) string {
-	return map[string]string{
-		"libvirt": "vagrant-libvirt", "vmware_desktop": "vagrant-vmware-desktop", "parallels": "vagrant-parallels",
-	}[provider]
-}
-
 func (j *judge) goVersion() {
 	const check = "go"
 	needed := j.GoNeeded.Value

@@ -20,7 +20,7 @@ import (
 // apart again: it is separated by commas, which may be part of a folder's name.
 const (
 	ownerFormat     = `"lab":{{json (.Label "swarmlab.lab")}},"folder":{{json (.Label "swarmlab.folder")}}`
-	containerFormat = `{"name":{{json .Names}},"state":{{json .State}},"ports":{{json .Ports}},` + ownerFormat + `}`
+	containerFormat = `{"id":{{json .ID}},"name":{{json .Names}},"state":{{json .State}},"ports":{{json .Ports}},` + ownerFormat + `}`
 	volumeFormat    = `{"name":{{json .Name}},` + ownerFormat + `}`
 	jsonFormat      = `{{json .}}`
 	imageFormat     = `{{.Repository}}:{{.Tag}}`
@@ -78,7 +78,7 @@ func eachLine[T any](out string) ([]T, error) {
 func parseContainers(out string) ([]Container, error) {
 	type row struct {
 		Owner
-		Name, State, Ports string
+		ID, Name, State, Ports string
 	}
 	rows, err := eachLine[row](out)
 	if err != nil {
@@ -86,7 +86,7 @@ func parseContainers(out string) ([]Container, error) {
 	}
 	containers := make([]Container, 0, len(rows))
 	for _, r := range rows {
-		containers = append(containers, Container{Owner: r.Owner, Name: r.Name, State: r.State, Ports: parsePublished(r.Ports)})
+		containers = append(containers, Container{Owner: r.Owner, ID: r.ID, Name: r.Name, State: r.State, Ports: parsePublished(r.Ports)})
 	}
 	return containers, nil
 }

@@ -69,7 +69,7 @@ func TestRunCancelled(t *testing.T) {
 func sane(t *testing.T, findings []doctor.Finding) {
 	t.Helper()
 	for _, check := range []string{
-		"engine", "memory", "disk", "inotify", "kernel", "name", "subnet", "ports", "vagrant", "provider", "go", "images", "state",
+		"engine", "memory", "disk", "inotify", "kernel", "name", "subnet", "ports", "vagrant", "provider", "machines", "go", "images", "state",
 	} {
 		if !slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Check == check }) {
 			t.Errorf("no finding on %s", check)
@@ -100,21 +100,23 @@ func TestRunHanging(t *testing.T) {
 		t.Skip("the commands are shell scripts")
 	}
 	dir := t.TempDir()
-	for _, command := range []string{"docker", "vagrant", "ip", "bash", "go", "lsof", "netstat", "sysctl"} {
+	for _, command := range []string{"docker", "vagrant", "ip", "bash", "go", "lsof", "netstat", "sysctl", "virsh", "VBoxManage", "systemd-detect-virt"} {
 		script := "#!/bin/sh\n/bin/sleep 4 &\nexec /bin/sleep 4\n"
 		if err := os.WriteFile(filepath.Join(dir, command), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Setenv("PATH", dir)
-	start := time.Now()
-	findings := doctor.Run(t.Context(), open(t))
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("took %s", took)
-	}
-	sane(t, findings)
-	if status := statusOf(findings, "engine"); status != doctor.Fail {
-		t.Errorf("the engine hangs, and that is %q", status)
+	for provider, check := range map[string]string{"docker": "engine", "libvirt": "provider", "virtualbox": "vagrant"} {
+		start := time.Now()
+		findings := doctor.Run(t.Context(), open(t, settings.EnvProvider, provider))
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("%s: took %s", provider, took)
+		}
+		sane(t, findings)
+		if status := statusOf(findings, check); status == doctor.OK || status == "" {
+			t.Errorf("%s: the %s hangs, and that is %q", provider, check, status)
+		}
 	}
 }
 
@@ -126,6 +128,13 @@ func TestRunBare(t *testing.T) {
 	for _, check := range []string{"engine", "vagrant", "go"} {
 		if status := statusOf(findings, check); status != doctor.Fail {
 			t.Errorf("%s is not installed, and that is %q", check, status)
+		}
+	}
+	for _, provider := range settings.Providers()[1:] {
+		findings := doctor.Run(t.Context(), open(t, settings.EnvProvider, provider))
+		sane(t, findings)
+		if blocking := doctor.Blocking(findings); !slices.ContainsFunc(blocking, func(f doctor.Finding) bool { return f.Check == "provider" }) {
+			t.Errorf("%s: no hypervisor is installed, and that does not block: %v", provider, blocking)
 		}
 	}
 }
