@@ -20,6 +20,9 @@ import (
 const (
 	wholeTime   = 1350 * time.Millisecond
 	commandTime = 1100 * time.Millisecond
+	// pipeTime is how long a command's pipes may stay open after its end: VBoxManage leaves a server behind that has
+	// them, and on a busy host what was written is read late.
+	pipeTime = 200 * time.Millisecond
 )
 
 // gather looks all facts up, side by side. Only the caller's goroutine writes to the facts: one that hangs in a system
@@ -125,10 +128,10 @@ func run(ctx context.Context, env []string, attr *syscall.SysProcAttr, name stri
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	// A child of the command that keeps its pipes open must not keep us.
-	cmd.WaitDelay = 50 * time.Millisecond
+	cmd.WaitDelay = pipeTime
 	err = cmd.Run()
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // it ended well, and has told what it had to tell
 		return out.String(), errs.String(), nil
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return "", "", fmt.Errorf("%s: %w", name, ErrMissing)

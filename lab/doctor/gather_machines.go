@@ -212,7 +212,7 @@ func (s *sources) machines(ctx context.Context) ([]Machine, error) {
 	return nil, ErrNotLooked
 }
 
-// domains are libvirt's machines. Whose they are is looked up for those with a name that this lab needs.
+// domains are libvirt's machines. Whose they are is looked up for those that have the name of a lab's node.
 func (s *sources) domains(ctx context.Context) ([]Machine, error) {
 	out, err := virsh(ctx, "list", "--all", "--uuid", "--name")
 	if err != nil {
@@ -226,7 +226,7 @@ func (s *sources) domains(ctx context.Context) ([]Machine, error) {
 	markRunning(machines, parseDomains(running))
 	lab := Facts{Settings: s.Settings, Topology: s.Topology}
 	for i, m := range machines {
-		if !lab.nodeName(m.Name) {
+		if _, ok := lab.labOf(m.Name); !ok {
 			continue
 		}
 		if said, err := virsh(ctx, "desc", m.ID); err == nil {
@@ -272,8 +272,12 @@ func (s *sources) machinesDir() string {
 	return home
 }
 
-// nodeName: it is the name of one of this lab's machines or containers.
-func (f *Facts) nodeName(name string) bool {
-	node, ok := strings.CutPrefix(name, f.Settings.Name+"-")
-	return ok && slices.Contains(f.Topology.Names(), node)
+// labOf is the lab of which a machine or container has the name of a node: LAB-NODE.
+func (f *Facts) labOf(name string) (lab string, ok bool) {
+	for _, node := range f.Topology.Names() {
+		if lab, ok := strings.CutSuffix(name, "-"+node); ok {
+			return lab, true
+		}
+	}
+	return "", false
 }

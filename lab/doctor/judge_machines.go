@@ -368,24 +368,43 @@ func (j *judge) namedAlike(check string) {
 		j.unknown(check, "other labs on this host", err)
 		return
 	}
-	byFolder := map[string][]string{}
-	for _, m := range j.Machines.Value {
-		if j.nodeName(m.Name) && !j.recorded(m) {
-			byFolder[m.Folder] = append(byFolder[m.Folder], m.Name)
-		}
-	}
+	byFolder := j.alikes()
 	for _, folder := range slices.Sorted(maps.Keys(byFolder)) {
 		names := byFolder[folder]
 		whose, fix := "which Vagrant does not remember", j.removeMachines(names)
 		if folder != "" && folder != j.Root {
 			whose, fix = "of the lab of "+folder, takeDown(Owner{Folder: folder})
 		}
-		j.block(check, fix+"   # or: "+settings.EnvName+"="+j.freeName()+" make up",
+		j.block(check, fix+"   # or: "+j.elsewhere(),
 			"%s has machines with names that this lab needs, %s: %s", j.Settings.Provider, whose, list(some(names)))
 	}
 	if len(byFolder) == 0 {
 		j.ok(check, "no other lab has machines named %s-…", j.Settings.Name)
 	}
+}
+
+// alikes are the names of those machines, by the folder of the clone that made them.
+func (j *judge) alikes() map[string][]string {
+	byFolder := map[string][]string{}
+	if j.containerNodes() || j.Records.Err != nil {
+		return byFolder
+	}
+	for _, m := range j.Machines.Value {
+		if lab, _ := j.labOf(m.Name); lab == j.Settings.Name && !j.recorded(m) {
+			byFolder[m.Folder] = append(byFolder[m.Folder], m.Name)
+		}
+	}
+	return byFolder
+}
+
+// networkOwner is the clone whose machines belong to a network of libvirt: it has their lab's name.
+func (j *judge) networkOwner(n MachineNetwork) (folder string) {
+	for _, m := range j.Machines.Value {
+		if lab, _ := j.labOf(m.Name); lab == n.Name && m.Folder != "" && m.Folder != j.Root {
+			return m.Folder
+		}
+	}
+	return ""
 }
 
 func (j *judge) removeMachines(names []string) string {
@@ -418,14 +437,18 @@ func (j *judge) machineNetwork(check string, n MachineNetwork) {
 	if j.Settings.Provider == providerLibvirt {
 		remove += "; " + virsh + "net-undefine " + quote(n.Name)
 	}
+	whose := ""
+	if folder := j.networkOwner(n); folder != "" {
+		remove, whose = takeDown(Owner{Folder: folder}), ", of the lab of "+folder
+	}
 	switch {
 	case !n.Prefix.IsValid():
 	case j.Settings.Provider == providerLibvirt && n.Name == j.Settings.Name && n.Prefix == j.Settings.Subnet:
 		// This lab's own, or what is left of it, which is used again.
 	case j.Settings.Provider == providerLibvirt && n.Name == j.Settings.Name:
-		j.block(check, "make down; "+remove, "libvirt has a network %s already, on %s instead of %s", n.Name, n.Prefix, j.Settings.Subnet)
+		j.block(check, remove, "libvirt has a network %s already, on %s instead of %s%s", n.Name, n.Prefix, j.Settings.Subnet, whose)
 	case n.Prefix.Overlaps(j.Settings.Subnet) && (n.Active || j.Settings.Provider == providerLibvirt && n.Prefix == j.Settings.Subnet):
-		j.block(check, remove+"   # or: "+j.moveSubnet(), "%s overlaps libvirt's network %s (%s)", j.Settings.Subnet, n.Name, n.Prefix)
+		j.block(check, remove+"   # or: "+j.moveSubnet(), "%s overlaps libvirt's network %s (%s)%s", j.Settings.Subnet, n.Name, n.Prefix, whose)
 	}
 }
 

@@ -155,6 +155,10 @@ func TestJudgeLibvirt(t *testing.T) {
 		{"own network", libvirtNetwork("swarmlab", "192.168.33.0/24", true), "", "", "", ""},
 		{"own network elsewhere", libvirtNetwork("swarmlab", "192.168.44.0/24", false), "subnet", blocking, "on 192.168.44.0/24 instead of", "net-undefine swarmlab"},
 		{"other's network", libvirtNetwork("blue", "192.168.33.0/24", true), "subnet", blocking, "libvirt's network blue", "net-destroy blue; virsh"},
+		{"other clone's network", func(f *Facts) {
+			libvirtNetwork("blue", "192.168.33.0/24", true)(f)
+			f.Machines.Value = []Machine{{ID: "1", Name: "blue-store", Folder: "/srv/lab"}}
+		}, "subnet", blocking, "libvirt's network blue (192.168.33.0/24), of the lab of /srv/lab", "make -C /srv/lab down   # or: LAB_SUBNET=192.168.34.0/24 make up"},
 		{"other's network, stopped", libvirtNetwork("blue", "192.168.33.0/24", false), "subnet", blocking, "libvirt's network blue", "LAB_SUBNET=192.168.34.0/24"},
 		{"wider network, stopped", libvirtNetwork("blue", "192.168.0.0/16", false), "", "", "", ""},
 		{"Docker network", dockerNetworkOf(Owner{}, "shop", "192.168.33.0/24"), "subnet", blocking, "the Docker network shop", "docker network rm shop"},
@@ -319,7 +323,8 @@ case "$*" in
 *"net-dumpxml default") echo "<network><name>default</name><bridge name='virbr0'/><ip family='ipv4' address='192.168.122.1' prefix='24'/></network>" ;;
 *"list --all --uuid --name") printf '1c93 swarmlab-store\n7b1c windows\n\n' ;;
 *"list --uuid --name") printf '7b1c windows\n\n' ;;
-*"desc 1c93") echo "Source: /srv/lab/Vagrantfile" ;;
+*"desc 1c93") sleep 4 & # keeps the pipe open
+  echo "Source: /srv/lab/Vagrantfile" ;;
 *) echo "error: unexpected: $*" >&2; exit 1 ;;
 esac
 `

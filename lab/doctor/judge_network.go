@@ -78,7 +78,7 @@ func (j *judge) elsewhere() string {
 	if j.running() > 0 {
 		words = append(words, "make down &&")
 	}
-	if len(j.namesakes()) > 0 {
+	if len(j.namesakes())+len(j.alikes()) > 0 {
 		words = append(words, settings.EnvName+"="+j.freeName())
 	}
 	if j.subnetTaken() {
@@ -99,12 +99,8 @@ func (j *judge) freeName() string {
 		taken[n.Lab], taken[n.Name] = true, true
 	}
 	for _, m := range j.Machines.Value {
-		// A node's machine is named LAB-NODE.
-		for _, node := range j.Topology.Names() {
-			if lab, ok := strings.CutSuffix(m.Name, "-"+node); ok {
-				taken[lab] = true
-			}
-		}
+		lab, _ := j.labOf(m.Name)
+		taken[lab] = true
 	}
 	for i := 2; ; i++ {
 		// Names have 21 characters at most.
