@@ -371,12 +371,15 @@ func (j *judge) namedAlike(check string) {
 	byFolder := j.alikes()
 	for _, folder := range slices.Sorted(maps.Keys(byFolder)) {
 		names := byFolder[folder]
-		whose, fix := "which Vagrant does not remember", j.removeMachines(names)
-		if folder != "" && folder != j.Root {
-			whose, fix = "of the lab of "+folder, takeDown(Owner{Folder: folder})
+		whose, fix := "of the lab of "+folder, takeDown(Owner{Folder: folder})+"   # or: "+j.elsewhere()
+		switch folder {
+		case j.Root:
+			whose, fix = "which Vagrant has forgotten", j.removeMachines(names)+"   # or: "+j.elsewhere()
+		case "":
+			// They may be anybody's.
+			whose, fix = "made by somebody else", j.elsewhere()+"   # or, if nobody needs them: "+j.removeMachines(names)
 		}
-		j.block(check, fix+"   # or: "+j.elsewhere(),
-			"%s has machines with names that this lab needs, %s: %s", j.Settings.Provider, whose, list(some(names)))
+		j.block(check, fix, "%s has machines with names that this lab needs, %s: %s", j.Settings.Provider, whose, list(some(names)))
 	}
 	if len(byFolder) == 0 {
 		j.ok(check, "no other lab has machines named %s-…", j.Settings.Name)

@@ -175,7 +175,7 @@ func TestJudgeLibvirt(t *testing.T) {
 			f.Records.Value, f.Machines.Err = []Record{{"manager", "libvirt", "c0ffee"}}, ErrNoAnswer
 		}, "name", Skip, "no answer", ""},
 		{"records unknown", func(f *Facts) { f.Records.Err = fs.ErrPermission }, "machines", Skip, "permission", ""},
-		{"forgotten machine", func(f *Facts) { f.Machines.Value = []Machine{{ID: "1", Name: "swarmlab-store", Folder: root}} }, "name", blocking, "does not remember: swarmlab-store", "virsh -c qemu:///system undefine $m"},
+		{"forgotten machine", func(f *Facts) { f.Machines.Value = []Machine{{ID: "1", Name: "swarmlab-store", Folder: root}} }, "name", blocking, "Vagrant has forgotten: swarmlab-store", "virsh -c qemu:///system undefine $m"},
 		{"other clone's machine", func(f *Facts) {
 			f.Machines.Value = []Machine{{ID: "1", Name: "swarmlab-store", Folder: "/srv/lab"}, {ID: "2", Name: "swarmlab2-store"}}
 		}, "name", blocking, "of the lab of /srv/lab", "make -C /srv/lab down   # or: LAB_NAME=swarmlab3 make up"},
@@ -238,7 +238,7 @@ func TestJudgeVirtualBox(t *testing.T) {
 				"intnet", netip.MustParseAddr("192.168.56.100"), netip.MustParseAddr("192.168.56.101"), netip.MustParseAddr("192.168.56.120"),
 			}}
 		}, "", "", "", ""},
-		{"forgotten machine", func(f *Facts) { f.Machines.Value = []Machine{{ID: "1", Name: "swarmlab-store"}} }, "name", blocking, "does not remember", "VBoxManage unregistervm $m --delete"},
+		{"forgotten machine", func(f *Facts) { f.Machines.Value = []Machine{{ID: "1", Name: "swarmlab-store"}} }, "name", blocking, "made by somebody else", "LAB_NAME=swarmlab2 make up   # or, if nobody needs them: for m in swarmlab-store"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
