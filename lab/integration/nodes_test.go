@@ -138,6 +138,28 @@ func TestAWrongClockIsSetRight(t *testing.T) {
 	l.waitWhole(t, l.patience)
 }
 
+// Nodes come from one image, and yet none has what identifies another: to systemd and DHCP, to ssh, to Docker.
+func TestNodesHaveTheirOwnIdentity(t *testing.T) {
+	l := open(t)
+	for _, identity := range []struct{ of, command string }{
+		{"machine", "cat /etc/machine-id"},
+		{"ssh", "cat /etc/ssh/ssh_host_*_key.pub"},
+		{"engine", "docker info --format '{{.ID}}'"},
+	} {
+		owner := map[string]string{}
+		for _, n := range l.Topology.Nodes {
+			id := l.mustOnNode(t, n.Name, "sh", "-c", identity.command)
+			if id == "" {
+				t.Errorf("%s has no %s identity", n.Name, identity.of)
+			}
+			if other, taken := owner[id]; taken {
+				t.Errorf("%s and %s have the same %s identity: %s", n.Name, other, identity.of, id)
+			}
+			owner[id] = n.Name
+		}
+	}
+}
+
 // A shell on a node is what the tutorial is made of.
 func TestVagrantSSH(t *testing.T) {
 	l := open(t)
