@@ -76,9 +76,23 @@ func (v *Vagrant) States(ctx context.Context) (map[string]State, error) {
 	cmd := v.command(ctx, "status", "--machine-readable")
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
+		if said := parseError(out.String()); said != "" {
+			return nil, fmt.Errorf("vagrant status: %s", said)
+		}
 		return nil, fmt.Errorf("vagrant status: %w", err)
 	}
 	return parseStates(out.String())
+}
+
+// parseError finds what a machine-readable command failed with: timestamp,machine,error-exit,class,message.
+func parseError(text string) string {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSpace(line), ",", 5)
+		if len(fields) == 5 && fields[2] == "error-exit" {
+			return strings.NewReplacer("%!(VAGRANT_COMMA)", ",", `\n`, " ", `\r`, "").Replace(fields[4])
+		}
+	}
+	return ""
 }
 
 // parseStates reads `vagrant status --machine-readable`: timestamp,machine,kind,data…

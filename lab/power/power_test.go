@@ -122,3 +122,18 @@ func TestMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestParseError(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"failed":  {"1795246703,,ui,error,no\n1795246703,,error-exit,Vagrant::Errors::X,Call failed%!(VAGRANT_COMMA) try\\nagain\n", "Call failed, try again"},
+		"no word": {"1795246703,store,state,running\n", ""},
+		"cut off": {"1795246703,,error-exit", ""},
+		"nothing": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := parseError(tt.text); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
