@@ -97,17 +97,17 @@ var _ Role = (*client)(nil)
 
 func (c *client) Describe(ctx context.Context) (*Description, error) {
 	d, err := c.stub.Describe(ctx, &rolev1.DescribeRequest{})
-	return d, fromStatus(err)
+	return d, fromStatus(ctx, err)
 }
 
 func (c *client) Plan(ctx context.Context, facts *Facts) (*Plan, error) {
 	p, err := c.stub.Plan(ctx, &rolev1.PlanRequest{Facts: facts})
-	return p, fromStatus(err)
+	return p, fromStatus(ctx, err)
 }
 
 func (c *client) Check(ctx context.Context, facts *Facts, secretsDir string) (*Health, error) {
 	h, err := c.stub.Check(ctx, &rolev1.CheckRequest{Facts: facts, SecretsDir: secretsDir})
-	return h, fromStatus(err)
+	return h, fromStatus(ctx, err)
 }
 
 // ErrNotRunning is the error of a call that found no plugin process, or lost it on the way: the agent tries again once the plugin has
@@ -127,8 +127,8 @@ func toStatus(err error) error {
 	return status.Error(codes.Unknown, err.Error())
 }
 
-// fromStatus turns gRPC's codes into what callers here tell apart.
-func fromStatus(err error) error {
+// fromStatus turns gRPC's codes for a call with ctx into what callers here tell apart.
+func fromStatus(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -141,6 +141,10 @@ func fromStatus(err error) error {
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 	case codes.Canceled:
+		if ctx.Err() == nil {
+			// Not the caller gave up: the connection was closed under the call, because the process is gone.
+			return fmt.Errorf("%w: %s", ErrNotRunning, s.Message())
+		}
 		return context.Canceled
 	case codes.Unimplemented:
 		return fmt.Errorf("the plugin lacks this call, although it claims version %d of the role protocol: %s", Version, s.Message())

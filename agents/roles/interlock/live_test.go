@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -112,11 +113,25 @@ func startBalancer(t *testing.T, backends ...*backend) *balancer {
 		// An answer from a server counts only once all servers have been found.
 		return resp.StatusCode == http.StatusServiceUnavailable || len(backends) > 0 && resp.StatusCode == http.StatusOK
 	})
-	// The worker serves before the master process listens to signals.
-	roletest.Eventually(t, 10*time.Second, "HAProxy's master is ready", func() bool {
-		return strings.Contains(b.Logs(t), "Loading success")
-	})
+	b.hears(t)
 	return b
+}
+
+// hears waits until HAProxy's master process, which starts anew with each reload, handles the signal for the next one: before, it
+// serves already, and the signal would be lost.
+func (b *balancer) hears(t *testing.T) {
+	t.Helper()
+	const usr2 = 1 << (12 - 1)
+	roletest.Eventually(t, 10*time.Second, "HAProxy's master listens to USR2", func() bool {
+		out, err := exec.CommandContext(t.Context(), "docker", "exec", b.Name, "cat", "/proc/1/status").Output()
+		if err != nil {
+			return false
+		}
+		_, after, _ := strings.Cut(string(out), "SigCgt:")
+		var caught uint64
+		_, err = fmt.Sscanf(after, "%x", &caught)
+		return err == nil && caught&usr2 != 0
+	})
 }
 
 // write puts down the configuration as the agent does: each file replaced as a whole.
@@ -411,6 +426,7 @@ func TestReloadDropsNothing(t *testing.T) {
 			m := lb.check(t).GetMeasures()
 			return m["servers_total"] == want && len(last.seen()) > before
 		})
+		lb.hears(t)
 	}
 	stop()
 	running.Wait()
