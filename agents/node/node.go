@@ -331,7 +331,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return server.Serve(ctx, listener, server.Config{
-			TLS: n.identity.Server(), Viewer: n, Operator: n, Inviter: n, Audit: audit, Log: n.log,
+			TLS: n.identity.Server(), Viewer: n, Operator: n, Inviter: n, Dialer: n, Audit: audit, Log: n.log,
 		})
 	})
 	group.Go(func() error { return n.loop.Run(ctx) })

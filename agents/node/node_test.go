@@ -41,6 +41,7 @@ type fakeRole struct {
 	nonsense bool
 	queued   float64
 	env      string
+	ports    []*rolev1.PublishedPort
 }
 
 func (f *fakeRole) Status() role.Status {
@@ -74,7 +75,7 @@ func (f *fakeRole) Plan(context.Context, *rolev1.Facts) (*rolev1.PlanResponse, e
 		Containers: []*rolev1.Container{
 			{
 				Name: "redis01", Image: &rolev1.Image{Reference: "redis:8.0"}, Stage: rolev1.Stage_STAGE_APPLICATION, Networks: on,
-				Restart: rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE, Env: map[string]string{"E": f.env},
+				Restart: rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE, Env: map[string]string{"E": f.env}, Ports: f.ports,
 				Mounts: []*rolev1.Mount{{Source: &rolev1.Mount_Volume{Volume: "redis01-data"}, Target: "/data"}},
 			},
 			{

@@ -42,12 +42,12 @@ func allowed(method string) []string {
 	return nil
 }
 
-// operates reports whether a method changes something, so that its calls are audited.
+// operates reports whether a method changes something or lets the caller do so, so that its calls are audited.
 func operates(method string) bool {
 	switch method {
 	case agentv1.AgentService_SetStage_FullMethodName, agentv1.AgentService_Heal_FullMethodName,
 		agentv1.AgentService_Reset_FullMethodName, agentv1.AgentService_Retire_FullMethodName,
-		agentv1.AgentService_ForgetNode_FullMethodName:
+		agentv1.AgentService_ForgetNode_FullMethodName, agentv1.AgentService_Forward_FullMethodName:
 		return true
 	}
 	return false
@@ -107,7 +107,8 @@ func expired(c *x509.Certificate, now time.Time) bool {
 
 func (g *guard) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	var out any
-	err := g.call(ctx, info.FullMethod, in, func() (err error) {
+	request, _ := in.(proto.Message)
+	err := g.call(ctx, info.FullMethod, func() proto.Message { return request }, func() (err error) {
 		out, err = next(ctx, in)
 		return err
 	})
@@ -115,11 +116,47 @@ func (g *guard) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, n
 }
 
 func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return g.call(stream.Context(), info.FullMethod, nil, func() error { return next(srv, stream) })
+	request := func() proto.Message { return nil }
+	if info.FullMethod == agentv1.AgentService_Forward_FullMethodName {
+		first := &forwarding{ServerStream: stream}
+		stream, request = first, first.peek
+	}
+	return g.call(stream.Context(), info.FullMethod, request, func() error { return next(srv, stream) })
 }
 
-// call admits, audits and runs a call. A call that cannot be audited is not run.
-func (g *guard) call(ctx context.Context, method string, in any, run func() error) error {
+// forwarding is a Forward call whose first message may be looked at before it is received: it says where the tunnel leads, and that
+// belongs in the audit log.
+type forwarding struct {
+	grpc.ServerStream
+	first *agentv1.ForwardRequest
+}
+
+func (f *forwarding) peek() proto.Message {
+	first := &agentv1.ForwardRequest{}
+	if f.ServerStream.RecvMsg(first) != nil {
+		return nil // the next to receive will see it
+	}
+	f.first = first
+	if to := first.GetTo(); to != nil {
+		return to
+	}
+	return nil
+}
+
+// RecvMsg implements [grpc.ServerStream].
+func (f *forwarding) RecvMsg(into any) error {
+	message, ok := into.(proto.Message)
+	if f.first == nil || !ok {
+		return f.ServerStream.RecvMsg(into)
+	}
+	proto.Merge(message, f.first)
+	f.first = nil
+	return nil
+}
+
+// call admits, audits and runs a call. A call that cannot be audited is not run. Only of one that is admitted and audited the request
+// is asked for; nil is none.
+func (g *guard) call(ctx context.Context, method string, request func() proto.Message, run func() error) error {
 	c, err := g.admit(ctx, method)
 	if err != nil {
 		g.log.Warn("call refused", "method", short(method), "caller", c.name, "address", c.address, "error", err)
@@ -131,14 +168,14 @@ func (g *guard) call(ctx context.Context, method string, in any, run func() erro
 		return run()
 	}
 	record := Record{At: g.now(), Phase: PhaseRefused, Caller: c.name, Address: c.address, Method: short(method)}
-	if message, ok := in.(proto.Message); ok {
-		// None of the requests holds a secret.
-		record.Request, _ = protojson.Marshal(message)
-	}
 	if err != nil {
 		record.Code, record.Error = status.Code(err).String(), status.Convert(err).Message()
 		g.note(record)
 		return err
+	}
+	if message := request(); message != nil {
+		// None of the requests holds a secret.
+		record.Request, _ = protojson.Marshal(message)
 	}
 	record.Phase = PhaseBegin
 	if auditErr := g.audit.Write(record); auditErr != nil {

@@ -3,7 +3,7 @@
 //
 // Connections are TLS 1.3 with certificates of the lab's own CA on both sides. The organizational unit of the caller's
 // certificate is its right: "observe" looks, "operate" does everything but what is for nodes, "node" is another agent. Calls that
-// change something are written to the audit log, refused ones too.
+// change something, or could (a tunnel), are written to the audit log, refused ones too.
 //
 // The package knows neither Docker nor roles.
 package server
@@ -25,6 +25,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/api/tunnel"
 )
 
 // Viewer shows the node.
@@ -45,6 +46,12 @@ type Operator interface {
 	ForgetNode(ctx context.Context, name string) error
 }
 
+// Dialer reaches what the node's containers publish for the node alone. Errors are as the Operator's.
+type Dialer interface {
+	// Dial connects to a port of a container of the plan, if that is published on the node's own 127.0.0.1.
+	Dial(ctx context.Context, container string, port uint32) (*net.TCPConn, error)
+}
+
 // Inviter tells other nodes how to join.
 type Inviter interface {
 	JoinInfo(ctx context.Context) (*agentv1.JoinInfoResponse, error)
@@ -56,11 +63,18 @@ type Config struct {
 	Viewer   Viewer
 	Operator Operator
 	Inviter  Inviter
+	Dialer   Dialer
 	Audit    *Audit
 	Log      *slog.Logger
 }
 
-// maxRequest bounds a request, in bytes: all of them are tiny.
+// maxTunnels is how many tunnels may be open at once. Each costs up to some 200 KiB, and one of the streams below.
+const maxTunnels = 32
+
+// maxStreams is how many calls may go on at once on one connection.
+const maxStreams = 2 * maxTunnels
+
+// maxRequest bounds a request, in bytes: none is larger than a tunnel's 32 KiB.
 const maxRequest = 64 << 10
 
 // drainTimeout is how long calls may go on once the server ends.
@@ -72,7 +86,7 @@ func Serve(ctx context.Context, listener net.Listener, config Config) error {
 	s := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(config.TLS)),
 		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.MaxConcurrentStreams(64),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(10*time.Second),
 		// A laptop that fell asleep in the middle of a Watch must not hold it forever.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
@@ -81,7 +95,10 @@ func Serve(ctx context.Context, listener net.Listener, config Config) error {
 		grpc.UnaryInterceptor(guard.unary),
 		grpc.StreamInterceptor(guard.stream),
 	)
-	agentv1.RegisterAgentServiceServer(s, &service{viewer: config.Viewer, operator: config.Operator, inviter: config.Inviter})
+	agentv1.RegisterAgentServiceServer(s, &service{
+		viewer: config.Viewer, operator: config.Operator, inviter: config.Inviter, dialer: config.Dialer,
+		tunnels: make(chan struct{}, maxTunnels), life: ctx,
+	})
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -105,6 +122,11 @@ type service struct {
 	viewer   Viewer
 	operator Operator
 	inviter  Inviter
+	dialer   Dialer
+	// tunnels holds one token for each tunnel.
+	tunnels chan struct{}
+	// life is the server's: tunnels end with it at once, since nobody knows when they would by themselves.
+	life context.Context //nolint:containedctx // as the comment says
 }
 
 func (s *service) Snapshot(context.Context, *agentv1.SnapshotRequest) (*agentv1.SnapshotResponse, error) {
@@ -191,6 +213,31 @@ func (s *service) Clock(context.Context, *agentv1.ClockRequest) (*agentv1.ClockR
 	out := &agentv1.ClockResponse{ArrivedAt: timestamppb.Now()}
 	out.AnsweredAt = timestamppb.Now()
 	return out, nil
+}
+
+func (s *service) Forward(stream tunnel.Stream) error {
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(status.Error(codes.Unavailable, "the agent is stopping")) })()
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	to := first.GetTo()
+	if to == nil {
+		return status.Error(codes.InvalidArgument, "where does the tunnel lead? The first message must say so")
+	}
+	select {
+	case s.tunnels <- struct{}{}:
+		defer func() { <-s.tunnels }()
+	default:
+		return status.Errorf(codes.ResourceExhausted, "%d tunnels are open at this agent, and no more are to be had", maxTunnels)
+	}
+	target, err := s.dialer.Dial(ctx, to.GetContainer(), to.GetPort())
+	if err != nil {
+		return answered(err)
+	}
+	return tunnel.Serve(ctx, stream, target)
 }
 
 func checkStage(stage rolev1.Stage) error {

@@ -12,9 +12,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,6 +178,26 @@ func (f *fakeNode) JoinInfo(context.Context) (*agentv1.JoinInfoResponse, error) 
 	return &agentv1.JoinInfoResponse{WorkerToken: "token"}, nil
 }
 
+// Dial reaches an echo.
+func (f *fakeNode) Dial(ctx context.Context, container string, port uint32) (*net.TCPConn, error) {
+	if err := f.did(fmt.Sprintf("dial %s:%d", container, port)); err != nil {
+		return nil, err
+	}
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		conn, err := listener.Accept()
+		_ = listener.Close()
+		if err == nil {
+			_, _ = io.Copy(conn, conn)
+			_ = conn.Close()
+		}
+	}()
+	return (&net.Dialer{}).DialTCP(ctx, "tcp", netip.AddrPort{}, listener.Addr().(*net.TCPAddr).AddrPort())
+}
+
 // running is a server on a port of its own.
 type running struct {
 	t       *testing.T
@@ -182,6 +205,8 @@ type running struct {
 	node    *fakeNode
 	address string
 	audit   string
+	// stop ends the server.
+	stop func()
 }
 
 func serve(t *testing.T) *running {
@@ -201,15 +226,16 @@ func serve(t *testing.T) *running {
 	go func() {
 		ended <- server.Serve(ctx, listener, server.Config{
 			TLS: r.ca.identity(leaf{name: "frontend01", unit: "node"}).Server(), Viewer: r.node, Operator: r.node, Inviter: r.node,
-			Audit: audit, Log: slog.New(slog.DiscardHandler),
+			Dialer: r.node, Audit: audit, Log: slog.New(slog.DiscardHandler),
 		})
 	}()
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-ended, audit.Close()); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(r.stop)
 	return r
 }
 
@@ -284,16 +310,44 @@ func methods(ctx context.Context, c agentv1.AgentServiceClient) map[string]func(
 			_, err := c.ForgetNode(ctx, &agentv1.ForgetNodeRequest{Name: "frontend09"})
 			return err
 		},
+		"Forward": func() error {
+			s, err := forward(ctx, c, &agentv1.ForwardTarget{Container: "redis01", Port: 6379})
+			if err == nil {
+				err = s.CloseSend()
+			}
+			for err == nil {
+				_, err = s.Recv()
+			}
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		},
 		"JoinInfo": func() error { _, err := c.JoinInfo(ctx, &agentv1.JoinInfoRequest{}); return err },
 		"Clock":    func() error { _, err := c.Clock(ctx, &agentv1.ClockRequest{}); return err },
 	}
+}
+
+// forward opens a tunnel.
+func forward(ctx context.Context, c agentv1.AgentServiceClient, to *agentv1.ForwardTarget) (
+	grpc.BidiStreamingClient[agentv1.ForwardRequest, agentv1.ForwardResponse], error,
+) {
+	s, err := c.Forward(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Send(&agentv1.ForwardRequest{Kind: &agentv1.ForwardRequest_To{To: to}}); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	_, err = s.Recv()
+	return s, err
 }
 
 func TestRights(t *testing.T) {
 	r := serve(t)
 	rights := map[string][]string{
 		"observe": {"Snapshot", "Watch", "Logs"},
-		"operate": {"Snapshot", "Watch", "Logs", "SetStage", "Heal", "Reset", "Retire", "ForgetNode"},
+		"operate": {"Snapshot", "Watch", "Logs", "SetStage", "Heal", "Reset", "Retire", "ForgetNode", "Forward"},
 		"node":    {"Snapshot", "JoinInfo", "Clock"},
 		"nothing": {},
 		"":        {},
@@ -392,6 +446,16 @@ func TestAnswers(t *testing.T) {
 			return err
 		},
 		"forget nobody": func() error { _, err := c.ForgetNode(t.Context(), &agentv1.ForgetNodeRequest{}); return err },
+		"a tunnel to nowhere": func() error {
+			s, err := c.Forward(t.Context())
+			if err == nil {
+				err = s.Send(&agentv1.ForwardRequest{Kind: &agentv1.ForwardRequest_Data{Data: []byte("x")}})
+			}
+			if err == nil {
+				_, err = s.Recv()
+			}
+			return err
+		},
 		"too many lines": func() error {
 			s, err := c.Logs(t.Context(), &agentv1.LogsRequest{Tail: 10001})
 			if err == nil {
@@ -469,6 +533,96 @@ func TestAudit(t *testing.T) {
 	}
 	if !strings.Contains(string(got[0].Request), "STAGE_NETWORK") {
 		t.Errorf("the request is %s", got[0].Request)
+	}
+}
+
+// Each tunnel is in the audit log once, with where it led, however much went through.
+func TestTunnelsAreAudited(t *testing.T) {
+	r := serve(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s, err := forward(ctx, r.as("operate"), &agentv1.ForwardTarget{Container: "pg", Port: 5432})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := s.Send(&agentv1.ForwardRequest{Kind: &agentv1.ForwardRequest_Data{Data: []byte("SELECT 'secret'")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	for got := 0; err == nil; {
+		var response *agentv1.ForwardResponse
+		if response, err = s.Recv(); err == nil && response.GetEof() && got != 150 {
+			t.Errorf("%d bytes came back", got)
+		}
+		got += len(response.GetData())
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	if _, err := forward(t.Context(), r.as("observe"), &agentv1.ForwardTarget{Container: "pg", Port: 5432}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("an observer's: %v", err)
+	}
+	r.stop()
+	records := r.records()
+	if len(records) != 3 {
+		t.Fatalf("%d records: %+v", len(records), records)
+	}
+	for i, phase := range []string{"begin", "end", "refused"} {
+		request := string(records[i].Request)
+		if records[i].Phase != phase || records[i].Method != "Forward" || strings.Contains(request, "secret") ||
+			(phase != "refused") != (strings.Contains(request, "pg") && strings.Contains(request, "5432")) {
+			t.Errorf("%+v, %s", records[i], request)
+		}
+	}
+}
+
+// Tunnels are bounded; who closes one makes room for another, and none outlives the agent.
+func TestTunnelsAreBounded(t *testing.T) {
+	r := serve(t)
+	c := r.as("operate")
+	to := &agentv1.ForwardTarget{Container: "redis01", Port: 6379}
+	var tunnels []grpc.BidiStreamingClient[agentv1.ForwardRequest, agentv1.ForwardResponse]
+	for range 32 {
+		s, err := forward(t.Context(), c, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tunnels = append(tunnels, s)
+	}
+	if _, err := forward(t.Context(), c, to); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "32 tunnels") {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := c.Snapshot(t.Context(), &agentv1.SnapshotRequest{}); err != nil {
+		t.Errorf("beside all tunnels: %v", err)
+	}
+	first := tunnels[0]
+	if err := first.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for err == nil {
+		_, err = first.Recv()
+	}
+	again, err := forward(t.Context(), c, to)
+	for deadline := time.Now().Add(10 * time.Second); status.Code(err) == codes.ResourceExhausted && time.Now().Before(deadline); {
+		again, err = forward(t.Context(), c, to) // the answer may come before the place is free
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tunnels[0] = again
+	r.stop()
+	for _, s := range tunnels {
+		for err = nil; err == nil; {
+			_, err = s.Recv()
+		}
+		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the agent is stopping") {
+			t.Fatalf("the agent is gone: %v", err)
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func (m *member) explain(err error) *Error {
 	case has("remote error: tls"):
 		return set(ProblemTrust, "its agent does not accept this clone's certificate (%s); `make up` provisions it again",
 			strings.Trim(afterLast(text, "remote error: tls: "), `"`))
-	case has("deadline exceeded", "i/o timeout"):
+	case has("deadline exceeded", "i/o timeout", "keepalive ping failed"):
 		return set(ProblemHanging, "no answer in time at %s: the node hangs, is paused or overloaded", m.address)
 	case has("EOF", "connection reset", "broken pipe", "closed", "handshake failed", "connect:"):
 		return set(ProblemSilent, "the node is up, but its agent does not answer at %s: it is starting, or look with "+

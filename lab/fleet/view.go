@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"strings"
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
@@ -98,6 +99,22 @@ const (
 	MeasureCounted      = "votes_counted"
 	MeasureDeadLettered = "votes_dead_lettered"
 )
+
+// incidentsPrefix comes before the name of a queue in the store's measures.
+const incidentsPrefix = "queue_incidents:"
+
+// Incidents returns how often each queue came back without votes that it had acknowledged, as the store has it on record; empty if none did.
+func (v View) Incidents() map[string]int {
+	found := map[string]int{}
+	for _, n := range v.Nodes {
+		for name, value := range n.Snapshot.GetRole().GetMeasures() {
+			if queue, ok := strings.CutPrefix(name, incidentsPrefix); ok && value > 0 {
+				found[queue] += int(value)
+			}
+		}
+	}
+	return found
+}
 
 // Measure returns what a node's role measured in its last check.
 func Measure(n NodeView, name string) (value float64, ok bool) {

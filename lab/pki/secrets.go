@@ -26,8 +26,14 @@ const (
 	secretConsulNode       = "consul-node-token"
 )
 
-// StatsPasswordFile is the secret that opens the balancer's statistics page, as a path below .lab.
-const StatsPasswordFile = "secrets/" + secretStatsPassword
+// Secrets that the host uses itself, as paths below .lab.
+const (
+	// StatsPasswordFile opens the balancer's statistics page.
+	StatsPasswordFile = "secrets/" + secretStatsPassword
+	// RedisPasswordFile opens the queues, PostgresPasswordFile the database.
+	RedisPasswordFile    = "secrets/" + secretRedisPassword
+	PostgresPasswordFile = "secrets/" + secretPostgresPassword
+)
 
 // secret is one file below .lab/secrets.
 type secret struct {

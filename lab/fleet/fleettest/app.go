@@ -3,13 +3,14 @@ package fleettest
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
@@ -18,9 +19,8 @@ const voterCookie = "voter_id"
 
 // App stands in for the voting app at a lab's two web ports: it takes votes and counts them at once.
 type App struct {
-	mu     sync.Mutex
-	votes  map[string]string
-	voters int
+	mu    sync.Mutex
+	votes map[string]string
 	// refuse, when set, is the status that votes are answered with.
 	refuse int
 }
@@ -69,8 +69,7 @@ func (a *App) vote(w http.ResponseWriter, r *http.Request) {
 		voter = c.Value
 	}
 	if voter == "" {
-		a.voters++
-		voter = fmt.Sprintf("voter-%d", a.voters)
+		voter = uuid.NewString()
 	}
 	a.votes[voter] = vote
 	http.SetCookie(w, &http.Cookie{Name: voterCookie, Value: voter, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})

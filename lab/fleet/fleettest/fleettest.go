@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/api/tunnel"
 	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
@@ -154,6 +156,8 @@ type Hooks struct {
 	Keeps bool
 	// Retiring are the queue lengths that Retire reports one after the other.
 	Retiring []float64
+	// Ports are where tunnels lead, by container and port: "redis01:6379" → "127.0.0.1:40001".
+	Ports map[string]string
 	// Lines are what Logs sends, by container; "" is the agent's own journal.
 	Lines map[string][]string
 }
@@ -299,6 +303,29 @@ func (a *Agent) Logs(r *agentv1.LogsRequest, stream grpc.ServerStreamingServer[a
 		}
 	}
 	return nil
+}
+
+// Forward implements agentv1.AgentServiceServer.
+func (a *Agent) Forward(stream tunnel.Stream) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	to := fmt.Sprintf("%s:%d", first.GetTo().GetContainer(), first.GetTo().GetPort())
+	a.note("Forward " + to)
+	address, ok := a.hooks().Ports[to]
+	if !ok {
+		return status.Errorf(codes.FailedPrecondition, "no tunnel leads to %s", to)
+	}
+	target, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	conn, err := (&net.Dialer{}).DialTCP(stream.Context(), "tcp", netip.AddrPort{}, target)
+	if err != nil {
+		return status.Error(codes.Aborted, err.Error())
+	}
+	return tunnel.Serve(stream.Context(), stream, conn)
 }
 
 // Heal implements agentv1.AgentServiceServer.
