@@ -4,18 +4,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
-	"golang.org/x/sys/unix"
 )
 
 // Restart is a container's restart policy in Docker's words.
@@ -249,39 +246,6 @@ func (e *Engine) Unpause(ctx context.Context, id string) error {
 func (e *Engine) Remove(ctx context.Context, id string) error {
 	err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	return failed("remove container", id, err)
-}
-
-// Signal sends a signal ("USR2", "HUP") to a container's main process.
-//
-// It goes to the process directly and not through the engine's kill: that one notes the container as stopped by hand,
-// whatever the signal, and would neither restart it after a crash nor at the next boot.
-func (e *Engine) Signal(ctx context.Context, id, signal string) error {
-	number := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(signal), "SIG"))
-	if number == 0 {
-		return failed("signal container", id, fmt.Errorf("%w: no signal is called %q", ErrRefused, signal))
-	}
-	before, err := e.Container(ctx, id)
-	if err != nil {
-		return err
-	}
-	if before.State != StateRunning || before.PID == 0 {
-		return failed("signal container", id, fmt.Errorf("%w: it is %s", ErrConflict, before.State))
-	}
-	// FindProcess holds the process (pidfd); asking again afterwards proves that it is still this container's and
-	// not a stranger under a reused number.
-	process, err := os.FindProcess(before.PID)
-	if err != nil {
-		return failed("signal container", id, err)
-	}
-	defer func() { _ = process.Release() }()
-	after, err := e.Container(ctx, id)
-	if err != nil {
-		return err
-	}
-	if after.PID != before.PID || !after.StartedAt.Equal(before.StartedAt) {
-		return failed("signal container", id, fmt.Errorf("%w: it restarted meanwhile", ErrConflict))
-	}
-	return failed("signal container", id, process.Signal(syscall.Signal(number)))
 }
 
 func containerOf(in container.InspectResponse) Container {

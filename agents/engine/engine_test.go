@@ -340,7 +340,22 @@ func life(t *testing.T, e target, crash func(id string) error) []string {
 // The fake, by which everything else is tested, tells the same story as a real engine.
 func TestFakeBehavesLikeDocker(t *testing.T) {
 	e := real(t)
-	ofReal := life(t, e, func(id string) error { return e.Signal(t.Context(), id, "USR1") }) // exit code 3
+	ofReal := life(t, e, func(id string) error {
+		// Before it has asked for the signal, the program's runtime swallows it.
+		up := errors.New("up")
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		err := e.Logs(ctx, id, engine.LogOptions{Tail: 10, Follow: true}, func(text string, _ bool) error {
+			if text == "up" {
+				return up
+			}
+			return nil
+		})
+		if !errors.Is(err, up) {
+			return err
+		}
+		return e.Signal(t.Context(), id, "USR1") // exit code 3
+	})
 	fake := enginetest.New()
 	fake.AddImage(testImage, nil)
 	ofFake := life(t, fake, func(id string) error { return fake.Crash(id, 3) })

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
@@ -87,9 +88,21 @@ func (e *Engine) JoinSwarm(ctx context.Context, in SwarmJoin) error {
 	return failed("join the swarm of", in.Manager, err)
 }
 
+// leaveAttempts bounds how often a busy engine is asked to leave.
+const leaveAttempts = 4
+
 // LeaveSwarm leaves the swarm whatever hangs on it.
 func (e *Engine) LeaveSwarm(ctx context.Context) error {
-	return failed("leave the swarm", "", e.api.SwarmLeave(ctx, true))
+	// The engine gives its own parts 15 seconds to stop and then gives up ("context deadline exceeded"), on a busy host too
+	// soon; asked again, it goes on where it was.
+	var err error
+	for range leaveAttempts {
+		err = e.api.SwarmLeave(ctx, true)
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), context.DeadlineExceeded.Error()) {
+			break
+		}
+	}
+	return failed("leave the swarm", "", err)
 }
 
 // WorkerToken returns what a worker must show to join. Only on a manager.

@@ -325,9 +325,6 @@ func (d *differ) running(c *Container, have engine.Container, step Step) {
 	if hash := c.FilesHash(); hash != "" &&
 		(d.observed.Written[step.Subject] != hash || d.observed.Loaded[step.Subject] != hash) {
 		step.Kind, step.Why = ReloadContainer, "its files changed"
-		if d.observed.Fresh[step.Subject] {
-			step.Waits = tooFresh
-		}
 		d.add(step)
 	}
 }
@@ -414,9 +411,6 @@ func (d *differ) strangerWaits(network string) string {
 
 // openStop is what a container waits for whose end nobody has explained yet.
 const openStop = "the engine has not said yet who stopped it"
-
-// tooFresh is what a reload waits for whose container has only just started.
-const tooFresh = "it has only just started, and may not hear a signal yet"
 
 // Runs reports whether Docker keeps the container going: it runs, is paused, or is between two runs.
 func Runs(c engine.Container) bool {

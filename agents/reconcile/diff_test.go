@@ -262,12 +262,6 @@ func TestDiff(t *testing.T) {
 			want: []string{"reload interlock"},
 		},
 		{
-			name: "file changed, the process only just begun", plan: []Container{balancer("b")},
-			have:    []engine.Container{made(balancer("a"), engine.StateRunning)},
-			observe: func(o *Observed) { o.Fresh = map[string]bool{"interlock": true} },
-			want:    []string{"reload interlock (waits: it has only just started, and may not hear a signal yet)"},
-		},
-		{
 			name: "file written, the process not told", plan: []Container{balancer("b")},
 			have: []engine.Container{made(balancer("a"), engine.StateRunning)},
 			observe: func(o *Observed) {

@@ -237,8 +237,6 @@ func polled(step Step, observed Observed) bool {
 		return step.Waits != ""
 	case StartContainer, AttachContainer, ReplaceContainer:
 		return step.Waits == openStop || observed.Settling != "" && step.Waits == observed.Settling
-	case ReloadContainer:
-		return step.Waits == tooFresh
 	case MindContainer:
 		return observed.Busy[step.Subject]
 	}

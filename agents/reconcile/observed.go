@@ -18,8 +18,6 @@ type Observed struct {
 	Images map[string]engine.Image
 	// Containers by name, all of the engine's.
 	Containers map[string]engine.Container
-	// Fresh names the running containers that started so lately that their process may not hear its signals yet.
-	Fresh map[string]bool
 	// Busy names the containers about which the engine does not answer: an operation holds them.
 	Busy map[string]bool
 	// Written and Loaded are the FilesHash of what lies on disk and of what the running process was told of, by

@@ -172,7 +172,7 @@ func (o *Observer) Observe(ctx context.Context, desired Desired) Observed {
 	defer o.looking.Unlock()
 	out := Observed{
 		Networks: map[string]engine.Network{}, Images: map[string]engine.Image{},
-		Containers: map[string]engine.Container{}, Busy: map[string]bool{}, Fresh: map[string]bool{},
+		Containers: map[string]engine.Container{}, Busy: map[string]bool{},
 		Written: map[string]string{}, Loaded: map[string]string{}, Stops: map[string]Stop{}, Stale: map[string]string{},
 	}
 	if err := o.refresh(ctx, desired); err != nil {
@@ -202,7 +202,6 @@ func (o *Observer) Observe(ctx context.Context, desired Desired) Observed {
 		switch {
 		case seen != nil && seen.known:
 			out.Containers[seen.container.Spec.Name] = seen.container
-			out.Fresh[seen.container.Spec.Name] = time.Since(seen.container.StartedAt) < hearingTime
 		case seen != nil:
 			out.Containers[entry.Name] = engine.Container{ID: entry.ID, State: entry.State, Spec: engine.Spec{Name: entry.Name}}
 			out.Busy[entry.Name] = true
@@ -210,10 +209,6 @@ func (o *Observer) Observe(ctx context.Context, desired Desired) Observed {
 	}
 	return out
 }
-
-// hearingTime is how long after its start a process may not have its signal handlers yet; a signal that comes before is lost: the
-// kernel ignores what the first process of a container does not handle. HAProxy was seen to serve before it listened to SIGUSR2.
-const hearingTime = 2 * time.Second
 
 // settleTime is the default of SettleTime.
 const settleTime = time.Second

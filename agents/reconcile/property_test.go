@@ -55,7 +55,7 @@ func (w *world) actions() *reconcile.Actions {
 
 func (w *world) look(ctx context.Context) reconcile.Observed {
 	o := reconcile.NewObserver(w.engine, func() {}).Observe(ctx, w.desired)
-	o.Settling, o.Fresh = "", nil // as if time had passed since the last look
+	o.Settling = "" // as if time had passed since the last look
 	for _, c := range o.Containers {
 		if w.stopped[c.ID] && !reconcile.Runs(c) {
 			o.Stops[c.ID] = reconcile.StopHand
