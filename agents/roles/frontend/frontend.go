@@ -23,8 +23,10 @@ import (
 // What the voting app keeps in Redis.
 const (
 	stream     = "votes"
-	group      = "workers"
 	deadStream = "votes:dead"
+	// Votes that were ever appended to the stream, and those of them that are counted or dead.
+	capturedKey = "votes:captured"
+	settledKey  = "votes:settled"
 )
 
 const usersFile = "redis-users.acl"
@@ -140,39 +142,36 @@ func (r *Role) queue(ctx context.Context, password string) (queue, error) {
 		DialTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, ContextTimeoutEnabled: true,
 	})
 	defer func() { _ = client.Close() }()
-	var (
-		info   *redis.XInfoStreamCmd
-		groups *redis.XInfoGroupsCmd
-		length *redis.IntCmd
-		dead   *redis.IntCmd
-	)
-	// One round trip. Its error is that of the connection, or else of the first command that failed.
-	_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		info, groups = p.XInfoStream(ctx, stream), p.XInfoGroups(ctx, stream)
+	var captured, settled *redis.StringCmd
+	var length, dead *redis.IntCmd
+	// One moment: in a transaction nothing comes between the numbers.
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		captured, settled = p.Get(ctx, capturedKey), p.Get(ctx, settledKey)
 		length, dead = p.XLen(ctx, stream), p.XLen(ctx, deadStream)
 		return nil
 	})
-	before := isNoKey(err) // the first vote makes the stream
-	if before {
+	if errors.Is(err, redis.Nil) { // the first vote makes the counters
 		err = errors.Join(length.Err(), dead.Err())
 	}
 	if err != nil {
 		return queue{}, r.wording(err)
 	}
-	q := queue{queued: float64(length.Val()), dead: float64(dead.Val())}
-	if !before {
-		q.captured = float64(info.Val().EntriesAdded)
-	}
-	for _, g := range groups.Val() {
-		// Lag is below zero when Redis cannot tell; settled entries leave the stream, so its length says the same.
-		if g.Name == group && g.Lag >= 0 {
-			q.queued = float64(g.Lag + g.Pending)
-		}
+	q := queue{captured: number(captured), dead: float64(dead.Val())}
+	if n := float64(length.Val()); n > 0 {
+		// An entry holds one vote or more; what somebody put there by hand is in no counter.
+		q.queued = max(q.captured-number(settled), n)
 	}
 	return q, nil
 }
 
-func isNoKey(err error) bool { return err != nil && strings.Contains(err.Error(), "no such key") }
+// number is 0 of what is none.
+func number(cmd *redis.StringCmd) float64 {
+	n, err := cmd.Float64()
+	if err != nil {
+		return 0
+	}
+	return n
+}
 
 // wording says an error for people.
 func (r *Role) wording(err error) error {

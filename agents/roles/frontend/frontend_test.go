@@ -95,25 +95,33 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	measures("before the first vote", 0, 0, 0)
-	do("xadd", "votes", "1-1", "vote", "a")
-	do("xadd", "votes", "2-1", "vote", "b")
-	do("xadd", "votes", "3-1", "vote", "b")
-	measures("before the first worker", 3, 3, 0)
+	add := func(id string, votes int) {
+		t.Helper()
+		do("xadd", "votes", id, "v2", "…")
+		do("incrby", "votes:captured", votes)
+	}
+	add("1-1", 1)
+	add("2-1", 200)
+	measures("before the first worker", 201, 201, 0)
 	do("xgroup", "create", "votes", "workers", "0")
-	measures("with a worker that has read nothing", 3, 3, 0)
 	do("xreadgroup", "group", "workers", "w", "count", "2", "streams", "votes", ">")
-	measures("with two votes on their way", 3, 3, 0)
+	measures("with two entries on their way", 201, 201, 0)
 	do("xack", "votes", "workers", "1-1")
 	do("xdel", "votes", "1-1")
-	measures("with one vote counted", 3, 2, 0)
+	do("incrby", "votes:settled", 1)
+	measures("with one vote counted", 201, 200, 0)
+	do("xadd", "votes:dead", "*", "reason", "?")
 	do("xack", "votes", "workers", "2-1")
 	do("xdel", "votes", "2-1")
-	do("xadd", "votes:dead", "*", "reason", "?")
-	measures("with one put aside", 3, 1, 1)
+	do("incrby", "votes:settled", 200)
+	measures("with one put aside", 201, 0, 1)
+	do("xadd", "votes", "3-1", "by", "hand")
+	measures("with an entry that somebody put there", 201, 1, 1)
+	add("4-1", 3)
 
 	page(503, "redis at redis01:6379 cannot be written: MISCONF")
 	m := check(t, r, secrets, false, "no votes are taken: the voting page: redis at redis01:6379 cannot be written")
-	if m["votes_captured"] != 3 {
+	if m["votes_captured"] != 204 {
 		t.Errorf("a sick page takes the measures away: %v", m)
 	}
 	page(200, "ok")

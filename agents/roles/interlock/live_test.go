@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/role/roletest"
@@ -235,7 +237,9 @@ func TestBallotsAreRetried(t *testing.T) {
 		}
 		ids := map[string]string{}
 		for _, a := range arrived {
-			if len(a.id) != 36 || ids[a.id] != "" || strings.Contains(a.forwarded, "8.8.8.8") {
+			// The id tells when the request came (version 7).
+			id, err := uuid.Parse(a.id)
+			if err != nil || id.Version() != 7 || ids[a.id] != "" || strings.Contains(a.forwarded, "8.8.8.8") {
 				t.Errorf("%s: id %q, forwarded for %q", c.name, a.id, a.forwarded)
 			}
 			ids[a.id] = a.body

@@ -93,6 +93,9 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	health := &role.Health{}
 	if pgErr == nil {
 		health.Measures = map[string]float64{"votes_counted": t.a + t.b, "a": t.a, "b": t.b}
+		for queue, n := range t.incidents {
+			health.Measures[incidentsPrefix+queue] = n
+		}
 	}
 	switch {
 	case pgErr != nil:
@@ -106,7 +109,14 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	return health, nil
 }
 
-type tally struct{ a, b float64 }
+// incidentsPrefix comes before the name of a queue in the measure of how often it came back without votes that it had acknowledged.
+const incidentsPrefix = "queue_incidents:"
+
+type tally struct {
+	a, b float64
+	// incidents of each queue that had any.
+	incidents map[string]float64
+}
 
 // Postgres' codes of conditions that are no surprise.
 const (
@@ -147,6 +157,22 @@ func (r *Role) tally(ctx context.Context, password string) (tally, error) {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == undefinedTable {
 		return tally{}, nil // the first worker makes it
+	}
+	if err != nil {
+		return tally{}, r.wording(err)
+	}
+	t.incidents = map[string]float64{}
+	rows, _ := conn.Query(ctx, "SELECT queue, count(*)::float8 FROM incidents GROUP BY queue") // ForEachRow returns its error.
+	var (
+		queue string
+		times float64
+	)
+	_, err = pgx.ForEachRow(rows, []any{&queue, &times}, func() error {
+		t.incidents[queue] = times
+		return nil
+	})
+	if errors.As(err, &pg) && pg.Code == undefinedTable {
+		return t, nil // a worker of the time before made the others
 	}
 	if err != nil {
 		return tally{}, r.wording(err)

@@ -88,8 +88,15 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	m = check(t, r, secrets, true, "9 votes counted: 4 for a, 5 for b")
-	if m["votes_counted"] != 9 || m["a"] != 4 || m["b"] != 5 {
+	if m["votes_counted"] != 9 || m["a"] != 4 || m["b"] != 5 || len(m) != 3 {
 		t.Errorf("measures %v", m)
+	}
+	_, err = conn.Exec(t.Context(), "CREATE TABLE incidents (queue text); INSERT INTO incidents VALUES ('redis01'), ('redis02'), ('redis02')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m = check(t, r, secrets, true, "9 votes counted"); m["queue_incidents:redis01"] != 1 || m["queue_incidents:redis02"] != 2 {
+		t.Errorf("measures with incidents %v", m)
 	}
 	page(503)
 	if m := check(t, r, secrets, false, "the results page does not work: postgres at store:5432"); m["votes_counted"] != 9 {
