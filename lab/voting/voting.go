@@ -21,8 +21,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// cookieName is the cookie in which the app keeps who a voter is.
-const cookieName = "voter_id"
+// CookieName is the cookie in which the app keeps who a voter is.
+const CookieName = "voter_id"
 
 // requestTimeout bounds one request; the balancer itself gives up on a frontend earlier.
 const requestTimeout = 10 * time.Second
@@ -33,13 +33,13 @@ type Client struct {
 	http            *http.Client
 }
 
-// New returns a client for the app at two ports of 127.0.0.1.
-func New(votingPort, resultsPort int) *Client {
+// New returns a client for the app whose two pages have these URLs, which end in a slash.
+func New(votingURL, resultsURL string) *Client {
 	// Neither a proxy of the environment nor a kept connection, which would hide that the balancer went away.
 	transport := &http.Transport{DisableKeepAlives: true}
 	return &Client{
-		voting:  fmt.Sprintf("http://127.0.0.1:%d/", votingPort),
-		results: fmt.Sprintf("http://127.0.0.1:%d/", resultsPort),
+		voting:  votingURL,
+		results: resultsURL,
 		http: &http.Client{
 			Transport: transport, Timeout: requestTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -47,17 +47,13 @@ func New(votingPort, resultsPort int) *Client {
 	}
 }
 
-// VotingURL is the page on which people vote.
-func (c *Client) VotingURL() string { return c.voting }
-
-// ResultsURL is the page that shows the results.
-func (c *Client) ResultsURL() string { return c.results }
-
 // Receipt is the app's answer to a vote: it is on a frontend's disk.
 type Receipt struct {
-	VoteID   string `json:"vote_id"`
-	VoterID  string `json:"voter_id"`
-	Vote     string `json:"vote"`
+	VoteID  uuid.UUID `json:"vote_id"`
+	VoterID uuid.UUID `json:"voter_id"`
+	Vote    string    `json:"vote"`
+	// Order is the app's clock reading of the vote: of a voter's votes, the highest counts.
+	Order    int64  `json:"order"`
 	ServedBy string `json:"served_by"`
 }
 
@@ -84,6 +80,15 @@ type Refused struct {
 
 func (e *Refused) Error() string {
 	return fmt.Sprintf("the voting app refused the vote with status %d: %s", e.Status, e.Text)
+}
+
+// IsRefusal tells the statuses that will not be others when asked again: the app does not take the vote, and never will.
+func IsRefusal(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 400 && status < 500
 }
 
 // Cast casts a vote, "a" or "b", with the voter's cookie ("" for a new voter), and returns the cookie that came back.
@@ -140,14 +145,14 @@ func (c *Client) cast(ctx context.Context, vote, id, cookie string) (Receipt, st
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")
 	if cookie != "" {
-		request.AddCookie(&http.Cookie{Name: cookieName, Value: cookie})
+		request.AddCookie(&http.Cookie{Name: CookieName, Value: cookie})
 	}
 	response, body, err := c.do(request)
 	if err != nil {
 		return Receipt{}, "", err
 	}
 	switch {
-	case response.StatusCode >= 400 && response.StatusCode < 500 && response.StatusCode != http.StatusTooManyRequests:
+	case IsRefusal(response.StatusCode):
 		return Receipt{}, "", &Refused{Status: response.StatusCode, Text: short(body)}
 	case response.StatusCode != http.StatusOK:
 		return Receipt{}, "", fmt.Errorf("status %d: %s", response.StatusCode, short(body))
@@ -160,7 +165,7 @@ func (c *Client) cast(ctx context.Context, vote, id, cookie string) (Receipt, st
 		return Receipt{}, "", &Refused{Status: response.StatusCode, Text: fmt.Sprintf("asked for %q, it answered for %q", vote, receipt.Vote)}
 	}
 	for _, k := range response.Cookies() {
-		if k.Name == cookieName {
+		if k.Name == CookieName {
 			return receipt, k.Value, nil
 		}
 	}

@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,18 +31,10 @@ type app struct {
 
 func (a *app) client(t *testing.T) *voting.Client {
 	t.Helper()
-	serve := func(h http.HandlerFunc) int {
+	serve := func(h http.HandlerFunc) string {
 		s := httptest.NewServer(h)
 		t.Cleanup(s.Close)
-		_, port, err := net.SplitHostPort(strings.TrimPrefix(s.URL, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+		return s.URL + "/"
 	}
 	return voting.New(serve(a.vote), serve(a.tally))
 }

@@ -24,7 +24,7 @@ var pictures string
 type Inlined struct {
 	Style  template.CSS
 	Script template.JS
-	policy string
+	policy []string
 }
 
 // Inline prepares a page with the common style followed by its own, and its script ("" for none).
@@ -38,10 +38,10 @@ func Inline(style, script string) Inlined {
 	return Inlined{
 		Style:  template.CSS(style),
 		Script: template.JS(script),
-		policy: strings.Join([]string{
+		policy: []string{strings.Join([]string{
 			"default-src 'none'", "style-src " + hash(style), "script-src " + scripts, "img-src data:", "connect-src 'self'",
 			"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
-		}, "; "),
+		}, "; ")},
 	}
 }
 
@@ -50,19 +50,27 @@ func hash(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
+// Values of headers. All answers share these slices: who changed one, instead of setting another, would change it for all.
+var (
+	html       = []string{"text/html; charset=utf-8"}
+	sameOrigin = []string{"same-origin"}
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+)
+
 // Headers sets the headers of a page.
 func (in Inlined) Headers(h http.Header) {
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", in.policy)
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Referrer-Policy", "same-origin")
+	h["Content-Type"] = html
+	h["Content-Security-Policy"] = in.policy
+	h["Cross-Origin-Opener-Policy"] = sameOrigin
+	h["Referrer-Policy"] = sameOrigin
 	Common(h)
 }
 
 // Common sets the headers that every response wants, page or not: it depends on who asks and when, and is what it says it is.
 func Common(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
 }
 
 // Templates parses a page. It can use {{template "icon"}} in its head, and {{template "picture" NAME}} for an illustration of an option (see

@@ -2,8 +2,10 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,33 +18,95 @@ import (
 type Entry struct {
 	// ID is Redis' id of the entry.
 	ID string
-	// Vote is what it says, if Err is nil.
-	Vote vote.Vote
-	// Err says why the entry is no vote.
-	Err error
+	// Votes are those of its votes that can be read and were not rejected.
+	Votes []vote.Vote
+	// Dead is the rest of it.
+	Dead []Letter
 
-	fields map[string]any
+	// size is the number of votes that the writer counted for it: 0 of what is not the writer's.
+	size int
 }
 
-// Reader reads the stream of one Redis as one consumer of the group. Not safe for concurrent use, but for Settle.
+// Letter is a part of an entry that is no vote, or that the store will never take: a dead letter to be.
+type Letter struct {
+	// Err says why.
+	Err error
+	// kind is vote or entry: what text is.
+	kind, text string
+}
+
+// Reject makes dead letters of votes that the store will never take, for the reasons given.
+func (e *Entry) Reject(reasons map[vote.Vote]error) {
+	e.Votes = slices.DeleteFunc(e.Votes, func(v vote.Vote) bool {
+		err, rejected := reasons[v]
+		if rejected {
+			e.Dead = append(e.Dead, Letter{kind: "vote", text: string(appendVote(nil, v)), Err: err})
+		}
+		return rejected
+	})
+}
+
+// Reader reads the stream of one Redis as one consumer of the group. Not safe for concurrent use, but for Settle and State.
 type Reader struct {
 	client   *redis.Client
 	consumer string
 	lease    time.Duration
-	batch    int64
+	batch    int
 	known    bool
 	cursor   string
+	// perEntry is how many votes an entry held lately, to ask for as many as make a batch.
+	perEntry int
 }
+
+// maxEntries bounds the entries of a delivery, whatever was in the last ones.
+const maxEntries = 1000
 
 // NewReader prepares a reader. consumer must be unique among all readers that ever live; lease is how long an entry may be unacknowledged
-// before another consumer may claim it; batch bounds the entries of one delivery.
+// before another consumer may claim it; batch is about how many votes a delivery shall hold.
 func NewReader(client *redis.Client, consumer string, lease time.Duration, batch int) *Reader {
-	return &Reader{client: client, consumer: consumer, lease: lease, batch: int64(batch), cursor: "0-0"}
+	return &Reader{client: client, consumer: consumer, lease: lease, batch: batch, cursor: "0-0", perEntry: maxVotes}
 }
 
-// ErrWiped says that a stream that this reader knew is gone: Redis was emptied, or came back without its data. Votes that it
-// had acknowledged may be lost. It is reported once; the next read starts on the new stream.
-var ErrWiped = errors.New("the stream and its consumer group are gone: redis came back without its data")
+// count is the number of entries to ask for. Redis knows only entries; how much is in them, the last delivery tells. After an error the
+// entries are taken for full: it may have been that they were too much for the time.
+func (r *Reader) count() int64 { return int64(min(max(r.batch/r.perEntry, 1), maxEntries)) }
+
+// State is what tells one Redis from another, and from itself with older data.
+type State struct {
+	// Identity is the random name that it was given when it was new.
+	Identity string
+	// Captured is the number of votes that it ever took.
+	Captured int64
+}
+
+// State reads the state, and gives Redis its name if it has none.
+func (r *Reader) State(ctx context.Context) (State, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	var identity, captured *redis.StringCmd
+	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.SetNX(ctx, IdentityKey, rand.Text(), 0)
+		identity, captured = pipe.Get(ctx, IdentityKey), pipe.Get(ctx, CapturedKey)
+		return nil
+	})
+	if errors.Is(err, redis.Nil) { // nothing captured yet
+		err = identity.Err()
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("identify redis at %s: %w", r.client.Options().Addr, err)
+	}
+	s := State{Identity: identity.Val()}
+	if captured.Err() == nil {
+		if s.Captured, err = captured.Int64(); err != nil {
+			return State{}, fmt.Errorf("counter %s at %s: %w", CapturedKey, r.client.Options().Addr, err)
+		}
+	}
+	return s, nil
+}
+
+// ErrWiped says that a stream that this reader knew is gone: Redis was emptied, or came back without its data ([Reader.State] tells). It is
+// reported once; the next read starts on the new stream.
+var ErrWiped = errors.New("the stream and its consumer group are gone")
 
 // Read waits up to block for entries that nobody has been given yet. No entries is no error.
 func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error) {
@@ -54,7 +118,7 @@ func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error)
 		}
 	}
 	streams, err := r.client.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: Group, Consumer: r.consumer, Streams: []string{Stream, ">"}, Count: r.batch, Block: block,
+		Group: Group, Consumer: r.consumer, Streams: []string{Stream, ">"}, Count: r.count(), Block: block,
 	}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -64,7 +128,7 @@ func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error)
 	case len(streams) != 1:
 		return nil, fmt.Errorf("read stream %s at %s: %d streams in the answer", Stream, r.client.Options().Addr, len(streams))
 	}
-	return entries(streams[0].Messages), nil
+	return r.entries(streams[0].Messages), nil
 }
 
 // Claim takes over entries that were given to some consumer more than the lease ago and never acknowledged: it has died, is frozen, or
@@ -77,43 +141,65 @@ func (r *Reader) Claim(ctx context.Context) (claimed []Entry, more bool, err err
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	messages, next, err := r.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-		Stream: Stream, Group: Group, Consumer: r.consumer, MinIdle: r.lease, Start: r.cursor, Count: r.batch,
+		Stream: Stream, Group: Group, Consumer: r.consumer, MinIdle: r.lease, Start: r.cursor, Count: r.count(),
 	}).Result()
 	if err != nil {
 		return nil, false, r.failed("claim from", err)
 	}
 	r.cursor = next
-	return entries(messages), next != "0-0", nil
+	return r.entries(messages), next != "0-0", nil
 }
 
-// Settle ends the business of a batch in one step, all or nothing: counted entries and dead ones are acknowledged and deleted, and
-// dead ones are written to the dead-letter stream together with the reason. Settling an entry twice is harmless, but for a second
-// dead letter.
-func (r *Reader) Settle(ctx context.Context, counted, dead []Entry) error {
-	if len(counted)+len(dead) == 0 {
+// settle acknowledges and deletes entries, counts their votes as settled, and writes their dead letters: for entries that are still there only, so
+// that a consumer that wakes up late changes nothing. When nothing is left, all that was captured is settled, whatever hands may have
+// done to the stream in between.
+var settle = redis.NewScript(`
+local stream, dead, captured, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer = ARGV[1], ARGV[2]
+local at, votes = 3, 0
+local function take()
+	at = at + 1
+	return ARGV[at - 1]
+end
+while at <= #ARGV do
+	local id, size, letters = take(), tonumber(take()), tonumber(take())
+	local there = letters == 0 or #redis.call('XRANGE', stream, id, id) > 0
+	for _ = 1, letters do
+		local reason, kind, text = take(), take(), take()
+		if there then
+			redis.call('XADD', dead, '*', 'reason', reason, 'id', id, 'consumer', consumer, kind, text)
+		end
+	end
+	redis.call('XACK', stream, group, id)
+	if redis.call('XDEL', stream, id) == 1 then
+		votes = votes + size
+	end
+end
+if redis.call('XLEN', stream) == 0 then
+	redis.call('SET', settled, redis.call('GET', captured) or 0)
+elseif votes > 0 then
+	redis.call('INCRBY', settled, votes)
+end
+return votes`)
+
+// Settle ends the business of entries in one step, all or nothing: they are acknowledged and deleted, and their dead letters are written to the
+// dead-letter stream together with the reason. Settling an entry twice is harmless.
+func (r *Reader) Settle(ctx context.Context, done []Entry) error {
+	if len(done) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	ids := make([]any, 0, len(counted)+len(dead))
-	for _, e := range counted {
-		ids = append(ids, e.ID)
-	}
-	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, e := range dead {
-			ids = append(ids, e.ID)
-			letter := []any{"xadd", DeadStream, "*", "reason", e.Err.Error(), "id", e.ID, "consumer", r.consumer}
-			for name, value := range e.fields {
-				letter = append(letter, "entry."+name, value)
-			}
-			pipe.Do(ctx, letter...)
+	args := make([]any, 0, 2+3*len(done))
+	args = append(args, Group, r.consumer)
+	for _, e := range done {
+		args = append(args, e.ID, e.size, len(e.Dead))
+		for _, l := range e.Dead {
+			args = append(args, l.Err.Error(), l.kind, l.text)
 		}
-		pipe.Do(ctx, append([]any{"xack", Stream, Group}, ids...)...)
-		pipe.Do(ctx, append([]any{"xdel", Stream}, ids...)...)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("acknowledge %d entries at %s: %w", len(ids), r.client.Options().Addr, err)
+	}
+	if err := settle.Run(ctx, r.client, []string{Stream, DeadStream, CapturedKey, SettledKey}, args...).Err(); err != nil {
+		return fmt.Errorf("acknowledge %d entries at %s: %w", len(done), r.client.Options().Addr, err)
 	}
 	return nil
 }
@@ -158,6 +244,7 @@ func (r *Reader) join(ctx context.Context) error {
 }
 
 func (r *Reader) failed(what string, err error) error {
+	r.perEntry = maxVotes
 	// NOGROUP: at the next command; UNBLOCKED: the stream vanished under a waiting reader.
 	if strings.HasPrefix(err.Error(), "NOGROUP") || strings.HasPrefix(err.Error(), "UNBLOCKED") {
 		r.known, r.cursor = false, "0-0"
@@ -166,11 +253,15 @@ func (r *Reader) failed(what string, err error) error {
 	return fmt.Errorf("%s stream %s at %s: %w", what, Stream, r.client.Options().Addr, err)
 }
 
-func entries(messages []redis.XMessage) []Entry {
+func (r *Reader) entries(messages []redis.XMessage) []Entry {
 	list := make([]Entry, len(messages))
+	votes := 0
 	for i, m := range messages {
-		list[i] = Entry{ID: m.ID, fields: m.Values}
-		list[i].Vote, list[i].Err = decode(m.Values)
+		list[i] = decode(m.ID, m.Values)
+		votes += len(list[i].Votes)
+	}
+	if len(list) > 0 {
+		r.perEntry = max(votes/len(list), 1)
 	}
 	return list
 }

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -297,6 +298,28 @@ func (v view) Rate() int64 {
 		return 0
 	}
 	return v.History[len(v.History)-2]
+}
+
+// Chart is the last minute as the page's script draws it: the path of a line, a point a second, in a box of 600 by 110. The last second is not
+// over yet and is left out.
+func (v view) Chart() string {
+	if len(v.History) < 3 {
+		return ""
+	}
+	values := v.History[:len(v.History)-1]
+	top := float64(max(slices.Max(values), 1))
+	path := make([]byte, 0, 12*len(values))
+	for i, n := range values {
+		verb := byte('L')
+		if i == 0 {
+			verb = 'M'
+		}
+		path = append(path, verb)
+		path = strconv.AppendFloat(path, 600*float64(i)/float64(len(values)-1), 'f', 1, 64)
+		path = append(path, ' ')
+		path = strconv.AppendFloat(path, 108-100*float64(n)/top, 'f', 1, 64)
+	}
+	return string(path)
 }
 
 // Sum is the number of votes through a frontend.

@@ -171,7 +171,7 @@ func TestStream(t *testing.T) {
 	defer running.Wait()
 	defer cancel()
 
-	const viewers = 50
+	const viewers = 1000
 	var all sync.WaitGroup
 	seen := make(chan live, viewers*100)
 	for range viewers {
@@ -209,7 +209,7 @@ func TestStream(t *testing.T) {
 					t.Errorf("event %+v", l)
 				}
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("%d of %d viewers were told", got, viewers)
 		}
 	}
@@ -274,6 +274,26 @@ func TestHistory(t *testing.T) {
 	at(9000, 1000)
 	if diff := cmp.Diff([]int64{0, 1000 - 403}, tail(2)); diff != "" {
 		t.Error("after a long silence:", diff)
+	}
+}
+
+func TestChartWithoutScript(t *testing.T) {
+	for _, tt := range []struct {
+		history []int64
+		want    string
+	}{
+		{nil, ""},
+		{[]int64{0, 0, 0, 9}, "M0.0 108.0L300.0 108.0L600.0 108.0"},
+		{[]int64{1, 4, 2, 9}, "M0.0 83.0L300.0 8.0L600.0 58.0"},
+	} {
+		if got := (view{live: live{History: tt.history}}).Chart(); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.history, got, tt.want)
+		}
+	}
+	s := &fakeSource{}
+	s.set(1, 2, nil)
+	if _, body, _ := get(newApp(t, s), "/"); !strings.Contains(body, `id="line" d="M0.0 108.0L`) {
+		t.Error("the page has no chart")
 	}
 }
 

@@ -44,6 +44,7 @@ func Main(name, usage string, args []string, stdout, stderr io.Writer, run func(
 			return exitUsage
 		}
 	}
+	boundMemory()
 	log := slog.New(slog.NewJSONHandler(stderr, nil)).With("program", name)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -55,6 +56,22 @@ func Main(name, usage string, args []string, stdout, stderr io.Writer, run func(
 	}
 	log.Info("stopped")
 	return exitOK
+}
+
+const (
+	// memoryLimit is what the Go runtime tries to stay below, in bytes: 10,000 open connections fit in.
+	memoryLimit = 256 << 20
+	// gcPercent lets the heap grow to five times what is in use before garbage is collected, below memoryLimit. What is in use is a few
+	// MiB, so that collecting each time it has doubled would take a good part of the processor.
+	gcPercent = 400
+)
+
+// boundMemory settles how much memory is used to save time, unless the environment says so (GOGC, GOMEMLIMIT).
+func boundMemory() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(gcPercent)
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // Version is the version of the module, or of the commit, that the program was built from.
@@ -145,12 +162,12 @@ func Serve(ctx context.Context, server *http.Server, listener net.Listener, drai
 	return err
 }
 
-// Listen opens a TCP port.
+// Listen opens a TCP port for a server. It accepts so many connections at a time that their memory stays bounded.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return listener, nil
+	return limit(listener.(*net.TCPListener), maxConnections), nil
 }

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -100,22 +99,18 @@ WHERE (excluded.clock, excluded.vote_id) > (v.clock, v.vote_id)`
 // Merge counts a batch: when it returns nil, every vote of it has had its effect, durably. It returns the number of rows that changed. After an
 // error the batch may or may not have been counted; merge it again.
 func (s *Store) Merge(ctx context.Context, batch []vote.Vote) (int64, error) {
-	latest := vote.Latest(batch)
-	var (
-		voters    = make([]uuid.UUID, len(latest))
-		choices   = make([]string, len(latest))
-		ids       = make([]uuid.UUID, len(latest))
-		orders    = make([]int64, len(latest))
-		frontends = make([]string, len(latest))
-	)
-	for i, v := range latest {
-		voters[i], choices[i], ids[i], orders[i], frontends[i] = v.Voter, v.Choice.String(), v.ID, int64(v.Order), v.Frontend
-	}
-	tag, err := s.pool.Exec(ctx, mergeSQL, voters, choices, ids, orders, frontends)
+	values := columns(vote.Latest(batch))
+	var changed int64
+	err := s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		// Below pgx, which would take each array apart and together again by reflection, element by element.
+		result := conn.Conn().PgConn().ExecParams(ctx, mergeSQL, values, nil, binaryFormat, nil).Read()
+		changed = result.CommandTag.RowsAffected()
+		return result.Err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("merge %d votes: %w", len(latest), err)
+		return 0, fmt.Errorf("merge %d votes: %w", len(batch), err)
 	}
-	return tag.RowsAffected(), nil
+	return changed, nil
 }
 
 // Rejected tells whether err says that Postgres will refuse this very batch for ever, because of the votes in it.

@@ -124,6 +124,8 @@ func TestStore(t *testing.T) {
 		{"Merge concurrently", testMergeConcurrently},
 		{"Tally follows changes by hand", testTallyFollowsChangesByHand},
 		{"Rejected", testRejected},
+		{"Migrate an older schema", testMigrateOlder},
+		{"Witness", testWitness},
 		{"Postgres goes and comes", testPostgresGoesAndComes},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, pg) })
@@ -145,7 +147,7 @@ func testMigrate(t *testing.T, pg *testservices.Postgres) {
 	var together sync.WaitGroup
 	for range 4 { // Workers start at the same time.
 		together.Go(func() {
-			if version, err := s.Migrate(t.Context()); err != nil || version != 1 {
+			if version, err := s.Migrate(t.Context()); err != nil || version != 2 {
 				t.Errorf("Migrate = %d, %v", version, err)
 			}
 		})
@@ -155,6 +157,92 @@ func testMigrate(t *testing.T, pg *testservices.Postgres) {
 	_, err := s.Migrate(t.Context())
 	if newer := new(store.NewerSchemaError); !errors.As(err, &newer) || newer.Have != 7 {
 		t.Errorf("a newer schema: %v", err)
+	}
+}
+
+func testMigrateOlder(t *testing.T, pg *testservices.Postgres) {
+	s, database := migrated(t, pg)
+	batch := []vote.Vote{{ID: uuid.New(), Voter: uuid.New(), Choice: vote.B, Order: 1, Frontend: "frontend01"}}
+	if _, err := s.Merge(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	pg.Exec(t, database, "DROP TABLE queues, incidents; DELETE FROM schema_migrations WHERE version > 1") // as version 1 left it
+	if version, err := s.Migrate(t.Context()); err != nil || version != 2 {
+		t.Errorf("Migrate = %d, %v", version, err)
+	}
+	if diff := cmp.Diff(batch, rows(t, pg.Conn(t, database))); diff != "" {
+		t.Error("the votes of before:", diff)
+	}
+}
+
+func testWitness(t *testing.T, pg *testservices.Postgres) {
+	s, database := migrated(t, pg)
+	sees := func(identity string, captured int64) func(context.Context) (store.Sighting, error) {
+		return func(context.Context) (store.Sighting, error) {
+			return store.Sighting{Identity: identity, Captured: captured}, nil
+		}
+	}
+	for i, step := range []struct {
+		queue, identity string
+		captured        int64
+		want            store.Loss
+	}{
+		{"redis01", "x", 0, store.LossNone},
+		{"redis01", "x", 100, store.LossNone},
+		{"redis02", "y", 7, store.LossNone},
+		{"redis01", "x", 100, store.LossNone},
+		{"redis01", "x", 99, store.LossOlder},
+		{"redis01", "x", 99, store.LossNone}, // said once
+		{"redis01", "x", 101, store.LossNone},
+		{"redis01", "z", 500, store.LossEmpty},
+		{"redis01", "z", 501, store.LossNone},
+		{"redis02", "y", 8, store.LossNone},
+	} {
+		if got, err := s.Witness(t.Context(), step.queue, sees(step.identity, step.captured)); err != nil || got != step.want {
+			t.Errorf("step %d: %q, %v; want %q", i, got, err, step.want)
+		}
+	}
+	// One who looked before the loss and records after it, and several who see one loss at the same time.
+	late, err := s.Witness(t.Context(), "redis02", func(ctx context.Context) (store.Sighting, error) {
+		got, err := s.Witness(ctx, "redis02", sees("y", 1))
+		if got != store.LossOlder {
+			t.Errorf("%q, %v", got, err)
+		}
+		return store.Sighting{Identity: "y", Captured: 9}, err
+	})
+	if late != store.LossNone || err != nil {
+		t.Errorf("late: %q, %v", late, err)
+	}
+	if got, err := s.Witness(t.Context(), "redis02", sees("y", 2)); got != store.LossNone || err != nil {
+		t.Errorf("after the late one: %q, %v", got, err)
+	}
+	var (
+		mu     sync.Mutex
+		losses int
+		all    sync.WaitGroup
+	)
+	for range 6 {
+		all.Go(func() {
+			got, err := s.Witness(t.Context(), "redis02", sees("another", 0))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			if got != store.LossNone {
+				losses++
+			}
+		})
+	}
+	all.Wait()
+	var incidents int
+	err = pg.Conn(t, database).QueryRow(t.Context(), "SELECT count(*) FROM incidents WHERE queue = 'redis02'").Scan(&incidents)
+	if losses != 1 || incidents != 2 || err != nil {
+		t.Errorf("one loss was said %d times; %d incidents, %v", losses, incidents, err)
+	}
+	away := errors.New("redis is away")
+	if _, err := s.Witness(t.Context(), "redis01", func(context.Context) (store.Sighting, error) { return store.Sighting{}, away }); !errors.Is(err, away) {
+		t.Error(err)
 	}
 }
 

@@ -2,7 +2,8 @@
 // as processes of the programs that the machine has. A test that finds neither is skipped with the reason, or fails if
 // LAB_REQUIRE_SERVICES is 1.
 //
-// Everything started here ends with the test, and data lies in directories or containers of the test's own.
+// Everything started here ends with the test, and data lies in directories or containers of the test's own. It listens on 127.0.0.1 only, on the
+// host's own network where the engine can do that: the engine's proxy between host and container costs as much as a service.
 package testservices
 
 import (
@@ -15,6 +16,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,20 +59,19 @@ type server interface {
 	signal(t testing.TB, name string)
 	// restart starts it again, with its data, after it ended.
 	restart(t testing.TB)
+	pid(t testing.TB) int
 }
 
 // StartRedis starts one.
 func StartRedis(t testing.TB) *Redis {
 	t.Helper()
-	args := []string{
-		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "", "--requirepass", Password,
-	}
+	args := redisSettings()
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	r := &Redis{Addr: addr}
 	noImage := haveImage(t, redisImage, "redis")
 	if noImage == nil {
-		r.server = startContainer(t, append([]string{"-p", addr + ":6379", redisImage, "redis-server"}, args...))
+		r.server = startContainer(t, redisContainer(t, addr, args))
 	} else {
 		path, err := exec.LookPath("redis-server")
 		if err != nil {
@@ -80,6 +82,77 @@ func StartRedis(t testing.TB) *Redis {
 	r.Wait(t)
 	return r
 }
+
+func redisSettings() []string {
+	return []string{
+		"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "", "--requirepass", Password,
+	}
+}
+
+// Disk is a small filesystem for the data of one Redis. It needs containers.
+type Disk struct{ redis, holder *container }
+
+// StartRedisOnDisk starts a Redis on a filesystem of its own, of so many bytes.
+func StartRedisOnDisk(t testing.TB, size int) (*Redis, *Disk) {
+	t.Helper()
+	if err := haveImage(t, redisImage, "redis"); err != nil {
+		unavailable(t, "Redis in a container", err)
+	}
+	volume := fmt.Sprintf("swarmlab-test-%d", time.Now().UnixNano())
+	if out, err := command("docker", "volume", "create", "--label", "swarmlab.test=1", "--opt", "type=tmpfs", "--opt", "device=tmpfs",
+		"--opt", fmt.Sprintf("o=size=%d,mode=1777", size), volume).CombinedOutput(); err != nil {
+		t.Fatalf("docker volume create: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := command("docker", "volume", "rm", volume).CombinedOutput(); err != nil {
+			t.Errorf("docker volume rm: %v: %s", err, out)
+		}
+	})
+	// A filesystem in memory is gone when nobody uses it any more: somebody stays.
+	holder := startContainer(t, []string{"--network", "none", "-v", volume + ":/data", "--entrypoint", "sleep", redisImage, "86400"})
+	r := &Redis{Addr: freeAddr(t)}
+	r.server = startContainer(t, redisContainer(t, r.Addr, redisSettings(), "-v", volume+":/data"))
+	r.Wait(t)
+	return r, &Disk{redis: r.server.(*container), holder: holder.(*container)}
+}
+
+// Fill takes all the space that is left, and waits until Redis has noticed. With every write synced, it ends: it could neither keep
+// its promise nor take back what it already did.
+func (d *Disk) Fill(t testing.TB) {
+	t.Helper()
+	out, err := command("docker", "exec", d.holder.id, "sh", "-c", "cat /dev/zero > /data/filler").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "No space left") {
+		t.Fatalf("the disk is not full: %v: %s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "docker", "wait", d.redis.id).CombinedOutput(); err != nil {
+		t.Fatalf("Redis goes on with a full disk: %v: %s", err, out)
+	}
+}
+
+// Free gives the space back.
+func (d *Disk) Free(t testing.TB) {
+	t.Helper()
+	if out, err := command("docker", "exec", d.holder.id, "rm", "/data/filler").CombinedOutput(); err != nil {
+		t.Fatalf("docker exec rm: %v: %s", err, out)
+	}
+}
+
+// redisContainer gives the arguments of docker run for a Redis at addr; before are further ones that go before the image.
+func redisContainer(t testing.TB, addr string, args []string, before ...string) []string {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(addr)
+	network := []string{"-p", addr + ":6379"}
+	if hostNetwork(t) {
+		network = []string{"--network", "host"}
+		args = append(args, "--bind", "127.0.0.1", "--port", port)
+	}
+	return slices.Concat(network, before, []string{redisImage, "redis-server"}, args)
+}
+
+// PID is the process id of its first process on this host, where the engine runs on this host.
+func (r *Redis) PID(t testing.TB) int { return r.server.pid(t) }
 
 // Client connects to it.
 func (r *Redis) Client(t testing.TB) *redis.Client {
@@ -112,7 +185,7 @@ func (r *Redis) Restart(t testing.TB) {
 	r.Wait(t)
 }
 
-// Postgres is a Postgres with durable commits. Each call of Database gives an empty database.
+// Postgres is a Postgres with durable commits and an empty database votes. Each call of Database gives another one.
 type Postgres struct {
 	Addr   string
 	server server
@@ -126,15 +199,25 @@ func StartPostgres(t testing.TB) *Postgres {
 	p := &Postgres{Addr: addr}
 	noImage := haveImage(t, postgresImage, "postgres")
 	if noImage == nil {
-		p.server = startContainer(t, []string{
-			"-p", addr + ":5432", "-e", "POSTGRES_PASSWORD=" + Password, "-e", "POSTGRES_DB=votes", "--stop-signal", "SIGINT", postgresImage,
-		})
+		args := []string{"-e", "POSTGRES_PASSWORD=" + Password, "-e", "POSTGRES_DB=votes", "--stop-signal", "SIGINT"}
+		if hostNetwork(t) {
+			args = append(args, "--network", "host", postgresImage, "postgres", "-p", port, "-c", "listen_addresses="+host)
+		} else {
+			args = append(args, "-p", addr+":5432", postgresImage)
+		}
+		p.server = startContainer(t, args)
 	} else {
 		p.server = startPostgresProcess(t, host, port, noImage)
 	}
 	p.Wait(t)
+	if noImage != nil { // The image makes it from POSTGRES_DB.
+		p.Exec(t, "postgres", "CREATE DATABASE votes")
+	}
 	return p
 }
+
+// PID is the process id of its first process on this host, where the engine runs on this host.
+func (p *Postgres) PID(t testing.TB) int { return p.server.pid(t) }
 
 // Wait waits until it answers.
 func (p *Postgres) Wait(t testing.TB) {
@@ -344,6 +427,29 @@ func (c *container) restart(t testing.TB) {
 	}
 }
 
+func (c *container) pid(t testing.TB) int {
+	t.Helper()
+	out, err := command("docker", "inspect", "--format", "{{.State.Pid}}", c.id).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker inspect: %v: %s", err, out)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || pid == 0 {
+		t.Fatalf("the container's process is %q", out)
+	}
+	return pid
+}
+
+// hostNetwork tells whether the engine can give containers this host's own network: not where it lives in a virtual machine.
+func hostNetwork(t testing.TB) bool {
+	t.Helper()
+	out, err := command("docker", "info", "--format", "{{.OperatingSystem}}").Output()
+	if err != nil {
+		t.Fatalf("docker info: %v", err)
+	}
+	return runtime.GOOS == "linux" && !strings.Contains(string(out), "Docker Desktop")
+}
+
 type process struct {
 	path string
 	args []string
@@ -383,6 +489,8 @@ func (p *process) signal(t testing.TB, name string) {
 		_ = p.cmd.Wait()
 	}
 }
+
+func (p *process) pid(testing.TB) int { return p.cmd.Process.Pid }
 
 func freeAddr(t testing.TB) string {
 	t.Helper()

@@ -17,15 +17,15 @@ const (
 	latestMillis = 7_258_118_400_000
 )
 
-// Next gives the order of a voter's next vote: max(now, seen) + 1, where now is the frontend's own clock and seen is the
-// order of the voter's last vote (0 for none). A later vote thus always has the higher order, whatever the clocks of the
-// frontends say, and needs no clock synchronisation.
+// Next gives the order of a voter's next vote: max(arrived, seen) + 1, where arrived is when it came in, by whichever clock, and seen
+// is the order of the voter's last vote (0 for none). A later vote thus always has the higher order, whatever the clocks
+// say, and needs no clock synchronisation.
 //
 // The drift is bounded: an order runs ahead of the true time only as far as the furthest wrong clock that the voter has met, and then
-// by one step per vote. An order ahead of the local clock is nevertheless honoured; refusing it would either let an older vote
+// by one step per vote. An order ahead of the clock is nevertheless honoured; refusing it would either let an older vote
 // win or make a second voter out of the first.
-func Next(now time.Time, seen Order) Order {
-	millis := min(max(now.UnixMilli(), 0), latestMillis)
+func Next(arrived time.Time, seen Order) Order {
+	millis := min(max(arrived.UnixMilli(), 0), latestMillis)
 	return min(max(Order(millis)<<counterBits, seen)+1, MaxOrder)
 }
 

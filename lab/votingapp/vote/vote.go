@@ -14,6 +14,8 @@ package vote
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -74,18 +76,36 @@ func (v Vote) After(w Vote) bool {
 // Latest reduces a batch to the latest vote of each voter, sorted by voter. The order of the result matters: transactions
 // that lock the rows of their voters in the same order cannot deadlock. The batch itself is left as it is.
 func Latest(batch []Vote) []Vote {
-	latest := slices.Clone(batch)
-	slices.SortFunc(latest, func(v, w Vote) int {
-		if c := bytes.Compare(v.Voter[:], w.Voter[:]); c != 0 {
+	// A vote is large, and the head of a voter's id nearly always decides: it is cheaper to sort references with the head beside them.
+	type reference struct {
+		head uint64
+		vote *Vote
+	}
+	sorted := make([]reference, len(batch))
+	for i := range batch {
+		sorted[i] = reference{binary.BigEndian.Uint64(batch[i].Voter[:8]), &batch[i]}
+	}
+	slices.SortFunc(sorted, func(r, s reference) int {
+		if r.head != s.head {
+			return cmp.Compare(r.head, s.head)
+		}
+		v, w := r.vote, s.vote
+		if c := bytes.Compare(v.Voter[8:], w.Voter[8:]); c != 0 {
 			return c
 		}
-		if v.After(w) {
+		if v.After(*w) {
 			return -1
 		}
-		if w.After(v) {
+		if w.After(*v) {
 			return 1
 		}
 		return 0
 	})
-	return slices.CompactFunc(latest, func(v, w Vote) bool { return v.Voter == w.Voter })
+	latest := make([]Vote, 0, len(batch))
+	for _, r := range sorted {
+		if n := len(latest); n == 0 || latest[n-1].Voter != r.vote.Voter {
+			latest = append(latest, *r.vote)
+		}
+	}
+	return latest
 }

@@ -15,7 +15,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"net/http"
+	"net/textproto"
+	"strings"
+	"sync"
 
 	"github.com/google/uuid"
 
@@ -63,7 +67,10 @@ const (
 )
 
 // Key signs cookies and derives ids. All frontends of a lab share one. Safe for concurrent use.
-type Key struct{ secret []byte }
+type Key struct {
+	// macs holds a *mac for each processor that needs one: to prepare the key anew would cost more than to use it.
+	macs *sync.Pool
+}
 
 // ParseKey reads a key of 64 hexadecimal digits (32 bytes).
 func ParseKey(s string) (Key, error) {
@@ -71,16 +78,30 @@ func ParseKey(s string) (Key, error) {
 	if err != nil || len(secret) != sha256.Size {
 		return Key{}, fmt.Errorf("the voter key must be %d hexadecimal digits, not %d characters", 2*sha256.Size, len(s))
 	}
-	return Key{secret: secret}, nil
+	return Key{macs: &sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, secret)} }}}, nil
+}
+
+// mac computes one HMAC at a time. Its buffers live as long as it does: what is passed to an interface such as hash.Hash would else be
+// allocated each time.
+type mac struct {
+	hash    hash.Hash
+	message []byte
+	sum     [sha256.Size]byte
+}
+
+// of leaves the HMAC of about and message in m.sum.
+func (m *mac) of(about string, message []byte) {
+	m.message = append(append(m.message[:0], about...), message...)
+	m.hash.Reset()
+	m.hash.Write(m.message)
+	m.hash.Sum(m.sum[:0])
 }
 
 func (k Key) mac(about string, message []byte) [sha256.Size]byte {
-	h := hmac.New(sha256.New, k.secret)
-	h.Write([]byte(about))
-	h.Write(message)
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	return sum
+	m := k.macs.Get().(*mac)
+	defer k.macs.Put(m)
+	m.of(about, message)
+	return m.sum
 }
 
 // derive makes a uuid (version 8: "vendor specific", RFC 9562) out of a message.
@@ -94,24 +115,23 @@ func (k Key) derive(about string, message []byte) uuid.UUID {
 
 // VoteID derives the id of a vote from the id of the request that casts it, so that a retry of that request by the load
 // balancer is the same vote.
-func (k Key) VoteID(request string) uuid.UUID { return k.derive(aboutVote, []byte(request)) }
+func (k Key) VoteID(request uuid.UUID) uuid.UUID { return k.derive(aboutVote, request[:]) }
 
 // VoterID derives the id of a first-time voter from the id of their first vote, so that a retry of that vote, before the
 // voter has got a cookie, does not make a second voter.
 func (k Key) VoterID(voteID uuid.UUID) uuid.UUID { return k.derive(aboutVoter, voteID[:]) }
 
 // Seal gives the value of the cookie that carries id.
-func (k Key) Seal(id Identity) string {
+func (k Key) Seal(id Identity) string { return string(k.appendSealed(nil, id)) }
+
+func (k Key) appendSealed(dst []byte, id Identity) []byte {
 	var sealed [sealedSize]byte
 	copy(sealed[:16], id.ID[:])
 	binary.BigEndian.PutUint64(sealed[16:24], uint64(id.Order))
 	sealed[24] = byte(id.Choice)
 	sum := k.mac(aboutCookie, sealed[:payloadSize])
 	copy(sealed[payloadSize:], sum[:macSize])
-	value := make([]byte, valueSize)
-	copy(value, prefix)
-	base64.RawURLEncoding.Encode(value[len(prefix):], sealed[:])
-	return string(value)
+	return base64.RawURLEncoding.AppendEncode(append(dst, prefix...), sealed[:])
 }
 
 // Open gives the identity in a cookie's value. Its errors are ErrVersion, ErrDamaged and ErrForged.
@@ -122,8 +142,12 @@ func (k Key) Open(value string) (Identity, error) {
 	case len(value) != valueSize:
 		return Identity{}, ErrDamaged
 	}
-	var sealed [sealedSize]byte
-	if n, err := base64.RawURLEncoding.Decode(sealed[:], []byte(value[len(prefix):])); err != nil || n != sealedSize {
+	var (
+		text   [valueSize]byte
+		sealed [sealedSize]byte
+	)
+	copy(text[:], value)
+	if n, err := base64.RawURLEncoding.Decode(sealed[:], text[len(prefix):]); err != nil || n != sealedSize {
 		return Identity{}, ErrDamaged
 	}
 	sum := k.mac(aboutCookie, sealed[:payloadSize])
@@ -144,27 +168,46 @@ func (k Key) Open(value string) (Identity, error) {
 
 // FromRequest finds the voter of a request. No cookie is no error: the identity is then the zero value, as it is with any
 // error.
+//
+// It reads the header by itself, as http.Request.CookiesNamed would, but for the garbage that leaves.
 func (k Key) FromRequest(r *http.Request) (Identity, error) {
-	switch cookies := r.CookiesNamed(CookieName); len(cookies) {
-	case 0:
-		return Identity{}, nil
-	case 1:
-		return k.Open(cookies[0].Value)
-	default:
-		return Identity{}, ErrDuplicate
+	value, found := "", false
+	for _, rest := range r.Header["Cookie"] {
+		for rest != "" {
+			var pair string
+			pair, rest, _ = strings.Cut(rest, ";")
+			name, v, _ := strings.Cut(pair, "=")
+			if textproto.TrimString(name) != CookieName {
+				continue
+			}
+			if found {
+				return Identity{}, ErrDuplicate
+			}
+			value, found = unquoted(textproto.TrimString(v)), true
+		}
 	}
+	if !found {
+		return Identity{}, nil
+	}
+	return k.Open(value)
 }
 
-// Cookie carries id in a browser for a year. SameSite=Lax makes browsers leave it out of POSTs that other sites trigger: such
-// a forged vote is then one of a new voter, worth no more than any visit, and cannot change the vote of the browser's owner.
-// Secure is not set, since the lab serves plain HTTP.
-func (k Key) Cookie(id Identity) *http.Cookie {
-	return &http.Cookie{
-		Name:     CookieName,
-		Value:    k.Seal(id),
-		Path:     "/",
-		MaxAge:   365 * 24 * 60 * 60,
-		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode,
+// unquoted is a cookie's value without the quotation marks that it may stand in (RFC 6265, section 4.1.1).
+func unquoted(value string) string {
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		return value[1 : n-1]
 	}
+	return value
+}
+
+// cookieAttributes make a cookie that stays in a browser for a year. SameSite=Lax makes browsers leave it out of POSTs that other sites trigger:
+// such a forged vote is then one of a new voter, worth no more than any visit, and cannot change the vote of the browser's owner.
+// Secure is not set, since the lab serves plain HTTP.
+const cookieAttributes = "; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
+
+// SetCookie is the value of a Set-Cookie header that has a browser carry id.
+func (k Key) SetCookie(id Identity) string {
+	text := make([]byte, 0, len(CookieName)+1+valueSize+len(cookieAttributes))
+	text = append(append(text, CookieName...), '=')
+	return string(append(k.appendSealed(text, id), cookieAttributes...))
 }

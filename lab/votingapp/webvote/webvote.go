@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // for the page
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,16 +39,17 @@ import (
 )
 
 const (
-	// RequestHeader is stamped by the load balancer: the same on each retry of a request, another one for each request. From anywhere
-	// else it would only let a client choose the id of its own vote.
+	// RequestHeader is stamped by the load balancer with a UUID of version 7 (RFC 9562), which tells when the request came: the same on
+	// each retry of a request, another one for each request. From anywhere else it would only let a client choose the id and the
+	// order of its own vote.
 	RequestHeader = "X-Vote-Request"
 
 	// maxBody is far more than vote=a&vote_id=<uuid> needs.
 	maxBody = 4 << 10
-	// maxRequestID bounds RequestHeader; a longer one is not ours.
-	maxRequestID = 128
-	// captureTimeout is how long a vote may wait for the queue.
+	// captureTimeout is how long a vote may wait for the queue, and patienceStep more.
 	captureTimeout = time.Second
+	// patienceStep is how far apart two votes may be that stop waiting at the same moment.
+	patienceStep = captureTimeout / 20
 )
 
 // Appender is a queue. Append returns nil only when the vote is safe.
@@ -66,6 +69,8 @@ type Config struct {
 	// OptionA and OptionB are what the voter reads.
 	OptionA, OptionB string
 	Key              voter.Key
+	// Now is this container's clock; nil: the machine's.
+	Now func() time.Time
 }
 
 // App serves the voting page.
@@ -79,7 +84,11 @@ type App struct {
 	template *template.Template
 	inlined  page.Inlined
 	draining atomic.Bool
+	patience patience
+	prepared prepared
 	mux      *http.ServeMux
+	// servedBy is the name of this container as JSON.
+	servedBy []byte
 }
 
 //go:embed page.html
@@ -94,21 +103,39 @@ func New(cfg Config, queue Appender, health Health, registry *prometheus.Registr
 	if err != nil {
 		return nil, fmt.Errorf("voting page: %w", err)
 	}
+	servedBy, err := json.Marshal(cfg.Frontend)
+	if err != nil {
+		return nil, fmt.Errorf("name of the frontend: %w", err)
+	}
 	a := &App{
 		cfg: cfg, queue: queue, health: health, log: log, now: time.Now,
 		metrics: newMetrics(registry), template: parsed, inlined: page.Inline(pageCSS, ""), mux: http.NewServeMux(),
+		patience: patience{length: captureTimeout, step: patienceStep}, servedBy: servedBy,
+	}
+	if a.prepared, err = prepare(a.page); err != nil {
+		return nil, fmt.Errorf("voting page: %w", err)
 	}
 	a.mux.HandleFunc("GET /{$}", a.show)
 	a.mux.HandleFunc("POST /{$}", a.cast)
 	a.mux.HandleFunc("GET /healthz", a.healthz)
 	a.mux.Handle("GET /metrics", service.Metrics(registry))
+	if cfg.Now != nil {
+		a.now = cfg.Now
+	}
 	return a, nil
 }
 
 // ServeHTTP serves any Host.
-func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+func (a *App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.draining.Load() {
+		// Whoever holds this connection comes back on another one, while there is somebody to answer.
+		w.Header().Set("Connection", "close")
+	}
+	a.mux.ServeHTTP(w, r)
+}
 
-// StartDraining makes /healthz say 503 from now on, so that the load balancer stops sending requests; those that come are served.
+// StartDraining makes /healthz say 503 from now on, so that the load balancer stops sending requests; those that come are served, each as the
+// last one of its connection.
 func (a *App) StartDraining() { a.draining.Store(true) }
 
 func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -141,8 +168,8 @@ func (a *App) show(w http.ResponseWriter, r *http.Request) {
 		// A voter who has seen the page is known before the first vote: a double click is then no second voter.
 		id.ID = uuid.New()
 	}
-	http.SetCookie(w, a.cfg.Key.Cookie(id))
-	a.render(w, r, http.StatusOK, view{Chosen: id.Choice.String()})
+	a.setCookie(w, id)
+	a.writePage(w, http.StatusOK, a.prepared.shown[id.Choice])
 }
 
 // ballot is what a request asks for.
@@ -168,7 +195,7 @@ func (a *App) cast(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := a.vote(r, id, asked)
-	if err := a.capture(r.Context(), v); err != nil {
+	if err := a.capture(v); err != nil { //nolint:contextcheck // The wait has a bound of its own: see capture.
 		a.log.Debug("vote not captured", "error", err)
 		a.refuse(w, r, id, &refusal{
 			http.StatusServiceUnavailable, "queue",
@@ -177,29 +204,30 @@ func (a *App) cast(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.metrics.captured(v.Choice, a.now().Sub(began))
-	http.SetCookie(w, a.cfg.Key.Cookie(voter.Identity{ID: v.Voter, Order: v.Order, Choice: v.Choice}))
+	a.setCookie(w, voter.Identity{ID: v.Voter, Order: v.Order, Choice: v.Choice})
 	if wantsJSON(r) {
-		writeJSON(w, http.StatusOK, receipt{v.ID, v.Voter, v.Choice.String(), v.Order, a.cfg.Frontend})
+		a.writeReceipt(w, v)
 		return
 	}
-	a.render(w, r, http.StatusOK, view{
-		Chosen: v.Choice.String(), Saved: true,
-		VoteID: v.ID.String(), VoterID: v.Voter.String(), Order: int64(v.Order),
-	})
+	buffer := pages.Get().(*[]byte)
+	defer pages.Put(buffer)
+	*buffer = a.prepared.saved[v.Choice].append((*buffer)[:0], v)
+	a.writePage(w, http.StatusOK, *buffer)
 }
 
-// vote completes a ballot: the same for every retry of a request, but for the order, which may grow.
+// vote completes a ballot: the same for every retry of a request, its order included. A frontend that was frozen with a request in its
+// hands, which another one has answered meanwhile, thus cannot have it win over what the voter did since.
 func (a *App) vote(r *http.Request, id voter.Identity, asked ballot) vote.Vote {
+	request, arrived, stamped := stamp(r)
+	if !stamped {
+		request, arrived = uuid.New(), a.now()
+	}
 	v := vote.Vote{
 		ID: asked.id, Voter: id.ID, Choice: asked.choice,
-		Order: vote.Next(a.now(), id.Order), Frontend: a.cfg.Frontend,
+		Order: vote.Next(arrived, id.Order), Frontend: a.cfg.Frontend,
 	}
 	if v.ID == uuid.Nil {
-		if request := r.Header.Get(RequestHeader); request != "" && len(request) <= maxRequestID {
-			v.ID = a.cfg.Key.VoteID(request)
-		} else {
-			v.ID = uuid.New()
-		}
+		v.ID = a.cfg.Key.VoteID(request)
 	}
 	if v.Voter == uuid.Nil {
 		v.Voter = a.cfg.Key.VoterID(v.ID)
@@ -207,15 +235,33 @@ func (a *App) vote(r *http.Request, id voter.Identity, asked ballot) vote.Vote {
 	return v
 }
 
-func (a *App) capture(ctx context.Context, v vote.Vote) error {
+// stamp reads what the balancer put on r: the request's id, and when it came by the balancer's clock. What is no such stamp is none.
+func stamp(r *http.Request) (request uuid.UUID, arrived time.Time, ok bool) {
+	const version = 7
+	request, err := uuid.Parse(r.Header.Get(RequestHeader))
+	if err != nil || request.Version() != version {
+		return uuid.Nil, time.Time{}, false
+	}
+	return request, time.Unix(request.Time().UnixTime()), true
+}
+
+// capture hands v to the queue. It does not end with the client's connection: once the queue is asked, the vote may be there, and an
+// answer is worth more than a hurry.
+func (a *App) capture(v vote.Vote) error {
 	// A queue that is known to be away is not worth the wait, and waiting requests cost memory.
 	if err := a.health.Err(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, captureTimeout)
-	defer cancel()
-	return a.queue.Append(ctx, v)
+	return a.queue.Append(a.patience.context(), v)
 }
+
+// setCookie has the client's browser carry id.
+func (a *App) setCookie(w http.ResponseWriter, id voter.Identity) {
+	w.Header()["Set-Cookie"] = []string{a.cfg.Key.SetCookie(id)}
+}
+
+// buffers are for bodies, of requests and of answers.
+var buffers = sync.Pool{New: func() any { b := make([]byte, maxBody); return &b }}
 
 // readBallot reads the form in the body of r.
 func readBallot(w http.ResponseWriter, r *http.Request) (ballot, *refusal) {
@@ -228,7 +274,9 @@ func readBallot(w http.ResponseWriter, r *http.Request) (ballot, *refusal) {
 			}
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	body, err := readBody(w, r, *buffer)
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return ballot{}, &refusal{
 			http.StatusRequestEntityTooLarge, "size",
@@ -241,56 +289,115 @@ func readBallot(w http.ResponseWriter, r *http.Request) (ballot, *refusal) {
 	return parseBallot(string(body))
 }
 
+// readBody reads the body of r into buffer, or as much as the limit allows. A length that was announced, as nearly all are, saves asking
+// for more.
+func readBody(w http.ResponseWriter, r *http.Request, buffer []byte) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= maxBody {
+		_, err := io.ReadFull(r.Body, buffer[:n])
+		return buffer[:n], err
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+}
+
+// parseBallot reads a form as url.ParseQuery does, but for the fields of no interest, which it only checks.
 func parseBallot(body string) (ballot, *refusal) {
 	bad := func(text string) (ballot, *refusal) {
 		return ballot{}, &refusal{http.StatusBadRequest, "ballot", text}
 	}
-	fields, err := url.ParseQuery(body)
-	if err != nil {
-		return bad("The form cannot be read.")
+	var (
+		choice, id   string
+		choices, ids int
+	)
+	for rest := body; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		name, value, err := parseField(pair)
+		if err != nil {
+			return bad("The form cannot be read.")
+		}
+		switch name {
+		case "vote":
+			choice, choices = value, choices+1
+		case "vote_id":
+			id, ids = value, ids+1
+		}
 	}
-	if len(fields["vote"]) != 1 {
+	if choices != 1 {
 		return bad("The form needs the field vote, once: a or b.")
 	}
-	var asked ballot
-	if asked.choice, err = vote.ParseChoice(fields.Get("vote")); err != nil {
+	var (
+		asked ballot
+		err   error
+	)
+	if asked.choice, err = vote.ParseChoice(choice); err != nil {
 		return bad("This is not one of the answers: vote must be a or b.")
 	}
-	switch given := fields["vote_id"]; {
-	case len(given) == 0 || len(given) == 1 && given[0] == "":
-	case len(given) > 1:
+	switch {
+	case ids > 1:
 		return bad("The field vote_id may be given once only.")
-	default:
-		if asked.id, err = uuid.Parse(given[0]); err != nil || len(given[0]) != 36 || asked.id == uuid.Nil {
+	case id != "":
+		if asked.id, err = uuid.Parse(id); err != nil || len(id) != 36 || asked.id == uuid.Nil {
 			return bad("The field vote_id must be a uuid, as 0b7e1f9e-6c55-4c0a-9f0e-3a1d2c4b5e6f.")
 		}
 	}
 	return asked, nil
 }
 
-// receipt is the answer to a vote in JSON.
-type receipt struct {
-	VoteID   uuid.UUID  `json:"vote_id"`
-	VoterID  uuid.UUID  `json:"voter_id"`
-	Vote     string     `json:"vote"`
-	Order    vote.Order `json:"order"`
-	ServedBy string     `json:"served_by"`
+// parseField reads name=value. Nothing is allocated for one without escapes.
+func parseField(pair string) (name, value string, err error) {
+	if strings.Contains(pair, ";") {
+		return "", "", errors.New("a semicolon separates nothing")
+	}
+	name, value, _ = strings.Cut(pair, "=")
+	if name, err = url.QueryUnescape(name); err != nil {
+		return "", "", err
+	}
+	value, err = url.QueryUnescape(value)
+	return name, value, err
+}
+
+// writeReceipt is the answer to a vote in JSON:
+//
+//	{"vote_id":"…","voter_id":"…","vote":"a","order":1234567890123456,"served_by":"frontend01"}
+func (a *App) writeReceipt(w http.ResponseWriter, v vote.Vote) {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	text := append((*buffer)[:0], `{"vote_id":"`...)
+	text = appendUUID(text, v.ID)
+	text = append(text, `","voter_id":"`...)
+	text = appendUUID(text, v.Voter)
+	text = append(text, `","vote":"`...)
+	text = append(text, byte(v.Choice))
+	text = append(text, `","order":`...)
+	text = strconv.AppendInt(text, int64(v.Order), 10)
+	text = append(text, `,"served_by":`...)
+	text = append(text, a.servedBy...)
+	writeJSON(w, http.StatusOK, append(text, '}', '\n'))
+}
+
+func appendUUID(dst []byte, id uuid.UUID) []byte {
+	var text [36]byte
+	hex.Encode(text[:8], id[:4])
+	hex.Encode(text[9:13], id[4:6])
+	hex.Encode(text[14:18], id[6:8])
+	hex.Encode(text[19:23], id[8:10])
+	hex.Encode(text[24:], id[10:])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return append(dst, text[:]...)
 }
 
 func wantsJSON(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil { // All of our bodies can be marshalled.
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
+// jsonType is shared by all answers, as page.Common's values are.
+var jsonType = []string{"application/json"}
+
+func writeJSON(w http.ResponseWriter, status int, text []byte) {
 	page.Common(w.Header())
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // Nobody is left to be told.
+	_, _ = w.Write(text) // Nobody is left to be told.
 }
 
 func (a *App) refuse(w http.ResponseWriter, r *http.Request, id voter.Identity, why *refusal) {
@@ -299,10 +406,21 @@ func (a *App) refuse(w http.ResponseWriter, r *http.Request, id voter.Identity, 
 		w.Header().Set("Retry-After", "1")
 	}
 	if wantsJSON(r) {
-		writeJSON(w, why.status, map[string]string{"error": why.text, "served_by": a.cfg.Frontend})
+		text, err := json.Marshal(map[string]string{"error": why.text, "served_by": a.cfg.Frontend})
+		if err != nil { // Two texts can be marshalled.
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		writeJSON(w, why.status, append(text, '\n'))
 		return
 	}
-	a.render(w, r, why.status, view{Chosen: id.Choice.String(), Problem: why.text})
+	body, err := a.page(view{Chosen: id.Choice.String(), Problem: why.text})
+	if err != nil {
+		a.log.ErrorContext(r.Context(), "voting page not rendered", "error", err)
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	a.writePage(w, why.status, body)
 }
 
 // view is what the page shows.
@@ -311,10 +429,9 @@ type view struct {
 	Saved   bool
 	Problem string
 
-	VoteID, VoterID string
-	Order           int64
+	VoteID, VoterID, Order string
 
-	// The rest is filled in by render.
+	// The rest is filled in by page.
 	A, B     page.Option
 	ServedBy string
 	Style    template.CSS
@@ -331,19 +448,22 @@ func (v view) ChosenLabel() string {
 	return v.A.Label
 }
 
-func (a *App) render(w http.ResponseWriter, r *http.Request, status int, v view) {
+// page renders the page.
+func (a *App) page(v view) ([]byte, error) {
 	v.A = page.Option{Value: "a", Label: a.cfg.OptionA}
 	v.B = page.Option{Value: "b", Label: a.cfg.OptionB}
 	v.ServedBy = a.cfg.Frontend
 	v.Style = a.inlined.Style
 	var body bytes.Buffer
 	if err := a.template.Execute(&body, v); err != nil {
-		a.log.ErrorContext(r.Context(), "voting page not rendered", "error", err)
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
-		return
+		return nil, err
 	}
+	return body.Bytes(), nil
+}
+
+func (a *App) writePage(w http.ResponseWriter, status int, body []byte) {
 	a.inlined.Headers(w.Header())
-	w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // Nobody is left to be told.
+	_, _ = w.Write(body) // Nobody is left to be told.
 }

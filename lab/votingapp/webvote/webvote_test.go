@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -64,6 +65,9 @@ func testKey(t testing.TB) voter.Key {
 	}
 	return key
 }
+
+// stamped is a request's id as the balancer makes it.
+const stamped = "01a1fdc5-189e-74ad-b3bc-811aeb317bdb"
 
 func newApp(t testing.TB, q *fakeQueue) *App {
 	t.Helper()
@@ -207,6 +211,15 @@ func TestMethodsAndPaths(t *testing.T) {
 	}
 }
 
+// receipt is the answer to a vote in JSON.
+type receipt struct {
+	VoteID   uuid.UUID  `json:"vote_id"`
+	VoterID  uuid.UUID  `json:"voter_id"`
+	Vote     string     `json:"vote"`
+	Order    vote.Order `json:"order"`
+	ServedBy string     `json:"served_by"`
+}
+
 func TestReceipt(t *testing.T) {
 	q := &fakeQueue{}
 	resp := post(newApp(t, q), "vote=b&vote_id="+someID, "Accept", "application/json")
@@ -220,6 +233,21 @@ func TestReceipt(t *testing.T) {
 	}
 	if id := cookie(t, resp); id != (voter.Identity{ID: v.Voter, Order: v.Order, Choice: vote.B}) {
 		t.Errorf("cookie %v for vote %v", id, v)
+	}
+}
+
+func TestReceiptPage(t *testing.T) {
+	q := &fakeQueue{}
+	app := newApp(t, q)
+	for _, choice := range []string{"a", "b"} {
+		html := text(t, post(app, "vote="+choice))
+		v := q.taken()[0]
+		want, err := app.page(view{
+			Chosen: choice, Saved: true, VoteID: v.ID.String(), VoterID: v.Voter.String(), Order: fmt.Sprint(int64(v.Order)),
+		})
+		if err != nil || html != string(want) {
+			t.Errorf("%v: the prepared page is not the rendered one:\n%s", err, html)
+		}
 	}
 }
 
@@ -244,6 +272,62 @@ func TestVoterKeepsIdentityAndOrder(t *testing.T) {
 		v := q.taken()[0]
 		if v.Voter != before.ID || v.Order <= before.Order || id.Order != v.Order {
 			t.Fatalf("vote %d: %v after %v", i, v, before)
+		}
+	}
+}
+
+// The balancer gave up on a frontend that was frozen, had the vote answered by another one, and took on what the voter did next. The first
+// one then wakes up with the request still in its hands.
+func TestFrozenFrontendDoesNotWinOverLaterVotes(t *testing.T) {
+	q := &fakeQueue{}
+	frozen, other := newApp(t, q), newApp(t, q)
+	frozen.now = func() time.Time { return time.Now().Add(time.Minute) }
+	for name, alice := range map[string]voter.Identity{
+		"a first vote":     {},
+		"a vote after one": {ID: uuid.New(), Order: vote.Next(time.Now().Add(-time.Hour), 0), Choice: vote.B},
+	} {
+		first := []string{RequestHeader, stamp7(t)}
+		if alice.ID != uuid.Nil {
+			first = append(first, "Cookie", asCookie(t, alice))
+		}
+		answered := cookie(t, post(other, "vote=a", first...))
+		post(other, "vote=b", RequestHeader, stamp7(t), "Cookie", asCookie(t, answered))
+		post(frozen, "vote=a", first...)
+		votes := q.taken()
+		if !votes[1].After(votes[0]) || !votes[1].After(votes[2]) || votes[2].ID != votes[0].ID || votes[2].Order != votes[0].Order {
+			t.Errorf("%s: of %v, the second is the last", name, votes)
+		}
+	}
+}
+
+// stamp7 is what the balancer would put on a request now.
+func stamp7(t testing.TB) string {
+	t.Helper()
+	id, err := uuid.NewV7()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id.String()
+}
+
+// A frontend whose clock is far ahead does not make its voters' later votes, on frontends with good clocks, lose.
+func TestClockFromTheFarFuture(t *testing.T) {
+	for _, year := range []int{2100, 9999, 200_000_000} {
+		q := &fakeQueue{}
+		ahead, right := newApp(t, q), newApp(t, q)
+		ahead.now = func() time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+		id := cookie(t, post(ahead, "vote=a"))
+		for i := range 5 {
+			before := id
+			app := []*App{right, ahead}[i%2]
+			if id = cookie(t, post(app, "vote=b", "Cookie", asCookie(t, id))); id.ID != before.ID || id.Order <= before.Order {
+				t.Errorf("year %d: %v after %v", year, id, before)
+			}
+		}
+		for _, v := range q.taken() {
+			if !v.Order.Valid() || v.Order.Time().Year() > 2200 {
+				t.Errorf("year %d: order %d, of the year %d", year, v.Order, v.Order.Time().Year())
+			}
 		}
 	}
 }
@@ -289,11 +373,12 @@ func TestRetriesAreOneVoteOfOneVoter(t *testing.T) {
 		headers    []string
 		same       bool
 	}{
-		{"stamped by the balancer", "vote=a", []string{RequestHeader, "8d1f"}, true},
+		{"stamped by the balancer", "vote=a", []string{RequestHeader, stamped}, true},
 		{"with the client's vote id", "vote=a&vote_id=" + someID, nil, true},
-		{"with both", "vote=a&vote_id=" + someID, []string{RequestHeader, "8d20"}, true},
+		{"with both", "vote=a&vote_id=" + someID, []string{RequestHeader, "01a1fdc5-189e-74ad-b3bc-811aeb317bdc"}, true},
 		{"with neither", "vote=a", nil, false},
 		{"with a stamp that is not the balancer's", "vote=a", []string{RequestHeader, strings.Repeat("x", 1000)}, false},
+		{"with an id that tells no time", "vote=a", []string{RequestHeader, someID}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, app := range apps {
@@ -307,8 +392,8 @@ func TestRetriesAreOneVoteOfOneVoter(t *testing.T) {
 			}
 		})
 	}
-	post(apps[0], "vote=a", RequestHeader, "one")
-	post(apps[0], "vote=a", RequestHeader, "two")
+	post(apps[0], "vote=a", RequestHeader, stamp7(t))
+	post(apps[0], "vote=a", RequestHeader, stamp7(t))
 	if votes := q.taken(); votes[0].ID == votes[1].ID || votes[0].Voter == votes[1].Voter {
 		t.Error("two requests are one vote")
 	}
@@ -339,6 +424,31 @@ func TestQueueAway(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPatienceIsSharedAndBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := patience{length: time.Second, step: 100 * time.Millisecond}
+		var last context.Context
+		contexts := map[context.Context]bool{}
+		for range 100 {
+			ctx := p.context()
+			contexts[ctx] = true
+			last = ctx
+			until, ok := ctx.Deadline()
+			if left := time.Until(until); !ok || left < p.length || left > p.length+p.step {
+				t.Fatalf("a context that ends in %v", left)
+			}
+			time.Sleep(7 * time.Millisecond)
+		}
+		if len(contexts) > 8 {
+			t.Errorf("%d contexts in 700 ms", len(contexts))
+		}
+		<-last.Done()
+		if !errors.Is(last.Err(), context.DeadlineExceeded) {
+			t.Error(last.Err())
+		}
+	})
 }
 
 func TestWaitForTheQueueIsBounded(t *testing.T) {
@@ -412,7 +522,7 @@ func FuzzCast(f *testing.F) {
 	key := testKey(f)
 	alice := voter.Identity{ID: uuid.MustParse(someID), Order: 1 << 50, Choice: vote.B}
 	const form = "application/x-www-form-urlencoded"
-	f.Add("vote=a", form, voter.CookieName+"="+key.Seal(alice), "application/json", "8d1f")
+	f.Add("vote=a", form, voter.CookieName+"="+key.Seal(alice), "application/json", stamped)
 	f.Add("vote=b&vote_id="+someID, form+"; charset=utf-8", "", "text/html", "")
 	f.Add("vote=a&vote=b", form, "voter_id=; voter_id=", "*/*", "\x00")
 	f.Add("%", "multipart/form-data; boundary=", "=;", "application/json;q=0", strings.Repeat("x", 200))
@@ -443,18 +553,39 @@ func FuzzCast(f *testing.F) {
 	})
 }
 
+// answerWriter is as little of a server as there can be.
+type answerWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *answerWriter) Header() http.Header         { return w.header }
+func (w *answerWriter) WriteHeader(status int)      { w.status = status }
+func (w *answerWriter) Write(b []byte) (int, error) { return len(b), nil }
+
 func BenchmarkCast(b *testing.B) {
 	for _, accept := range []string{"application/json", "text/html"} {
 		b.Run(fmt.Sprintf("accept=%s", accept), func(b *testing.B) {
 			q := &fakeQueue{}
 			app := newApp(b, q)
-			value := asCookie(b, voter.Identity{ID: uuid.New(), Order: 7, Choice: vote.A})
+			body := strings.NewReader("")
+			r := httptest.NewRequest(http.MethodPost, "/", body)
+			r.ContentLength = 51
+			for name, value := range map[string]string{
+				"Content-Type": "application/x-www-form-urlencoded", "Accept": accept, RequestHeader: stamped,
+				"Cookie": asCookie(b, voter.Identity{ID: uuid.New(), Order: 7, Choice: vote.A}),
+			} {
+				r.Header.Set(name, value)
+			}
+			w := &answerWriter{header: http.Header{}}
 			b.ReportAllocs()
 			for b.Loop() {
-				if resp := post(app, "vote=b", "Accept", accept, "Cookie", value); resp.StatusCode != 200 {
-					b.Fatal(resp.Status)
+				body.Reset("vote=b&vote_id=" + someID)
+				app.ServeHTTP(w, r)
+				if w.status != 200 {
+					b.Fatal(w.status)
 				}
-				q.taken()
+				q.votes = q.votes[:0]
 			}
 		})
 	}

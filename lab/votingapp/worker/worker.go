@@ -2,7 +2,7 @@
 //
 // Each queue is drained on its own, so that an empty or dead one delays no other. A batch is read, merged in one transaction and
 // acknowledged only after the commit: whatever happens in between (the worker is killed, frozen, cut off; the outcome of the commit is
-// unknown), the batch is delivered and merged again, to no effect. While one batch is merged, the next is fetched.
+// unknown), the batch is delivered and merged again, to no effect. While one batch is merged, the next is fetched and the last one acknowledged.
 //
 // The package decides what to do and when; how it is done in Redis and Postgres stands in packages queue and store.
 package worker
@@ -27,8 +27,10 @@ type Queue interface {
 	Read(ctx context.Context, block time.Duration) ([]queue.Entry, error)
 	// Claim takes over entries whose consumer let its lease run out; more asks to be called again.
 	Claim(ctx context.Context) (claimed []queue.Entry, more bool, err error)
-	// Settle acknowledges entries: counted, or dead for the reason in their Err.
-	Settle(ctx context.Context, counted, dead []queue.Entry) error
+	// Settle acknowledges entries: their votes are counted, the rest of them is dead.
+	Settle(ctx context.Context, done []queue.Entry) error
+	// State tells whether it is still the same queue. It may be called at any time.
+	State(ctx context.Context) (queue.State, error)
 	// Leave is called at the end.
 	Leave(ctx context.Context) error
 }
@@ -37,6 +39,8 @@ type Queue interface {
 type Store interface {
 	// Merge counts a batch durably and returns how many rows changed. It is idempotent.
 	Merge(ctx context.Context, batch []vote.Vote) (int64, error)
+	// Witness compares a queue with what was ever seen of it, and says what is missing if nobody said so before.
+	Witness(ctx context.Context, queue string, look func(context.Context) (store.Sighting, error)) (store.Loss, error)
 	// Migrate prepares the database.
 	Migrate(ctx context.Context) (int, error)
 }
@@ -45,9 +49,14 @@ type Store interface {
 // that nobody waits long for the votes of a worker that died.
 const Lease = 5 * time.Second
 
+// Batch is about how many votes go into a transaction. Below 10,000 each costs more (`make bench` has the figures); larger ones hardly raise the
+// throughput, but take longer to redo.
+const Batch = 20_000
+
 const (
 	block        = 500 * time.Millisecond // a worker that is stopped waits for its reads to end
 	claimEvery   = Lease / 2
+	witnessEvery = time.Second
 	mergeTimeout = 10 * time.Second
 	finishGrace  = 5 * time.Second // of Docker's ten seconds between SIGTERM and SIGKILL
 	settleTries  = 5
@@ -69,17 +78,29 @@ func New(store Store, metrics *Metrics, log *slog.Logger) *Worker {
 func (w *Worker) Drain(ctx context.Context, name string, q Queue) {
 	finish, cancel := graced(ctx, finishGrace)
 	defer cancel()
-	d := &drain{Worker: w, queue: q, name: name, log: w.log.With("queue", name), m: w.metrics.of(name)}
-	batches := make(chan []queue.Entry)
-	var counting sync.WaitGroup
-	counting.Go(func() {
+	d := &drain{
+		Worker: w, queue: q, name: name, log: w.log.With("queue", name), m: w.metrics.of(name), suspect: make(chan struct{}, 1),
+	}
+	// Nothing is kept in the channels: at most three batches are in memory.
+	batches, counted := make(chan []queue.Entry), make(chan []queue.Entry)
+	var stages sync.WaitGroup
+	stages.Go(func() { d.witness(ctx) })
+	stages.Go(func() {
+		defer close(counted)
 		for batch := range batches {
-			d.count(finish, batch)
+			if d.count(finish, batch) {
+				counted <- batch
+			}
+		}
+	})
+	stages.Go(func() {
+		for batch := range counted {
+			d.settle(finish, batch)
 		}
 	})
 	d.fetch(ctx, finish, batches)
 	close(batches)
-	counting.Wait()
+	stages.Wait()
 	if err := q.Leave(finish); err != nil {
 		d.log.Debug("consumer stays on the group's list", "error", err)
 	}
@@ -107,6 +128,42 @@ type drain struct {
 	name  string
 	log   *slog.Logger
 	m     queueMetrics
+	// suspect asks for a look at the queue at once: it was away.
+	suspect chan struct{}
+}
+
+// witness looks at the queue again and again until ctx ends: one that comes back without what it had acknowledged is never silent.
+func (d *drain) witness(ctx context.Context) {
+	tick := time.NewTicker(witnessEvery)
+	defer tick.Stop()
+	for {
+		attempt, cancel := context.WithTimeout(ctx, mergeTimeout)
+		loss, err := d.store.Witness(attempt, d.name, func(ctx context.Context) (store.Sighting, error) {
+			state, err := d.queue.State(ctx)
+			return store.Sighting(state), err
+		})
+		cancel()
+		if loss != store.LossNone {
+			d.m.incidents.Inc()
+			d.log.Error("redis came back without data that it had acknowledged: votes may be lost", "loss", string(loss))
+		}
+		if err != nil && ctx.Err() == nil {
+			d.log.Debug("queue cannot be compared with what was seen of it", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.suspect:
+		case <-tick.C:
+		}
+	}
+}
+
+func (d *drain) lookAgain() {
+	select {
+	case d.suspect <- struct{}{}:
+	default:
+	}
 }
 
 // fetch reads batches until ctx ends. A read in progress is not cut off: what Redis had given to it would have to wait for its lease
@@ -126,29 +183,31 @@ func (d *drain) fetch(ctx, finish context.Context, batches chan<- []queue.Entry)
 		if more || time.Since(claimed) > claimEvery {
 			claimed = time.Now()
 			entries, more, err = d.queue.Claim(finish)
-			d.m.claimed.Add(float64(len(entries)))
 			if len(entries) > 0 {
-				d.log.Info("took over entries that another consumer did not finish", "entries", len(entries))
+				n := votes(entries)
+				d.m.claimed.Add(float64(n))
+				d.log.Info("took over votes that another consumer did not finish", "entries", len(entries), "votes", n)
 			}
 		} else {
 			entries, err = d.queue.Read(finish, block)
 		}
 		if len(entries) > 0 {
-			d.m.read.Add(float64(len(entries)))
+			d.m.read.Add(float64(votes(entries)))
 			batches <- entries
 		}
 		if err == nil {
 			d.m.up.Set(1)
 			if after, ended := outage.end(); ended {
 				d.log.Info("queue can be read again", "after", after)
+				d.lookAgain()
 			}
 			pause.Reset()
 			continue
 		}
 		more = false
 		if errors.Is(err, queue.ErrWiped) {
-			d.m.wiped.Inc()
-			d.log.Error("acknowledged votes may be lost", "error", err)
+			d.log.Warn("starting anew on the queue", "error", err)
+			d.lookAgain()
 			continue
 		}
 		d.m.up.Set(0)
@@ -159,45 +218,39 @@ func (d *drain) fetch(ctx, finish context.Context, batches chan<- []queue.Entry)
 	}
 }
 
-// count brings one batch to its end: merged, acknowledged. It gives up only when ctx ends; the entries are then delivered again.
-func (d *drain) count(ctx context.Context, batch []queue.Entry) {
-	counted := make([]queue.Entry, 0, len(batch))
-	var dead []queue.Entry
-	for _, e := range batch {
-		if e.Err != nil {
-			dead = append(dead, e)
-		} else {
-			counted = append(counted, e)
-		}
+// votes is the number of votes of entries, readable or not.
+func votes(entries []queue.Entry) int {
+	n := 0
+	for i := range entries {
+		n += len(entries[i].Votes) + len(entries[i].Dead)
 	}
-	counted, rejected, err := d.merge(ctx, counted)
-	if err != nil {
-		d.log.Warn("batch left for redelivery", "entries", len(batch), "error", err)
-		return
-	}
-	dead = append(dead, rejected...)
-	if len(dead) > 0 {
-		d.log.Error("entries that cannot be counted go to the dead-letter stream",
-			"entries", len(dead), "first", dead[0].ID, "reason", dead[0].Err)
-	}
-	if err := d.settle(ctx, counted, dead); err != nil {
-		// They are counted already; delivered again, they have no effect.
-		d.log.Warn("entries not acknowledged; they will be delivered again", "entries", len(batch), "error", err)
-		return
-	}
-	d.m.counted.Add(float64(len(counted)))
-	d.m.dead.Add(float64(len(dead)))
+	return n
 }
 
-// merge merges the votes of entries, trying until the store takes them or ctx ends. Entries that the store will never take are rejected
-// one by one, so that they do not hold up the others.
-func (d *drain) merge(ctx context.Context, entries []queue.Entry) (merged, rejected []queue.Entry, err error) {
-	if len(entries) == 0 {
-		return nil, nil, nil
+// count merges the votes of one batch. It gives up only when ctx ends; the entries are then delivered again.
+func (d *drain) count(ctx context.Context, batch []queue.Entry) bool {
+	all := make([]vote.Vote, 0, votes(batch))
+	for i := range batch {
+		all = append(all, batch[i].Votes...)
 	}
-	votes := make([]vote.Vote, len(entries))
-	for i, e := range entries {
-		votes[i] = e.Vote
+	rejected := map[vote.Vote]error{}
+	if err := d.merge(ctx, all, rejected); err != nil {
+		d.log.Warn("batch left for redelivery", "votes", len(all), "error", err)
+		return false
+	}
+	if len(rejected) > 0 {
+		for i := range batch {
+			batch[i].Reject(rejected)
+		}
+	}
+	return true
+}
+
+// merge merges votes, trying until the store takes them or ctx ends. Votes that the store will never take are rejected
+// one by one, so that they do not hold up the others.
+func (d *drain) merge(ctx context.Context, votes []vote.Vote, rejected map[vote.Vote]error) error {
+	if len(votes) == 0 {
+		return nil
 	}
 	var (
 		pause  = newPause(50*time.Millisecond, time.Second)
@@ -210,14 +263,18 @@ func (d *drain) merge(ctx context.Context, entries []queue.Entry) (merged, rejec
 			if after, ended := outage.end(); ended {
 				d.log.Info("votes can be counted again", "after", after)
 			}
-			return entries, nil, nil
+			return nil
 		case ctx.Err() != nil:
-			return nil, nil, err
-		case store.Rejected(err) && len(entries) == 1:
-			entries[0].Err = err
-			return nil, entries, nil
+			return err
+		case store.Rejected(err) && len(votes) == 1:
+			rejected[votes[0]] = err
+			return nil
 		case store.Rejected(err):
-			return d.halves(ctx, entries)
+			half := len(votes) / 2
+			if err := d.merge(ctx, votes[:half], rejected); err != nil {
+				return err
+			}
+			return d.merge(ctx, votes[half:], rejected)
 		case store.Unprepared(err):
 			if _, err := d.store.Migrate(ctx); err != nil {
 				d.log.Error("database cannot be prepared", "error", err)
@@ -228,17 +285,6 @@ func (d *drain) merge(ctx context.Context, entries []queue.Entry) (merged, rejec
 		}
 		pause.wait(ctx)
 	}
-}
-
-func (d *drain) halves(ctx context.Context, entries []queue.Entry) (merged, rejected []queue.Entry, err error) {
-	for _, half := range [][]queue.Entry{entries[:len(entries)/2], entries[len(entries)/2:]} {
-		m, r, err := d.merge(ctx, half)
-		if err != nil {
-			return nil, nil, err
-		}
-		merged, rejected = append(merged, m...), append(rejected, r...)
-	}
-	return merged, rejected, nil
 }
 
 func (d *drain) try(ctx context.Context, votes []vote.Vote) error {
@@ -256,15 +302,31 @@ func (d *drain) try(ctx context.Context, votes []vote.Vote) error {
 	return nil
 }
 
-func (d *drain) settle(ctx context.Context, counted, dead []queue.Entry) error {
+// settle acknowledges a batch whose votes are counted. If that fails they are delivered again, to no effect.
+func (d *drain) settle(ctx context.Context, batch []queue.Entry) {
+	counted, dead := 0, 0
+	for i := range batch {
+		counted += len(batch[i].Votes)
+		for _, l := range batch[i].Dead {
+			if dead++; dead == 1 {
+				d.log.Error("votes that cannot be counted go to the dead-letter stream", "first", batch[i].ID, "reason", l.Err)
+			}
+		}
+	}
 	pause := newPause(50*time.Millisecond, time.Second)
 	for try := 1; ; try++ {
-		err := d.queue.Settle(ctx, counted, dead)
-		if err == nil || try == settleTries || ctx.Err() != nil {
-			return err
+		err := d.queue.Settle(ctx, batch)
+		if err == nil {
+			break
+		}
+		if try == settleTries || ctx.Err() != nil {
+			d.log.Warn("votes not acknowledged; they will be delivered again", "votes", counted+dead, "error", err)
+			return
 		}
 		pause.wait(ctx)
 	}
+	d.m.counted.Add(float64(counted))
+	d.m.dead.Add(float64(dead))
 }
 
 // pause is a growing wait between attempts, with jitter.

@@ -1,12 +1,14 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
+	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
 )
 
@@ -29,6 +32,7 @@ type fakeQueue struct {
 	readErr       error
 	settleErrs    int
 	left          bool
+	identity      string
 }
 
 var _ Queue = (*fakeQueue)(nil)
@@ -69,22 +73,29 @@ func (q *fakeQueue) Claim(context.Context) ([]queue.Entry, bool, error) {
 	return got, false, q.readErr
 }
 
-func (q *fakeQueue) Settle(_ context.Context, counted, dead []queue.Entry) error {
+func (q *fakeQueue) Settle(_ context.Context, done []queue.Entry) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.settleErrs > 0 {
 		q.settleErrs--
 		return errors.New("redis is away")
 	}
-	for _, e := range counted {
+	for _, e := range done {
 		delete(q.held, e.ID)
-		q.counted = append(q.counted, e.ID)
-	}
-	for _, e := range dead {
-		delete(q.held, e.ID)
-		q.dead = append(q.dead, e.ID)
+		if len(e.Votes) > 0 {
+			q.counted = append(q.counted, e.ID)
+		}
+		if len(e.Dead) > 0 {
+			q.dead = append(q.dead, e.ID)
+		}
 	}
 	return nil
+}
+
+func (q *fakeQueue) State(context.Context) (queue.State, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return queue.State{Identity: q.identity, Captured: 1}, q.readErr
 }
 
 func (q *fakeQueue) Leave(context.Context) error {
@@ -107,6 +118,7 @@ type fakeStore struct {
 	rejects  map[uuid.UUID]bool
 	err      error
 	migrated int
+	seen     map[string]string
 }
 
 var _ Store = (*fakeStore)(nil)
@@ -130,6 +142,22 @@ func (s *fakeStore) Merge(_ context.Context, batch []vote.Vote) (int64, error) {
 	return int64(len(batch)), nil
 }
 
+// Witness keeps the identities that it saw.
+func (s *fakeStore) Witness(ctx context.Context, queue string, look func(context.Context) (store.Sighting, error)) (store.Loss, error) {
+	now, err := look(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, known := s.seen[queue]
+	if err != nil || known && before == now.Identity {
+		return store.LossNone, err
+	}
+	s.seen[queue] = now.Identity
+	if !known {
+		return store.LossNone, nil
+	}
+	return store.LossEmpty, nil
+}
+
 func (s *fakeStore) Migrate(context.Context) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,9 +175,9 @@ func (s *fakeStore) fail(err error) {
 func entries(n int) []queue.Entry {
 	list := make([]queue.Entry, n)
 	for i := range list {
-		list[i] = queue.Entry{ID: fmt.Sprint(i, "-0"), Vote: vote.Vote{
+		list[i] = queue.Entry{ID: fmt.Sprint(i, "-0"), Votes: []vote.Vote{{
 			ID: uuid.New(), Voter: uuid.New(), Choice: vote.A, Order: vote.Order(i + 1), Frontend: "frontend01",
-		}}
+		}}}
 	}
 	return list
 }
@@ -171,7 +199,7 @@ func drainFor(t *testing.T, q *fakeQueue, s *fakeStore, do func()) {
 
 func newFakes(list []queue.Entry) (*fakeQueue, *fakeStore) {
 	return &fakeQueue{waiting: list, held: map[string]queue.Entry{}},
-		&fakeStore{votes: map[uuid.UUID]vote.Vote{}, rejects: map[uuid.UUID]bool{}}
+		&fakeStore{votes: map[uuid.UUID]vote.Vote{}, rejects: map[uuid.UUID]bool{}, seen: map[string]string{}}
 }
 
 func TestDrain(t *testing.T) {
@@ -187,16 +215,17 @@ func TestDrain(t *testing.T) {
 func TestPoisonIsPutAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		list := entries(40)
-		list[3].Err = errors.New("garbage")
-		list[20].Err = errors.New("garbage")
+		garbage := []queue.Letter{{Err: errors.New("garbage")}}
+		list[3].Votes, list[3].Dead = nil, garbage
+		list[20].Dead = garbage // beside a good vote
 		q, s := newFakes(list)
-		s.rejects[list[7].Vote.Voter] = true
-		s.rejects[list[8].Vote.Voter] = true
-		s.rejects[list[39].Vote.Voter] = true
+		s.rejects[list[7].Votes[0].Voter] = true
+		s.rejects[list[8].Votes[0].Voter] = true
+		s.rejects[list[39].Votes[0].Voter] = true
 		drainFor(t, q, s, func() { time.Sleep(10 * time.Second) })
 		counted, dead, held := q.state()
 		slices.Sort(dead)
-		if !slices.Equal(dead, []string{"20-0", "3-0", "39-0", "7-0", "8-0"}) || len(counted) != 35 || held != 0 {
+		if !slices.Equal(dead, []string{"20-0", "3-0", "39-0", "7-0", "8-0"}) || len(counted) != 36 || held != 0 {
 			t.Errorf("%d counted, dead %v, %d held", len(counted), dead, held)
 		}
 	})
@@ -276,6 +305,40 @@ func TestDeadQueueDelaysNoOther(t *testing.T) {
 		}
 		cancel()
 		draining.Wait()
+	})
+}
+
+func TestWipedQueueIsNeverSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, s := newFakes(nil)
+		var log bytes.Buffer
+		registry := prometheus.NewRegistry()
+		metrics := NewMetrics(registry)
+		ctx, cancel := context.WithCancel(t.Context())
+		var draining sync.WaitGroup
+		draining.Go(func() { New(s, metrics, slog.New(slog.NewTextHandler(&log, nil))).Drain(ctx, "redis01", q) })
+		time.Sleep(10 * time.Second)
+		for _, identity := range []string{"another", "yet another"} {
+			q.mu.Lock()
+			q.identity = identity
+			q.mu.Unlock()
+			time.Sleep(2 * witnessEvery)
+		}
+		cancel()
+		draining.Wait()
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n float64
+		for _, f := range families {
+			if f.GetName() == "queue_incidents_total" {
+				n = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		if n != 2 || strings.Count(log.String(), "votes may be lost") != 2 {
+			t.Errorf("%v incidents; the log says:\n%s", n, &log)
+		}
 	})
 }
 

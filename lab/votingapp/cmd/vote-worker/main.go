@@ -42,9 +42,6 @@ func main() {
 	os.Exit(service.Main("vote-worker", usage, os.Args[1:], os.Stdout, os.Stderr, run))
 }
 
-// batch is the number of votes per transaction at most. Larger ones hardly raise the throughput (BenchmarkDrain), but take longer to redo.
-const batch = 5000
-
 // maxConns bounds the connections to Postgres: workers times queues may be many, and all share one disk.
 const maxConns = 8
 
@@ -111,7 +108,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 			addr = net.JoinHostPort(host, redisPort)
 		}
 		client := queue.Dial(addr, redisPassword)
-		return queue.NewReader(client, consumer, worker.Lease, batch), func() { _ = client.Close() }
+		return queue.NewReader(client, consumer, worker.Lease, worker.Batch), func() { _ = client.Close() }
 	}
 	w := worker.New(votes, worker.NewMetrics(registry), log)
 	if len(hosts) > 0 {
