@@ -176,20 +176,29 @@ func TestACrashIsMended(t *testing.T) {
 	l.waitWhole(t, l.patience)
 }
 
-// crash kills a container's process and waits until another one runs.
+// crash kills a container's first process and waits until another one runs.
 func (l *lab) crash(t *testing.T, node, container string) {
 	t.Helper()
-	pid := l.mustOnNode(t, node, "docker", "inspect", "-f", "{{.State.Pid}}", container)
+	// Between two runs Docker calls a container "restarting", but also running, with the process 0.
+	running := func(ctx context.Context, not string) (pid string, err error) {
+		out, err := l.onNode(ctx, node, "docker", "inspect", "-f", "{{.State.Status}} {{.State.Pid}}", container)
+		if err != nil {
+			return "", err
+		}
+		state, pid, _ := strings.Cut(strings.TrimSpace(out), " ")
+		if state != "running" || pid == not {
+			return "", fmt.Errorf("it is %s, its process %s", state, pid)
+		}
+		return pid, nil
+	}
+	pid, err := running(t.Context(), "0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	l.mustOnNode(t, node, "kill", "-9", pid)
 	waitFor(t, l.patience, container+" runs again", func(ctx context.Context) error {
-		out, err := l.onNode(ctx, node, "docker", "inspect", "-f", "{{.State.Running}} {{.State.Pid}}", container)
-		if err != nil {
-			return err
-		}
-		if running, now, _ := strings.Cut(strings.TrimSpace(out), " "); running != "true" || now == pid {
-			return fmt.Errorf("running %s, pid %s (was %s)", running, now, pid)
-		}
-		return nil
+		_, err := running(ctx, pid)
+		return err
 	})
 }
 

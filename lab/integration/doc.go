@@ -2,5 +2,8 @@
 // application, through the same forwarded ports on 127.0.0.1 that a learner uses. They need the build tag integration and the
 // docker provider, whose node containers they kill; `make test` runs them.
 //
+// What happens to votes is judged as `lab verify` does: a load keeps a ledger, and every row of the database must be what it promised. What is
+// left to chance hangs on a seed that the log tells; LAB_TEST_SEED repeats it.
+//
 // Every wait is on a condition with a deadline. A test leaves the lab whole, or fails.
 package integration

@@ -8,11 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // labCommand runs bin/lab in the clone, with variables of its own.
@@ -28,71 +25,13 @@ func (l *lab) labCommand(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// load casts votes of ever new voters until it is stopped, at most l.rate a second, and knows what came of them.
-type load struct {
-	acknowledged, unknown atomic.Int64
-	stop                  func()
-}
-
-func (l *lab) startLoad(t *testing.T, clients int) *load {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	o := &load{}
-	pace := rate.NewLimiter(l.rate, 1)
-	done := make(chan struct{})
-	for range clients {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			for pace.Wait(ctx) == nil {
-				// A vote on its way is not cut off: its outcome would be unknown for no reason.
-				if _, err := l.newVoter(t).cast(context.WithoutCancel(ctx), "b"); err != nil {
-					o.unknown.Add(1)
-				} else {
-					o.acknowledged.Add(1)
-				}
-			}
-		}()
-	}
-	o.stop = func() {
-		cancel()
-		for range clients {
-			<-done
-		}
-	}
-	return o
-}
-
-// counted waits until every acknowledged vote of the load is counted, and nothing else. An unanswered vote may have counted.
-func (l *lab) counted(t *testing.T, before tally, o *load) {
-	t.Helper()
-	l.drained(t)
-	acknowledged, unknown := int(o.acknowledged.Load()), int(o.unknown.Load())
-	t.Logf("%d votes acknowledged, %d without an answer", acknowledged, unknown)
-	if acknowledged == 0 {
-		t.Fatal("no vote was acknowledged")
-	}
-	least, most := before.Total+acknowledged, before.Total+acknowledged+unknown
-	inBounds := func(ctx context.Context) error {
-		got, err := l.tally(ctx)
-		if err != nil {
-			return err
-		}
-		if got.Total < least || got.Total > most {
-			return fmt.Errorf("%d votes are counted", got.Total)
-		}
-		return nil
-	}
-	waitFor(t, l.patience, fmt.Sprintf("%d to %d votes are counted", least, most), inBounds)
-}
-
 // The lab grows to four frontends and three workers and shrinks again, under votes, without losing one.
 func TestScalingLosesNoVote(t *testing.T) {
 	l := open(t)
 	// A lab fresh from a reset is given its first vote by the next up: have that behind us before counting.
 	l.labCommand(t, nil, "up")
-	before := l.mustTally(t)
 	frontends, workers := l.Frontends, l.Workers
-	votes := l.startLoad(t, 4)
+	votes := l.tryOut(t, newSeed(t), 0)
 	start := time.Now()
 	l.labCommand(t, []string{"LAB_FRONTENDS=4", "LAB_WORKERS=3"}, "up")
 	t.Logf("4 frontends and 3 workers after %.1f s", time.Since(start).Seconds())
@@ -100,15 +39,18 @@ func TestScalingLosesNoVote(t *testing.T) {
 	if got := len(grown.nodesOf("frontend")) + len(grown.nodesOf("worker")); got != 7 {
 		t.Fatalf("the lab has %d frontends and workers, want 7", got)
 	}
-	votes.acknowledged.Add(int64(grown.mustServe(t, "after growing")))
+	waitFor(t, l.patience, "every frontend takes votes", func(context.Context) error {
+		if n := votes.book.servers(); n < 4 {
+			return fmt.Errorf("only %d did", n)
+		}
+		return nil
+	})
 
 	start = time.Now()
 	l.labCommand(t, []string{fmt.Sprint("LAB_FRONTENDS=", frontends), fmt.Sprint("LAB_WORKERS=", workers)}, "up")
 	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
-	votes.stop()
-
 	l = open(t)
-	l.counted(t, before, votes)
+	votes.pass(t, l)
 	members := strings.Fields(l.mustOnNode(t, "manager", "docker", "node", "ls", "--format", "{{.Hostname}}"))
 	if want := len(l.Topology.Nodes) - 1; len(members) != want {
 		t.Errorf("the swarm has the members %v, want %d", members, want)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/fleet"
 )
 
 func (l *lab) address(t *testing.T, node string) string {
@@ -219,6 +221,55 @@ func TestWhatIsClosedIsClosed(t *testing.T) {
 		if !strings.HasSuffix(out, tt.want) {
 			t.Errorf("consul %s %s without a token: %q, want %q", tt.request, tt.path, out, tt.want)
 		}
+	}
+}
+
+// From the host a tunnel leads to what a node publishes for itself alone, for those who may operate the lab, and the node keeps a record.
+func TestTunnelsLeadWhereThePlanSays(t *testing.T) {
+	l := open(t)
+	observer, err := fleet.Connect(l.Lab, fleet.Observe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = observer.Close() })
+	for _, tt := range []struct {
+		fleet           *fleet.Fleet
+		node, container string
+		port            int
+		says            string
+	}{
+		{l.fleet, "frontend01", "frontend01", 5000, "no tunnel leads to frontend01"},
+		{l.fleet, "frontend01", "redis01", 22, "only to 6379"},
+		{l.fleet, "frontend01", "redis02", 6379, "plans no container"},
+		{l.fleet, "manager", "consul", 8500, "no tunnel leads to consul"},
+		{observer, "frontend01", "redis01", 6379, "its agent refuses"},
+	} {
+		conn, err := tt.fleet.Dial(t.Context(), tt.node, tt.container, tt.port)
+		if err == nil {
+			conn.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s:%d on %s: %v, want %q", tt.container, tt.port, tt.node, err, tt.says)
+		}
+	}
+	conn, err := l.fleet.Dial(t.Context(), "frontend01", "redis01", 6379)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answer := make([]byte, len("-NOAUTH"))
+	if err := conn.SetDeadline(time.Now().Add(l.patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "-NOAUTH" {
+		t.Errorf("redis01 says %q, %v", answer, err)
+	}
+	log := l.mustOnNode(t, "frontend01", "tail", "-n", "5", "/var/lib/swarmlab/audit.log")
+	if !strings.Contains(log, `"method":"Forward","request":{"container":"redis01"`) {
+		t.Errorf("no record of it:\n%s", log)
 	}
 }
 

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -32,8 +30,10 @@ type lab struct {
 	machines
 	// patience bounds how long anything on the lab may take to come right again.
 	patience time.Duration
-	// rate is how many votes a second a load may cast.
-	rate rate.Limit
+	// rate is how many votes a second a load casts. It is to be felt, and to leave something for who mends.
+	rate float64
+	// kills is how often each kind of container is killed.
+	kills int
 }
 
 // open connects to the lab of this clone and waits until it is whole, so that no test starts on another's ruins.
@@ -71,10 +71,13 @@ func connect(t *testing.T) *lab {
 		}
 	})
 	if opened.Provider == settings.ProviderDocker {
-		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: time.Minute, rate: rate.Inf}
+		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: time.Minute, rate: 300, kills: 8}
 	}
 	// Its processors may be emulated, and are to do something else besides.
-	return &lab{Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}}, patience: 10 * time.Minute, rate: 20}
+	return &lab{
+		Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}},
+		patience: 10 * time.Minute, rate: 20, kills: 2,
+	}
 }
 
 // snapshot returns what the agent of a node says.
@@ -270,66 +273,21 @@ func (v *voter) cast(ctx context.Context, vote string) (ballot, error) {
 // tally is what the results application has counted.
 type tally struct{ A, B, Total int }
 
-// tally reads what is counted now, and when Postgres was asked for it.
-func (l *lab) tally(ctx context.Context) (tally, error) {
-	v, _, err := l.datedTally(ctx)
-	return v, err
-}
-
-func (l *lab) datedTally(ctx context.Context) (v tally, asOf time.Time, err error) {
+// tally reads what the results page says.
+func (l *lab) tally(ctx context.Context) (v tally, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.resultsURL()+"/api/tally", nil)
 	if err != nil {
-		return v, asOf, err
+		return v, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return v, asOf, err
+		return v, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return v, asOf, fmt.Errorf("tally: %s", resp.Status)
+		return v, fmt.Errorf("tally: %s", resp.Status)
 	}
-	var body struct {
-		tally
-		AsOf time.Time `json:"as_of"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&body)
-	return body.tally, body.AsOf, err
-}
-
-// mustTally returns what is counted once every vote cast so far has been.
-func (l *lab) mustTally(t *testing.T) tally {
-	t.Helper()
-	l.drained(t)
-	var v tally
-	var asked conclusion
-	waitFor(t, l.patience, "read the tally", func(ctx context.Context) error {
-		now, asOf, err := l.datedTally(ctx)
-		if err != nil {
-			return err
-		}
-		if !asked.conclusive(asOf) {
-			return fmt.Errorf("it is as of %s", asOf)
-		}
-		v = now
-		return nil
-	})
-	return v
-}
-
-// conclusion finds out, from when checks say they were made, by a clock that need not be ours, which one began after the
-// first was asked for: not the first, which may be old, and not the second, which may have begun before.
-type conclusion struct {
-	last   time.Time
-	checks int
-}
-
-func (c *conclusion) conclusive(made time.Time) bool {
-	if c.checks == 0 || !made.Equal(c.last) {
-		c.checks++
-		c.last = made
-	}
-	return c.checks >= 3
+	return v, json.NewDecoder(resp.Body).Decode(&v)
 }
 
 // expectTally waits until exactly the given votes are counted.

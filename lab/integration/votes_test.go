@@ -11,58 +11,16 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Votes cast through the balancer are counted exactly: one per voter, the last one, whoever served it.
 func TestEveryVoteIsCounted(t *testing.T) {
 	l := open(t)
-	before := l.mustTally(t)
-	const voters, parallel = 200, 16
-	served := make([]map[string]bool, voters)
-	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(parallel)
-	for i := range voters {
-		v := l.newVoter(t)
-		group.Go(func() error {
-			served[i] = map[string]bool{}
-			// Every third voter ends on b; every second changes their mind on the way.
-			last := "a"
-			if i%3 == 0 {
-				last = "b"
-			}
-			votes := []string{last}
-			if i%2 == 0 {
-				votes = []string{"b", "a", last}
-			}
-			for _, vote := range votes {
-				got, err := v.cast(ctx, vote)
-				if err != nil {
-					return err
-				}
-				if got.Vote != vote {
-					return fmt.Errorf("voted %s, acknowledged %s", vote, got.Vote)
-				}
-				served[i][got.ServedBy] = true
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	b := (voters + 2) / 3
-	l.expectTally(t, tally{A: before.A + voters - b, B: before.B + b, Total: before.Total + voters})
-
-	all := map[string]bool{}
-	for _, s := range served {
-		for name := range s {
-			all[name] = true
-		}
-	}
-	if len(all) < l.Frontends {
-		t.Errorf("votes were served by %v only, want all %d frontends", all, l.Frontends)
+	votes := l.tryOut(t, newSeed(t), 500)
+	votes.over(t)
+	votes.pass(t, l)
+	if s := votes.summary; s.Acknowledged != 500 || s.Strangers != 0 || len(s.ServedBy) != l.Frontends {
+		t.Errorf("%d votes were acknowledged by %v, to %d voters in the place of others", s.Acknowledged, s.ServedBy, s.Strangers)
 	}
 }
 
@@ -185,14 +143,10 @@ func TestVotesQueueWithoutWorkerAndStore(t *testing.T) {
 	for _, away := range []struct{ node, container string }{{"worker01", "worker01"}, {"store", "pg"}} {
 		t.Run(away.container, func(t *testing.T) {
 			l := open(t)
-			before := l.mustTally(t)
+			trial := l.tryOut(t, newSeed(t), 0)
 			l.mustOnNode(t, away.node, "docker", "stop", away.container)
 			const votes = 50
-			for range votes {
-				if _, err := l.newVoter(t).cast(t.Context(), "b"); err != nil {
-					t.Fatalf("with %s away: %v", away.container, err)
-				}
-			}
+			trial.more(t, l, votes)
 			waitFor(t, 20*time.Second, "the votes are seen queued", func(ctx context.Context) error {
 				queued := 0.0
 				for _, name := range l.nodesOf("frontend") {
@@ -208,8 +162,8 @@ func TestVotesQueueWithoutWorkerAndStore(t *testing.T) {
 				return nil
 			})
 			l.heal(t)
-			l.expectTally(t, tally{A: before.A, B: before.B + votes, Total: before.Total + votes})
 			l.waitWhole(t, l.patience)
+			trial.pass(t, l)
 		})
 	}
 }
