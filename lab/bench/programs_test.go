@@ -1,0 +1,235 @@
+//go:build bench
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
+)
+
+const (
+	haproxyImage = "haproxy:3.0"
+	// patience bounds every wait for something to start, stop or become empty.
+	patience = time.Minute
+)
+
+// root is the module's folder, seen from this package's.
+const root = "../.."
+
+// build builds all programs once, as the lab's images are built, and returns their folder.
+var build = sync.OnceValues(func() (string, error) {
+	for name, pkg := range map[string]string{
+		"web-vote-app": "votingapp/cmd/web-vote-app", "vote-worker": "votingapp/cmd/vote-worker", "results-app": "votingapp/cmd/results-app",
+		"nullweb": "bench/nullweb", "noop": "bench/noop", "seedstyle-web": "bench/seedstyle/web", "seedstyle-worker": "bench/seedstyle/worker",
+	} {
+		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(programs, name), "./lab/"+pkg)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w: %s", name, err, out)
+		}
+	}
+	return programs, nil
+})
+
+// secrets writes the files that programs read their secrets from, and returns the settings that name them.
+func secrets(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	var env []string
+	for variable, secret := range map[string]string{
+		"REDIS_PASSWORD_FILE": testservices.Password, "POSTGRES_PASSWORD_FILE": testservices.Password, "VOTER_KEY_FILE": strings.Repeat("5", 64),
+	} {
+		path := filepath.Join(dir, variable)
+		if err := os.WriteFile(path, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, variable+"="+path)
+	}
+	return env
+}
+
+// program is one of ours, running.
+type program struct {
+	cmd *exec.Cmd
+	// addr is where it serves HTTP.
+	addr string
+}
+
+// start starts a program that serves HTTP at the address in the setting named listen, and waits until it is healthy.
+func start(t *testing.T, name, listen string, env ...string) *program {
+	t.Helper()
+	dir, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{cmd: exec.Command(filepath.Join(dir, name)), addr: freeAddr(t)}
+	p.cmd.Env = append(append(os.Environ(), env...), listen+"="+p.addr)
+	log := &bytes.Buffer{}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = p.cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			_ = p.cmd.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			t.Logf("%s:\n%.4000s", name, log)
+		}
+	})
+	healthy(t, name, p.addr)
+	return p
+}
+
+// healthy waits until /healthz says so.
+func healthy(t *testing.T, name, addr string) {
+	t.Helper()
+	eventually(t, name, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/healthz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("/healthz: %s", resp.Status)
+		}
+		return nil
+	})
+}
+
+func (p *program) pid() int { return p.cmd.Process.Pid }
+
+// balancer is a HAProxy.
+type balancer struct {
+	addr string
+	pid  int
+}
+
+// startHAProxy starts HAProxy with the lab's own configuration, but for its address and its password.
+func startHAProxy(t *testing.T, servers ...*program) *balancer {
+	t.Helper()
+	b := &balancer{addr: freeAddr(t)}
+	tmpl, err := template.New("haproxy.cfg.tmpl").Delims("<<", ">>").Option("missingkey=error").
+		ParseFiles(root + "/agents/roles/interlock/haproxy.cfg.tmpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type server struct{ Name, Address string }
+	var list []server
+	for i, p := range servers {
+		list = append(list, server{fmt.Sprintf("frontend%02d", i+1), p.addr})
+	}
+	page, err := os.ReadFile(root + "/agents/roles/interlock/unavailable.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config strings.Builder
+	const dir = "/usr/local/etc/haproxy"
+	if err := tmpl.Execute(&config, map[string]any{"Servers": list, "Backend": "web-vote-app", "PageFile": dir + "/unavailable.html"}); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = "$6$labsalt$G7iWEvzejTe/xBSwtH9gD9FfIsFWk4Xfy5GItCgWbAHbleGj502.Wo68eTVbRDczBzl0th4.4gbBOIeLoOcse1"
+	text := config.String()
+	for from, to := range map[string]string{"bind :80": "bind " + b.addr, `{{sha512crypt "stats-password"}}`: nobody} {
+		if strings.Count(text, from) != 1 {
+			t.Fatalf("haproxy.cfg.tmpl has changed: %q is not in it once", from)
+		}
+		text = strings.Replace(text, from, to, 1)
+	}
+	// The container's user is not this one.
+	files := t.TempDir()
+	for path, content := range map[string]string{"haproxy.cfg": text, "unavailable.html": string(page)} {
+		if err := os.WriteFile(filepath.Join(files, path), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path := files; path != filepath.Dir(os.TempDir()) && path != os.TempDir(); path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	docker := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("docker", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	id := docker("run", "-d", "--label", "swarmlab.test=1", "--network", "host", "-v", files+":"+dir+":ro", haproxyImage)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("haproxy:\n%s", docker("logs", "--tail", "20", id))
+		}
+		docker("rm", "-f", "-v", id)
+	})
+	if b.pid, err = strconv.Atoi(docker("inspect", "-f", "{{.State.Pid}}", id)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "HAProxy", func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.addr)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	healthy(t, "HAProxy with its servers", b.addr)
+	return b
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // only its number is wanted
+	return l.Addr().String()
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, try func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: not after %v: %v", what, patience, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
