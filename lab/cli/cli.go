@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
@@ -87,7 +89,7 @@ PROVIDER. They are remembered until the lab is taken down.`,
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.logs(), a.heal(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(),
+		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.logs(), a.heal(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(),
 	)
 	return root
 }
@@ -165,6 +167,9 @@ func (a *App) lifecycle() (*lifecycle.Lifecycle, error) {
 }
 
 func (a *App) console() *console.Console { return console.New(a.Out, a.Environ) }
+
+// grouped prints numbers as 1,234,567.
+func grouped() *message.Printer { return message.NewPrinter(language.English) }
 
 func (a *App) printJSON(v any) error {
 	e := json.NewEncoder(a.Out)

@@ -49,7 +49,10 @@ func lab() int {
 }
 
 // keys of values that scripts' commands find again.
-type labKey struct{}
+type (
+	labKey struct{}
+	appKey struct{}
+)
 
 // TestScripts runs the command against a lab of agents that are none, whole and with an app that counts votes.
 func TestScripts(t *testing.T) {
@@ -62,11 +65,12 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			fake := fleettest.New(t)
-			fleettest.StartApp(t, fake.Lab)
+			env.Values[appKey{}] = fleettest.StartApp(t, fake.Lab)
 			for _, a := range fake.Agents {
 				a.Lines = map[string][]string{"": {"agent one", "agent two"}, "pg": {"pg one", "pg two", "pg three"}}
 			}
 			env.Values[labKey{}] = fake
+			env.Values[booksKey{}] = &books{}
 			env.Cd = fake.Dir
 			env.Setenv("CLONE", fake.Dir)
 			env.Setenv("VOTING", strconv.Itoa(fake.VotingPort()))
@@ -118,6 +122,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //
 //	exits STATUS COMMAND…     runs a command that ends with exactly this status
 //	await FILE PATTERN        waits until a line of a file matches
+//	app refuse STATUS         has the voting app answer votes with this status; 0: take them again
 //	node NAME off             switches a node off
 //	node NAME handstop NAME   stops a container by hand
 //	node NAME crash NAME      lets a container be down
@@ -126,6 +131,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	node NAME clock stale|unknown
 //	                          has the manager not answer it for 40 s, or never
 //	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
+//	ledger VERB…              see ledgerCommand
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -151,10 +157,17 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 			}
 			ts.Fatalf("no %q in %s: %s", args[1], args[0], ts.ReadFile(args[0]))
 		},
+		"app": func(ts *testscript.TestScript, _ bool, args []string) {
+			app, _ := ts.Value(appKey{}).(*fleettest.App)
+			status, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			app.Refuse(status)
+		},
 		"node": func(ts *testscript.TestScript, _ bool, args []string) {
 			fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
 			node(ts, fake.Agents[args[0]], args[1], strings.Join(args[2:], " "))
 		},
+		"ledger": ledgerCommand,
 	}
 }
 
@@ -202,6 +215,12 @@ func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) 
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) { s.DesiredStage = rolev1.Stage(stage) })
 	case "clock":
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) { ts.Check(setClock(s.GetClock(), what)) })
+	case "incidents":
+		agent.Update(nil, func(s *agentv1.NodeSnapshot) {
+			for _, queue := range strings.Split(what, ",") {
+				s.Role.Measures["queue_incidents:"+queue]++
+			}
+		})
 	case "calls":
 		if got := strings.Join(agent.Calls(), ","); got != what {
 			ts.Fatalf("the agent was asked %q, want %q", got, what)

@@ -27,6 +27,9 @@ func (a *App) status() *cobra.Command {
 		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
 queues and were counted, and where to look. The exit status is 1 when a node is not whole.
 
+ALARM: a Redis came back empty or with older data, so that acknowledged votes may be gone. That stays until lab reset; the
+table incidents of the database votes says when it was and how many votes were captured before and after.
+
 CLOCK is the node's clock minus the manager's: + is ahead.`,
 		Example: "  lab status\n  lab status --json | jq .votes",
 		Args:    args(cobra.NoArgs),
@@ -65,7 +68,9 @@ type status struct {
 	Whole        bool         `json:"whole"`
 	Nodes        []statusNode `json:"nodes"`
 	Votes        statusVotes  `json:"votes"`
-	URLs         statusURLs   `json:"urls"`
+	// Alarms say that acknowledged votes may be gone. They stay until a reset.
+	Alarms []string   `json:"alarms"`
+	URLs   statusURLs `json:"urls"`
 }
 
 type statusNode struct {
@@ -165,10 +170,19 @@ func newStatus(lab *settings.Lab, view fleet.View) status {
 		Captured: known(v.Captured, v.CapturedKnown), Queued: known(v.Queued, v.QueuedKnown),
 		Counted: known(v.Counted, v.CountedKnown), DeadLettered: known(v.DeadLettered, v.DeadLetteredKnown),
 	}
+	s.Alarms = []string{}
+	incidents := view.Incidents()
+	for _, queue := range slices.Sorted(maps.Keys(incidents)) {
+		times := "once"
+		if n := incidents[queue]; n > 1 {
+			times = fmt.Sprintf("%d times", n)
+		}
+		s.Alarms = append(s.Alarms, fmt.Sprintf("%s came back without data that it had acknowledged, %s: votes may be lost", queue, times))
+	}
 	s.URLs = statusURLs{
-		Vote:          fmt.Sprintf("http://127.0.0.1:%d/", lab.VotingPort()),
-		Results:       fmt.Sprintf("http://127.0.0.1:%d/", lab.ResultsPort()),
-		BalancerStats: fmt.Sprintf("http://127.0.0.1:%d/haproxy?stats", lab.VotingPort()),
+		Vote:          lab.VotingURL(),
+		Results:       lab.ResultsURL(),
+		BalancerStats: lab.VotingURL() + "haproxy?stats",
 		StatsUser:     "stats",
 		StatsPassword: filepath.Join(".lab", filepath.FromSlash(pki.StatsPasswordFile)),
 	}
@@ -299,6 +313,12 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 		}
 	}
 	s.printTroubles(c)
+	if len(s.Alarms) > 0 {
+		say("")
+	}
+	for _, alarm := range s.Alarms {
+		say("%s %s", c.Bad("ALARM"), alarm)
+	}
 	say("")
 	say("votes       captured %s · queued %s · counted %s · dead letters %s",
 		count(s.Votes.Captured), count(s.Votes.Queued), count(s.Votes.Counted), count(s.Votes.DeadLettered))

@@ -72,7 +72,7 @@ type voteResult struct {
 }
 
 func cast(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, vote, voter string, wait bool) (voteResult, error) {
-	client := voting.New(lab.VotingPort(), lab.ResultsPort())
+	client := voting.New(lab.VotingURL(), lab.ResultsURL())
 	jar := ""
 	cookie := ""
 	if voter != "" {

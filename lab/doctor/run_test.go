@@ -123,6 +123,7 @@ func TestRunHanging(t *testing.T) {
 // TestRunBare: nothing is installed.
 func TestRunBare(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
+	t.Setenv(settings.EnvProvider, "")
 	findings := doctor.Run(t.Context(), open(t))
 	sane(t, findings)
 	for _, check := range []string{"engine", "vagrant", "go"} {

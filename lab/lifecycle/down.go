@@ -36,7 +36,7 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return errors.New("interrupted; `make down` again removes the rest")
 		}
-		return fmt.Errorf("%w; `make down` again continues, the log is in %s", err, relative(l.Lab, log.Name()))
+		return fmt.Errorf("%w; `make down` again continues, the log is in %s", err, l.Lab.Relative(log.Name()))
 	}
 	phase.Done("")
 	board.Close()
@@ -56,7 +56,7 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
 		return err
 	}
-	if err := forgetVoters(l.Lab); err != nil {
+	if err := forgetVotes(l.Lab); err != nil {
 		return err
 	}
 	return l.Lab.Forget()

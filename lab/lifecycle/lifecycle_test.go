@@ -521,12 +521,14 @@ func TestReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.mustUp("LAB_STAGE=images")
-	voter := w.open().Path("voters", "ann")
-	if err := os.MkdirAll(filepath.Dir(voter), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(voter, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
+	kept := []string{w.open().Path("voters", "ann"), filepath.Join(w.open().LedgerDir(), "0123456789ab.ledger")}
+	for _, path := range kept {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var mu sync.Mutex
 	var order []string
@@ -553,8 +555,10 @@ func TestReset(t *testing.T) {
 	if got := w.open().Stage; got != settings.StageNetwork {
 		t.Errorf("stage %s is remembered", got)
 	}
-	if _, err := os.Stat(voter); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a voter of the time before is remembered: %v", err)
+	for _, path := range kept {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s of the time before is there still: %v", path, err)
+		}
 	}
 	w.stop("worker01")
 	if err := w.lifecycle(io.Discard).Reset(t.Context(), settings.StageNetwork); err == nil || !strings.Contains(err.Error(), "worker01: nothing listens") {

@@ -50,7 +50,7 @@ func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 			return err
 		}
 		phase.Done("no containers, no votes")
-		return forgetVoters(l.Lab)
+		return forgetVotes(l.Lab)
 	})
 }
 

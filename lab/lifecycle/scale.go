@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
@@ -57,10 +61,14 @@ func (r *upRun) scaleIn(ctx context.Context) error {
 		if err := r.retire(ctx, before, f, machines, states, there, say); err != nil {
 			return "", err
 		}
+		if err := forgetQueues(ctx, before, f, surplus); err != nil {
+			// It costs no more than a false alarm, should a frontend of that name come again.
+			fmt.Fprintf(r.log, "the store goes on knowing the queues that are removed: %v\n", err)
+		}
 		if len(there) > 0 {
 			say("removing " + strings.Join(nodeNames(there), " "))
 			if err := machines.Destroy(ctx, nodeNames(there)...); err != nil {
-				return "", fmt.Errorf("%w; see %s", err, relative(r.Lab, r.log.Name()))
+				return "", fmt.Errorf("%w; see %s", err, r.Lab.Relative(r.log.Name()))
 			}
 		}
 		for _, name := range names {
@@ -94,7 +102,7 @@ func (r *upRun) retire(ctx context.Context, before *settings.Lab, f *fleet.Fleet
 			}
 		}
 		if err := machines.Up(ctx, off...); err != nil {
-			return fmt.Errorf("start %s to drain it: %w; see %s", strings.Join(off, " "), err, relative(r.Lab, r.log.Name()))
+			return fmt.Errorf("start %s to drain it: %w; see %s", strings.Join(off, " "), err, r.Lab.Relative(r.log.Name()))
 		}
 	}
 	// Frontends first: the workers that go as well still help to drain them.
@@ -129,6 +137,44 @@ func (r *upRun) retireNode(ctx context.Context, f *fleet.Fleet, name string, say
 			last = "; it had come to: " + last
 		}
 		return fmt.Errorf("cannot empty a node, so it is not removed: %w%s. Acknowledged votes may lie there: mend it and run `make up` again", err, last)
+	}
+	return nil
+}
+
+// forgetQueues lets the store forget what was last seen of the queues of frontends that go: a new frontend of the same name has not lost
+// anything.
+func forgetQueues(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, gone []topology.Node) error {
+	var queues []string
+	for _, n := range gone {
+		if n.Role == topology.RoleFrontend {
+			queues = append(queues, fmt.Sprintf("redis%02d", n.Ordinal))
+		}
+	}
+	stores := lab.Topology.OfRole(topology.RoleStore)
+	if len(queues) == 0 || len(stores) == 0 {
+		return nil
+	}
+	password, err := os.ReadFile(lab.Path(filepath.FromSlash(pki.PostgresPasswordFile)))
+	if err != nil {
+		return fmt.Errorf("read the password of Postgres: %w", err)
+	}
+	config, err := pgx.ParseConfig("host=127.0.0.1 user=postgres dbname=votes sslmode=disable")
+	if err != nil {
+		return err
+	}
+	config.Password = strings.TrimSpace(string(password))
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return f.Dial(ctx, stores[0].Name, "pg", 5432)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connect to pg on %s: %w", stores[0].Name, err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // done with it
+	if _, err := conn.Exec(ctx, "DELETE FROM queues WHERE queue = ANY($1)", queues); err != nil {
+		return fmt.Errorf("forget the queues %s: %w", strings.Join(queues, " "), err)
 	}
 	return nil
 }

@@ -230,7 +230,7 @@ func (r *upRun) prepare(ctx context.Context) error {
 	}
 	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
 		if states[n.Name] == power.StateAbsent {
-			if err := forgetVoters(r.Lab); err != nil {
+			if err := forgetVotes(r.Lab); err != nil {
 				return err
 			}
 		}
@@ -275,7 +275,7 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 				return err
 			}
 			return fmt.Errorf("%w\n%s\nthe whole log is in %s; `make up` tries again and keeps what is done",
-				err, last, relative(r.Lab, r.log.Name()))
+				err, last, r.Lab.Relative(r.log.Name()))
 		}
 		states, err := machines.States(ctx)
 		if err != nil {
@@ -395,10 +395,10 @@ func (r *upRun) votes() bool {
 // firstVoteFile holds the cookie of the voter who cast the lab's first vote, and so says that it was cast.
 func firstVoteFile(lab *settings.Lab) string { return lab.Path("voters", "first") }
 
-// forgetVoters forgets who voted: the store that counted their votes is gone, or empty.
-func forgetVoters(lab *settings.Lab) error {
-	if err := os.RemoveAll(lab.Path("voters")); err != nil {
-		return fmt.Errorf("forget the voters: %w", err)
+// forgetVotes forgets who voted, and what they were promised: the store that counted their votes is gone, or empty.
+func forgetVotes(lab *settings.Lab) error {
+	if err := errors.Join(os.RemoveAll(lab.Path("voters")), os.RemoveAll(lab.LedgerDir())); err != nil {
+		return fmt.Errorf("forget the votes: %w", err)
 	}
 	return nil
 }
@@ -408,7 +408,7 @@ func forgetVoters(lab *settings.Lab) error {
 func (r *upRun) firstVote(ctx context.Context, say func(string)) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	client := voting.New(r.Lab.VotingPort(), r.Lab.ResultsPort())
+	client := voting.New(r.Lab.VotingURL(), r.Lab.ResultsURL())
 	cookie, err := voting.LoadCookie(firstVoteFile(r.Lab))
 	if err != nil {
 		return "", err
@@ -472,18 +472,17 @@ func (l *Lifecycle) report(r *upRun, took time.Duration) {
 
 // Pointers are the places to look at in a lab: names and addresses.
 func Pointers(lab *settings.Lab) [][2]string {
-	base := func(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/", port) }
 	var lines [][2]string
 	if len(lab.Topology.OfRole(topology.RoleInterlock)) > 0 {
-		lines = append(lines, [2]string{"vote", base(lab.VotingPort())})
+		lines = append(lines, [2]string{"vote", lab.VotingURL()})
 	}
 	if len(lab.Topology.OfRole(topology.RoleStore)) > 0 {
-		lines = append(lines, [2]string{"results", base(lab.ResultsPort())})
+		lines = append(lines, [2]string{"results", lab.ResultsURL()})
 	}
 	if len(lab.Topology.OfRole(topology.RoleInterlock)) > 0 {
 		lines = append(lines,
-			[2]string{"balancer", base(lab.VotingPort()) + "haproxy?stats"},
-			[2]string{"", "user stats, password in " + relative(lab, lab.Path(filepath.FromSlash(pki.StatsPasswordFile)))})
+			[2]string{"balancer", lab.VotingURL() + "haproxy?stats"},
+			[2]string{"", "user stats, password in " + lab.Relative(lab.Path(filepath.FromSlash(pki.StatsPasswordFile)))})
 	}
 	return lines
 }
@@ -501,11 +500,4 @@ func next(lab *settings.Lab) [][2]string {
 		[2]string{"HOWTO.md", "the tutorial"},
 		[2]string{"make down", "take it all away"},
 	)
-}
-
-func relative(lab *settings.Lab, path string) string {
-	if short, err := filepath.Rel(lab.Dir, path); err == nil {
-		return short
-	}
-	return path
 }

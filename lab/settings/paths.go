@@ -16,6 +16,17 @@ func (l *Lab) Path(elem ...string) string {
 // SettingsFile holds the settings of the lab that was brought up last.
 func (l *Lab) SettingsFile() string { return l.Path("settings.json") }
 
+// Relative shortens a path below the clone's folder.
+func (l *Lab) Relative(path string) string {
+	if short, err := filepath.Rel(l.Dir, path); err == nil {
+		return short
+	}
+	return path
+}
+
+// LedgerDir holds the ledgers of the loads that the lab bore. They speak of its database, and go with it.
+func (l *Lab) LedgerDir() string { return l.Path("ledgers") }
+
 // Arch is the nodes' architecture in Go's terms: container nodes have the host's, and so have the boxes of VMs.
 func (l *Lab) Arch() string { return runtime.GOARCH }
 

@@ -103,6 +103,14 @@ func (s Settings) Environ() []string {
 	}
 }
 
+// VotingURL is the page on which people vote.
+func (s Settings) VotingURL() string { return url(s.VotingPort()) }
+
+// ResultsURL is the page that shows the results.
+func (s Settings) ResultsURL() string { return url(s.ResultsPort()) }
+
+func url(port int) string { return fmt.Sprintf("http://127.0.0.1:%d/", port) }
+
 // Lab is a clone's folder with the settings and nodes that hold for it.
 type Lab struct {
 	// Dir is the clone's folder, absolute.

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/doctor"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 )
 
 // version is set by the Makefile.
@@ -20,6 +22,7 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	queue.LogTo(slog.New(slog.DiscardHandler)) // whatever matters comes back as an error
 	return cli.Main(ctx, cli.App{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version,
 		Host: lifecycle.System{Check: doctor.Preflight},
