@@ -15,8 +15,12 @@ module Swarmlab
     end
 
     # Loads the provider's steps. They load themselves when first used, and Vagrant works on machines in parallel: now
-    # and then a thread finds a step that another one is about to load, and gives up ("constant … not defined").
-    def self.preload(actions)
+    # and then a thread finds a step that another one is about to load, and gives up ("constant … not defined"). Without
+    # the provider there is nothing to load: Vagrant evaluates the configuration of providers that it lacks too.
+    def self.preload(plugins = VagrantPlugins)
+      return unless plugins.const_defined?(:ProviderLibvirt)
+
+      actions = plugins::ProviderLibvirt::Action
       actions.constants.each do |step|
         actions.const_get(step)
       rescue NameError, LoadError

@@ -46,6 +46,8 @@ wanted() {
 		echo "libvirtd libvirt-daemon-system -"
 		echo "dnsmasq dnsmasq-base -"
 		echo "qemu-img qemu-utils -"
+		echo "sfdisk fdisk -"
+		echo "mke2fs e2fsprogs -"
 		echo "rsync rsync -"
 		;;
 	virtualbox) echo "VBoxManage virtualbox virtualbox" ;;

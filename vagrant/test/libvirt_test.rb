@@ -42,7 +42,14 @@ class LibvirtTest < Minitest::Test
     Object.const_set(:LibvirtTestActions, Module.new)
     LibvirtTestActions.autoload(:Missing, '/nonexistent/step')
     LibvirtTestActions.autoload(:Step, file.path)
-    Swarmlab::Libvirt.preload(LibvirtTestActions)
+    plugins = Module.new
+    plugins.const_set(:ProviderLibvirt, Module.new)
+    plugins::ProviderLibvirt.const_set(:Action, LibvirtTestActions)
+    Swarmlab::Libvirt.preload(plugins)
     assert_nil LibvirtTestActions.autoload?(:Step), 'Step is loaded'
+  end
+
+  def test_preload_where_the_provider_is_not_installed
+    assert_nil Swarmlab::Libvirt.preload(Module.new)
   end
 end
