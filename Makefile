@@ -105,8 +105,8 @@ vm-test: ## the lab on six virtual machines (libvirt), emulated where there is n
 
 .PHONY: lint
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
-	$(tools)/golangci-lint run
-	go vet -tags integration ./...
+	$(tools)/golangci-lint run --allow-parallel-runners
+	go vet -tags integration,bench ./...
 	shellcheck $$(git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | grep -v -F -x -f <(git ls-files -d) | xargs grep -lE '^#!.*\b(ba)?sh$$|^# shellcheck shell=' --)
 	rubocop --format quiet Vagrantfile vagrant
 	for f in $$(git ls-files 'vagrant/*_test.rb' 'vagrant/test/*.rb'); do ruby "$$f"; done
@@ -128,6 +128,11 @@ $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@echo "building golangci-lint (a few minutes, once)"
 	@mkdir -p $(tools)
 	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'.
+.PHONY: bench
+bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
+	go test -tags bench -count=1 -timeout 1h -v ./lab/bench -out $(CURDIR)/.lab/bench.json $(BENCH)
 
 .PHONY: bench-up
 bench-up: prerequisites build ## how long up, a second up, reset and down take

@@ -60,7 +60,7 @@ phase "prerequisites" make prerequisites
 phase "box" make box
 phase "vagrant up, to the first vote" vagrant up --provider=libvirt
 phase "members, identities, votes" run_tests 'TestSwarmHasItsMembers|TestNodesHaveTheirOwnIdentity|TestEveryVoteIsCounted'
-phase "worker and Redis crash" run_tests TestCrashesUnderVotes
+phase "containers crash" run_tests TestCrashesUnderVotes
 phase "a frontend loses power" run_tests TestAFrontendDiesUnderVotes
 phase "a node is halted and up again" run_tests TestVagrantHaltAndUp
 phase "all machines suspended" run_tests TestALabThatSleptIsWhole
