@@ -123,6 +123,7 @@ func (t *Tracker) Event(e engine.Event, grace time.Duration) bool {
 			return true
 		}
 	case "start":
+		delete(t.died, e.ID) // What ends after this is another end, however soon.
 		return t.started(e.ID)
 	case "destroy":
 		changed := t.started(e.ID)

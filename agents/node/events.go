@@ -15,6 +15,8 @@ const (
 	pingTimeout       = time.Second
 	// judgeTimeout bounds the questions about a container that was killed.
 	judgeTimeout = 5 * time.Second
+	// judgeInterval is how often somebody who waits for the verdict looks whether there is one.
+	judgeInterval = 20 * time.Millisecond
 )
 
 // followEngine takes note of the engine's events for as long as the agent lives, over every end of the engine.

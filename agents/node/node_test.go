@@ -141,9 +141,15 @@ type fakeHost struct {
 	mu       sync.Mutex
 	stopping bool
 	since    time.Time
+	// slow is how long it takes to say how the engine does.
+	slow time.Duration
 }
 
 func (f *fakeHost) Engine(context.Context) (EngineUnit, error) {
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopping {
@@ -156,6 +162,12 @@ func (f *fakeHost) set(stopping bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopping, f.since = stopping, time.Now()
+}
+
+func (f *fakeHost) slowDown(slow time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.slow = slow
 }
 
 func (f *fakeHost) Ready()                  {}
@@ -439,6 +451,26 @@ func TestCrashes(t *testing.T) {
 			c := find(s, "redis01")
 			return c.GetState() == "running" && c.GetPid() != before && !c.GetHandStopped()
 		})
+	}
+}
+
+// Who heals at once does not have to wait until the agent has seen what there is to heal.
+func TestHealRightAfterTheStop(t *testing.T) {
+	b := newBench(t)
+	b.whole()
+	b.host.slowDown(300 * time.Millisecond)
+	for what, stop := range map[string]func() error{
+		"stopped": func() error { return b.engine.Stop(t.Context(), "web") },
+		"killed":  func() error { return b.engine.Kill("web") },
+		"paused":  func() error { return b.engine.Pause("web") },
+	} {
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if healed, err := b.node.Heal(t.Context()); err != nil || !slices.Equal(healed, []string{"web"}) {
+			t.Errorf("%s: healed %v, %v", what, healed, err)
+		}
+		b.whole()
 	}
 }
 

@@ -47,11 +47,15 @@ func (n *Node) SetStage(_ context.Context, stage rolev1.Stage) error {
 // Heal starts the plan's containers that were stopped or paused by hand.
 func (n *Node) Heal(ctx context.Context) ([]string, error) {
 	n.mu.Lock()
-	st, plan := n.status, n.plan
+	plan := n.plan
 	n.mu.Unlock()
 	if !plan.known {
 		return nil, status.Errorf(codes.Unavailable, "%s does not know yet what is its to heal: %s", n.config.Self.GetName(),
 			errorText(n.role.Status().Err))
+	}
+	containers, err := n.judged(ctx, plan)
+	if err != nil {
+		return nil, err
 	}
 	planned := map[string]bool{}
 	var healed []string
@@ -59,7 +63,7 @@ func (n *Node) Heal(ctx context.Context) ([]string, error) {
 	for i := range plan.containers {
 		name := plan.containers[i].Spec.Name
 		planned[name] = true
-		if have := st.Observed.Containers[name]; have.State == engine.StatePaused {
+		if have := containers[name]; have.State == engine.StatePaused {
 			if err := n.engine.Unpause(ctx, have.ID); err != nil {
 				errs = append(errs, err)
 				continue
@@ -75,6 +79,42 @@ func (n *Node) Heal(ctx context.Context) ([]string, error) {
 		n.emit("agent", "healed", strings.Join(healed, ", "))
 	}
 	return healed, errors.Join(errs...)
+}
+
+// judged returns the plan's containers as they are now, once it is known of each that ended who ended it: to heal right after a stop must
+// not overtake what the engine tells of that stop. None, while the engine is away.
+func (n *Node) judged(ctx context.Context, plan planned) (map[string]engine.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+	defer cancel()
+	for {
+		if life, _ := n.engineNow(); life == nil {
+			return nil, nil
+		}
+		containers := map[string]engine.Container{}
+		open := ""
+		for i := range plan.containers {
+			name := plan.containers[i].Spec.Name
+			c, err := n.engine.Container(ctx, name)
+			switch {
+			case errors.Is(err, engine.ErrNotFound):
+				continue
+			case err != nil:
+				return nil, status.Errorf(codes.Unavailable, "%s: %v", n.config.Self.GetName(), err)
+			}
+			containers[name] = c
+			if !reconcile.Runs(c) && n.tracker.Stop(c, time.Now()) == reconcile.StopOpen {
+				open = name
+			}
+		}
+		if open == "" {
+			return containers, nil
+		}
+		select {
+		case <-time.After(judgeInterval):
+		case <-ctx.Done():
+			return nil, status.Errorf(codes.Unavailable, "%s: nobody says yet who stopped %s; ask again", n.config.Self.GetName(), open)
+		}
+	}
 }
 
 // occupy keeps the loop from doing anything while one operation has the node to itself.
