@@ -152,6 +152,26 @@ func TestQueues(t *testing.T) {
 	}
 }
 
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	ctx := within(t)
+	server := testservices.StartRedis(t)
+	c := open(t, tunnels{"frontend02 redis02:6379": server.Addr})
+	client := server.Client(t)
+	for _, text := range []string{"one", "two", "three"} {
+		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: queue.DeadStream, Values: []string{"reason", "test", "vote", text}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := c.DeadLetters(ctx, 2)
+	if d := got[0]; d.Node != "frontend01" || d.Err == nil || !strings.Contains(d.Err.Error(), "redis01 on frontend01") {
+		t.Errorf("a queue that is away: %+v", d)
+	}
+	if d := got[1]; d.Node != "frontend02" || d.Err != nil || d.Total != 3 || len(d.Latest) != 2 || d.Latest[0].Text != "three" || d.Latest[1].Reason != "test" {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestRows(t *testing.T) {
 	t.Parallel()
 	ctx := within(t)

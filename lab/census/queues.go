@@ -111,3 +111,30 @@ func entryTime(id string) (time.Time, error) {
 	}
 	return time.UnixMilli(millis), nil
 }
+
+// DeadLetters are the latest of one queue.
+type DeadLetters struct {
+	Node string
+	// Total is how many there are, Latest the latest of them, the latest first.
+	Total  int64
+	Latest []queue.DeadLetter
+	// Err says why nothing is known of this queue.
+	Err error
+}
+
+// DeadLetters reads the latest dead letters of all queues, at most maximum of each. A queue that does not answer has its Err set.
+func (c *Census) DeadLetters(ctx context.Context, maximum int) []DeadLetters {
+	all := make([]DeadLetters, len(c.queues))
+	var wg sync.WaitGroup
+	for i, r := range c.queues {
+		wg.Go(func() {
+			d := &all[i]
+			d.Node = r.node
+			if d.Latest, d.Total, d.Err = queue.DeadLetters(ctx, r.client, maximum); d.Err != nil {
+				d.Err = fmt.Errorf("%s on %s: %w", r.container, r.node, d.Err)
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}

@@ -274,7 +274,7 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 	}
 	for _, q := range v.Queues {
 		if q.Dead > 0 {
-			say("\n%s put %d entries of its queue aside as unreadable (stream votes:dead).", q.Node, q.Dead)
+			say("\n%s put %d dead letters aside: `lab dead-letters` lists them.", q.Node, q.Dead)
 		}
 	}
 	for _, kind := range verdict.Violations() {

@@ -44,6 +44,8 @@ type books struct {
 //	ledger count    they are all counted, and nothing waits any more
 //	ledger close    the load ends
 //	ledger damage   the ledger's first record is damaged
+//	ledger dead KIND TEXT REASON
+//	                a worker puts something of a queue aside
 func ledgerCommand(ts *testscript.TestScript, _ bool, args []string) {
 	fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
 	b, _ := ts.Value(booksKey{}).(*books)
@@ -64,6 +66,13 @@ func ledgerCommand(ts *testscript.TestScript, _ bool, args []string) {
 	case "count":
 		_, err = b.store.Merge(context.Background(), b.votes)
 		err = errors.Join(err, b.redis.Del(context.Background(), queue.Stream).Err())
+	case "dead":
+		kind, text, reason := args[1], args[2], args[3]
+		if text, err = strconv.Unquote(text); err == nil {
+			err = b.redis.XAdd(context.Background(), &redis.XAddArgs{Stream: queue.DeadStream, Values: []string{
+				"reason", reason, "id", "1-1", "consumer", "worker01-0a", kind, text,
+			}}).Err()
+		}
 	case "close":
 		err = b.open.Close()
 	case "damage":

@@ -22,8 +22,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -48,6 +46,10 @@ const (
 	IdentityKey = "votes:identity"
 	// ProbeKey is written by health probes.
 	ProbeKey = "votes:probe"
+
+	// What a dead letter is.
+	kindVote  = "vote"
+	kindEntry = "entry"
 
 	// field is the one field of an entry. It names the version of the encoding.
 	field = "v2"
@@ -92,16 +94,12 @@ func decode(id string, fields map[string]any) Entry {
 	e := Entry{ID: id}
 	value, ok := fields[field].(string)
 	if !ok || len(fields) != 1 {
-		var text []string
-		for _, name := range slices.Sorted(maps.Keys(fields)) {
-			text = append(text, fmt.Sprintf("%s=%q", name, fields[name]))
-		}
-		e.Dead = []Letter{{kind: "entry", text: strings.Join(text, " "), Err: fmt.Errorf("the entry is not of version %s", field)}}
+		e.Dead = []Letter{{kind: kindEntry, text: fieldsText(fields), Err: fmt.Errorf("the entry is not of version %s", field)}}
 		return e
 	}
 	lines := strings.Count(value, "\n") + 1
 	if lines > maxVotes {
-		e.Dead = []Letter{{kind: "entry", text: value, Err: fmt.Errorf("the entry has %d lines, more than %d", lines, maxVotes)}}
+		e.Dead = []Letter{{kind: kindEntry, text: value, Err: fmt.Errorf("the entry has %d lines, more than %d", lines, maxVotes)}}
 		return e
 	}
 	e.size = lines
@@ -109,7 +107,7 @@ func decode(id string, fields map[string]any) Entry {
 	for line := range strings.SplitSeq(value, "\n") {
 		v, err := parse(line)
 		if err != nil {
-			e.Dead = append(e.Dead, Letter{kind: "vote", text: line, Err: err})
+			e.Dead = append(e.Dead, Letter{kind: kindVote, text: line, Err: err})
 			continue
 		}
 		e.Votes = append(e.Votes, v)

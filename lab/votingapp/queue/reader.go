@@ -31,7 +31,7 @@ type Entry struct {
 type Letter struct {
 	// Err says why.
 	Err error
-	// kind is vote or entry: what text is.
+	// kind is kindVote or kindEntry: what text is.
 	kind, text string
 }
 
@@ -40,7 +40,7 @@ func (e *Entry) Reject(reasons map[vote.Vote]error) {
 	e.Votes = slices.DeleteFunc(e.Votes, func(v vote.Vote) bool {
 		err, rejected := reasons[v]
 		if rejected {
-			e.Dead = append(e.Dead, Letter{kind: "vote", text: string(appendVote(nil, v)), Err: err})
+			e.Dead = append(e.Dead, Letter{kind: kindVote, text: string(appendVote(nil, v)), Err: err})
 		}
 		return rejected
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -244,15 +245,20 @@ func TestPoison(t *testing.T) {
 	if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != 2 || settled != 2 {
 		t.Errorf("%d captured, %d settled; what was put there by hand counts as neither", captured, settled)
 	}
-	letters, err := client.XRange(t.Context(), queue.DeadStream, "-", "+").Result()
-	if err != nil || len(letters) != 4 {
-		t.Fatalf("%d dead letters, %v", len(letters), err)
+	// The latest comes first.
+	wants := []queue.DeadLetter{
+		{Kind: "vote", Text: "garbage"}, {Kind: "entry", Text: `a="1" b="2"`}, {Kind: "entry", Text: `v9="from the future"`},
+		{Kind: "entry", Text: `v1="of yesterday"`},
 	}
-	for i, want := range []map[string]any{{"entry": `v1="of yesterday"`}, {"entry": `v9="from the future"`}, {"entry": `a="1" b="2"`}, {"vote": "garbage"}} {
-		for name, text := range want {
-			if l := letters[i].Values; l["reason"] == "" || l["id"] != entries[i].ID || l["consumer"] != "two" || l[name] != text {
-				t.Errorf("dead letter %v, want %v", l, want)
-			}
+	letters, total, err := queue.DeadLetters(t.Context(), client, 1000)
+	if err != nil || len(letters) != len(wants) || total != int64(len(wants)) {
+		t.Fatalf("%d dead letters of %d, %v", len(letters), total, err)
+	}
+	for i, want := range wants {
+		l := letters[i]
+		if l.Reason == "" || l.Entry != entries[len(wants)-1-i].ID || l.Consumer != "two" || l.Kind != want.Kind || l.Text != want.Text ||
+			time.Since(l.At).Abs() > time.Minute {
+			t.Errorf("dead letter %+v, want %+v", l, want)
 		}
 	}
 }
@@ -287,6 +293,43 @@ func TestWiped(t *testing.T) {
 	wipe()
 	if _, _, err := r.Claim(t.Context()); err != nil && !errors.Is(err, queue.ErrWiped) {
 		t.Fatal(err)
+	}
+}
+
+// What somebody put among the dead letters by hand is shown as it is; many are read page by page.
+func TestDeadLetters(t *testing.T) {
+	client := testservices.StartRedis(t).Client(t)
+	if letters, total, err := queue.DeadLetters(t.Context(), client, 10); len(letters) != 0 || total != 0 || err != nil {
+		t.Errorf("none: %v, %d, %v", letters, total, err)
+	}
+	for i := range 250 {
+		values := []any{"reason", "why", "vote", i}
+		if i == 249 {
+			values = []any{"vote", "x", "more", "\x00y"}
+		}
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: queue.DeadStream, Values: values}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, maximum := range []int{1, 100, 249, 1000} {
+		letters, total, err := queue.DeadLetters(t.Context(), client, maximum)
+		if err != nil || total != 250 || len(letters) != min(maximum, 250) {
+			t.Fatalf("%d of %d letters, %v", len(letters), total, err)
+		}
+		if l := letters[0]; l.Kind != "entry" || l.Text != `more="\x00y" vote="x"` || l.Reason != "" {
+			t.Errorf("by hand: %+v", l)
+		}
+		for i, l := range letters[1:] {
+			if l.Text != strconv.Itoa(248-i) {
+				t.Fatalf("letter %d is %q", i+1, l.Text)
+			}
+		}
+	}
+	if err := client.Set(t.Context(), queue.DeadStream, "no stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := queue.DeadLetters(t.Context(), client, 1); err == nil {
+		t.Error("read from what is no stream")
 	}
 }
 

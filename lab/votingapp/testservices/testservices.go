@@ -89,45 +89,38 @@ func redisSettings() []string {
 	}
 }
 
-// Disk is a small filesystem for the data of one Redis. It needs containers.
-type Disk struct{ redis, holder *container }
+// Disk is a small filesystem for the data of one service. It needs containers.
+type Disk struct {
+	volume string
+	holder *container
+}
 
-// StartRedisOnDisk starts a Redis on a filesystem of its own, of so many bytes.
-func StartRedisOnDisk(t testing.TB, size int) (*Redis, *Disk) {
+// newDisk makes one of so many bytes, at /data in containers that are given mount.
+func newDisk(t testing.TB, image string, size int) *Disk {
 	t.Helper()
-	if err := haveImage(t, redisImage, "redis"); err != nil {
-		unavailable(t, "Redis in a container", err)
-	}
-	volume := fmt.Sprintf("swarmlab-test-%d", time.Now().UnixNano())
+	d := &Disk{volume: fmt.Sprintf("swarmlab-test-%d", time.Now().UnixNano())}
 	if out, err := command("docker", "volume", "create", "--label", "swarmlab.test=1", "--opt", "type=tmpfs", "--opt", "device=tmpfs",
-		"--opt", fmt.Sprintf("o=size=%d,mode=1777", size), volume).CombinedOutput(); err != nil {
+		"--opt", fmt.Sprintf("o=size=%d,mode=1777", size), d.volume).CombinedOutput(); err != nil {
 		t.Fatalf("docker volume create: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := command("docker", "volume", "rm", volume).CombinedOutput(); err != nil {
+		if out, err := command("docker", "volume", "rm", d.volume).CombinedOutput(); err != nil {
 			t.Errorf("docker volume rm: %v: %s", err, out)
 		}
 	})
 	// A filesystem in memory is gone when nobody uses it any more: somebody stays.
-	holder := startContainer(t, []string{"--network", "none", "-v", volume + ":/data", "--entrypoint", "sleep", redisImage, "86400"})
-	r := &Redis{Addr: freeAddr(t)}
-	r.server = startContainer(t, redisContainer(t, r.Addr, redisSettings(), "-v", volume+":/data"))
-	r.Wait(t)
-	return r, &Disk{redis: r.server.(*container), holder: holder.(*container)}
+	d.holder = startContainer(t, slices.Concat([]string{"--network", "none", "--entrypoint", "sleep"}, d.mount(), []string{image, "86400"}))
+	return d
 }
 
-// Fill takes all the space that is left, and waits until Redis has noticed. With every write synced, it ends: it could neither keep
-// its promise nor take back what it already did.
+func (d *Disk) mount() []string { return []string{"-v", d.volume + ":/data"} }
+
+// Fill takes all the space that is left.
 func (d *Disk) Fill(t testing.TB) {
 	t.Helper()
 	out, err := command("docker", "exec", d.holder.id, "sh", "-c", "cat /dev/zero > /data/filler").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "No space left") {
 		t.Fatalf("the disk is not full: %v: %s", err, out)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	if out, err := exec.CommandContext(ctx, "docker", "wait", d.redis.id).CombinedOutput(); err != nil {
-		t.Fatalf("Redis goes on with a full disk: %v: %s", err, out)
 	}
 }
 
@@ -136,6 +129,30 @@ func (d *Disk) Free(t testing.TB) {
 	t.Helper()
 	if out, err := command("docker", "exec", d.holder.id, "rm", "/data/filler").CombinedOutput(); err != nil {
 		t.Fatalf("docker exec rm: %v: %s", err, out)
+	}
+}
+
+// StartRedisOnDisk starts a Redis on a filesystem of its own, of so many bytes.
+func StartRedisOnDisk(t testing.TB, size int) (*Redis, *Disk) {
+	t.Helper()
+	if err := haveImage(t, redisImage, "redis"); err != nil {
+		unavailable(t, "Redis in a container", err)
+	}
+	d := newDisk(t, redisImage, size)
+	r := &Redis{Addr: freeAddr(t)}
+	r.server = startContainer(t, redisContainer(t, r.Addr, redisSettings(), d.mount()...))
+	r.Wait(t)
+	return r, d
+}
+
+// WaitEnd waits until it has ended by itself, as it does when it notices that its disk is full: with every write synced, it could neither
+// keep its promise nor take back what it already did. It needs containers.
+func (r *Redis) WaitEnd(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "docker", "wait", r.server.(*container).id).CombinedOutput(); err != nil {
+		t.Fatalf("Redis goes on: %v: %s", err, out)
 	}
 }
 
@@ -195,18 +212,12 @@ type Postgres struct {
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	addr := freeAddr(t)
-	host, port, _ := net.SplitHostPort(addr)
 	p := &Postgres{Addr: addr}
 	noImage := haveImage(t, postgresImage, "postgres")
 	if noImage == nil {
-		args := []string{"-e", "POSTGRES_PASSWORD=" + Password, "-e", "POSTGRES_DB=votes", "--stop-signal", "SIGINT"}
-		if hostNetwork(t) {
-			args = append(args, "--network", "host", postgresImage, "postgres", "-p", port, "-c", "listen_addresses="+host)
-		} else {
-			args = append(args, "-p", addr+":5432", postgresImage)
-		}
-		p.server = startContainer(t, args)
+		p.server = startContainer(t, postgresContainer(t, addr))
 	} else {
+		host, port, _ := net.SplitHostPort(addr)
 		p.server = startPostgresProcess(t, host, port, noImage)
 	}
 	p.Wait(t)
@@ -214,6 +225,32 @@ func StartPostgres(t testing.TB) *Postgres {
 		p.Exec(t, "postgres", "CREATE DATABASE votes")
 	}
 	return p
+}
+
+// StartPostgresOnDisk starts a Postgres on a filesystem of its own, of so many bytes.
+func StartPostgresOnDisk(t testing.TB, size int) (*Postgres, *Disk) {
+	t.Helper()
+	if err := haveImage(t, postgresImage, "postgres"); err != nil {
+		unavailable(t, "Postgres in a container", err)
+	}
+	d := newDisk(t, postgresImage, size)
+	p := &Postgres{Addr: freeAddr(t)}
+	// Its log is kept in files of a megabyte, or there would be nothing else on a small disk.
+	settings := []string{"-e", "PGDATA=/data/postgres", "-e", "POSTGRES_INITDB_ARGS=--wal-segsize=1"}
+	p.server = startContainer(t, postgresContainer(t, p.Addr, append(settings, d.mount()...)...))
+	p.Wait(t)
+	return p, d
+}
+
+// postgresContainer gives the arguments of docker run for a Postgres at addr; before are further ones that go before the image.
+func postgresContainer(t testing.TB, addr string, before ...string) []string {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	args := append([]string{"-e", "POSTGRES_PASSWORD=" + Password, "-e", "POSTGRES_DB=votes", "--stop-signal", "SIGINT"}, before...)
+	if hostNetwork(t) {
+		return append(args, "--network", "host", postgresImage, "postgres", "-p", port, "-c", "listen_addresses="+host)
+	}
+	return append(args, "-p", addr+":5432", postgresImage)
 }
 
 // PID is the process id of its first process on this host, where the engine runs on this host.
@@ -280,7 +317,7 @@ func (p *Postgres) Conn(t testing.TB, database string) *pgx.Conn {
 // the other processes of a Postgres that is not alone in its container.)
 func (p *Postgres) Kill(t testing.TB) { p.server.signal(t, "QUIT") }
 
-// Restart starts it again after Kill.
+// Restart starts it again after Kill, or if it ended by itself.
 func (p *Postgres) Restart(t testing.TB) {
 	t.Helper()
 	p.server.restart(t)
@@ -381,7 +418,7 @@ func command(args ...string) *exec.Cmd {
 
 type container struct{ id string }
 
-func startContainer(t testing.TB, args []string) server {
+func startContainer(t testing.TB, args []string) *container {
 	t.Helper()
 	out, err := command(append([]string{"docker", "run", "-d", "--label", "swarmlab.test=1"}, args...)...).CombinedOutput()
 	if err != nil {

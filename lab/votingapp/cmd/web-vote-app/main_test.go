@@ -319,6 +319,7 @@ func TestDiskIsFull(t *testing.T) {
 	c := gather(a, 64)
 	c.votes(t)
 	disk.Fill(t)
+	redis.WaitEnd(t)
 	a.waitHealth(t, http.StatusServiceUnavailable)
 	c.refuses(t)
 	disk.Free(t)
