@@ -299,7 +299,7 @@ func TestDeadQueueDelaysNoOther(t *testing.T) {
 				return map[string]Queue{"redis01": dead, "redis02": alive}[host], func() {}
 			})
 		})
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(time.Second)
 		if counted, _, _ := alive.state(); len(counted) != 50 {
 			t.Errorf("%d of 50 counted", len(counted))
 		}
