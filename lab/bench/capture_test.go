@@ -41,6 +41,7 @@ type sample struct {
 	load.Summary
 	web, redis, haproxy, driver time.Duration
 	allocs, allocated           float64
+	pipelines                   float64
 }
 
 func (s *site) measure(t *testing.T, length time.Duration) sample {
@@ -61,6 +62,11 @@ func (s *site) measure(t *testing.T, length time.Duration) sample {
 				now.allocated += metric(t, p, "go_memstats_alloc_bytes_total")
 			}
 		}
+		if s.name == "web-vote-app" {
+			for _, p := range s.web {
+				now.pipelines += metric(t, p, "vote_pipeline_votes_count")
+			}
+		}
 		return now
 	}
 	before := read()
@@ -72,6 +78,7 @@ func (s *site) measure(t *testing.T, length time.Duration) sample {
 		haproxy: (after.haproxy - before.haproxy) / n, driver: (after.driver - before.driver) / n,
 		allocs:    (after.allocs - before.allocs) / float64(n),
 		allocated: (after.allocated - before.allocated) / float64(n),
+		pipelines: after.pipelines - before.pipelines,
 	}
 }
 
@@ -131,6 +138,7 @@ func TestCapture(t *testing.T) {
 	add(Row{Name: "processor time per vote, Redis", Value: median(app, micros(func(s sample) time.Duration { return s.redis })), Unit: "µs"})
 	add(Row{Name: "processor time per vote, HAProxy", Value: median(app, micros(func(s sample) time.Duration { return s.haproxy })), Unit: "µs"})
 	add(Row{Name: "processor time per vote, load", Value: median(app, micros(func(s sample) time.Duration { return s.driver })), Unit: "µs"})
+	add(Row{Name: "votes in a pipeline", Value: median(app, func(s sample) float64 { return float64(s.Acknowledged) / s.pipelines }), Unit: "votes"})
 	add(Row{Name: "allocations per vote, page", Value: median(app, func(s sample) float64 { return s.allocs }), Unit: ""})
 	add(Row{Name: "allocated per vote, page", Value: median(app, func(s sample) float64 { return s.allocated }), Unit: "bytes"})
 }

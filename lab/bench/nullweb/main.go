@@ -25,6 +25,7 @@ func (null) Append(context.Context, vote.Vote) error { return nil }
 func (null) Err() error { return nil }
 
 func main() {
+	webvote.UseOneProcessor()
 	os.Exit(service.Main("nullweb", usage, os.Args[1:], os.Stdout, os.Stderr, run))
 }
 

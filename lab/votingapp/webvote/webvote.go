@@ -23,6 +23,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +53,14 @@ const (
 	// patienceStep is how far apart two votes may be that stop waiting at the same moment.
 	patienceStep = captureTimeout / 20
 )
+
+// UseOneProcessor is for main to call. The page has its node's processor to share with Redis, and does so little per vote that threads
+// which wake each other cost more than they bring; more frontends take more votes. GOMAXPROCS in the environment says otherwise.
+func UseOneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
+}
 
 // Appender is a queue. Append returns nil only when the vote is safe.
 type Appender interface {

@@ -29,6 +29,7 @@ const usage = `The voting page of one frontend. Settings, by environment:
 `
 
 func main() {
+	webvote.UseOneProcessor()
 	os.Exit(service.Main("web-vote-app", usage, os.Args[1:], os.Stdout, os.Stderr, run))
 }
 
