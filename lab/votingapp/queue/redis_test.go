@@ -247,7 +247,9 @@ func TestPoison(t *testing.T) {
 	}
 	// The latest comes first.
 	wants := []queue.DeadLetter{
-		{Kind: "vote", Text: "garbage"}, {Kind: "entry", Text: `a="1" b="2"`}, {Kind: "entry", Text: `v9="from the future"`},
+		{Kind: "vote", Text: "garbage"},
+		{Kind: "entry", Text: `a="1" b="2"`},
+		{Kind: "entry", Text: `v9="from the future"`},
 		{Kind: "entry", Text: `v1="of yesterday"`},
 	}
 	letters, total, err := queue.DeadLetters(t.Context(), client, 1000)
