@@ -25,7 +25,8 @@ func (a *App) status() *cobra.Command {
 		Use:   "status",
 		Short: "Show nodes, clocks, containers, stage and votes",
 		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
-queues and were counted, and where to look. The exit status is 1 when a node is not whole.
+queues and were counted, and where to look. The exit status is 1 when a node is not whole. Dead letters are what can never be
+counted; ` + "`lab dead-letters`" + ` lists them.
 
 ALARM: a Redis came back empty or with older data, so that acknowledged votes may be gone. That stays until lab reset; the
 table incidents of the database votes says when it was and how many votes were captured before and after.
