@@ -66,7 +66,7 @@ $(addprefix build-app-,$(apps)): build-app-%: | .lab
 	@mkdir -m 700 -p .lab
 
 .PHONY: bundle
-bundle: bin/lab ## the stock images as files under .lab/bundle
+bundle: prerequisites bin/lab ## the stock images as files under .lab/bundle
 	@bin/lab bundle
 
 .PHONY: box
