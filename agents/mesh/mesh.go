@@ -58,7 +58,7 @@ func Probe(ctx context.Context, pid int, targets []Target) ([]Finding, error) {
 		err      error
 	}
 	done := make(chan outcome, 1)
-	// A goroutine of its own, because it takes its thread into another namespace, and the thread ends with it.
+	// A goroutine of its own, since a probe cannot be interrupted.
 	go func() {
 		findings, err := probeFrom(pid, targets)
 		done <- outcome{findings, err}

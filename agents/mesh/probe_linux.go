@@ -11,10 +11,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeFrom enters the namespace and never returns from it: it must run on a goroutine that ends afterwards.
-func probeFrom(pid int, targets []Target) ([]Finding, error) {
-	// Without an unlock, so that the runtime ends the thread rather than use it for others.
-	runtime.LockOSThread()
+// probeFrom looks from the namespace of the process pid.
+func probeFrom(pid int, targets []Target) (findings []Finding, err error) {
+	onThreadOfItsOwn(func() { findings, err = probeFromHere(pid, targets) })
+	return findings, err
+}
+
+// onThreadOfItsOwn runs f on a thread that ends with it, whatever f did to the thread.
+func onThreadOfItsOwn(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Without an unlock, so that the runtime ends the thread rather than use it for others.
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// But for the process's main thread, which it sets aside and never ends: a namespace entered there would outlive its
+			// container, and answer for the container's address ever after. While this goroutine holds it, the next gets another one.
+			defer runtime.UnlockOSThread()
+			onThreadOfItsOwn(f)
+			return
+		}
+		f()
+	}()
+	<-done
+}
+
+// probeFromHere enters the namespace and never returns from it.
+func probeFromHere(pid int, targets []Target) ([]Finding, error) {
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open its network namespace: %w", err)
