@@ -1,10 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,31 +32,43 @@ const (
 	// made anew before the agent gives up.
 	meshStrikes = 3
 	meshRepairs = 3
-	peerTimeout = 1500 * time.Millisecond
+	// addressInterval is how often the addresses of a lab at rest are compared, probes or not.
+	addressInterval = 30 * time.Second
+	// peerTimeout is for answers that a probe waits for, addressTimeout for those that may come from a starved node.
+	peerTimeout    = 1500 * time.Millisecond
+	addressTimeout = 5 * time.Second
 )
 
 // prober looks from inside a container's network namespace; see [mesh.Probe].
 type prober func(ctx context.Context, pid int, targets []mesh.Target) ([]mesh.Finding, error)
 
 // meshWatch probes what the node's containers reach over the lab's network after they came onto it, until they reach all of their peers
-// once. In a lab at rest it does nothing. It is safe for concurrent use.
+// once. In a lab at rest it only looks, now and then, whether the addresses are still everyone's own: swarm's allocator was seen to
+// give one address to containers of three nodes, after attachments that had failed halfway, and no probe of a healthy pair tells.
+// It is safe for concurrent use.
 type meshWatch struct {
+	self  string // the node's name
 	probe prober
 	peers func(ctx context.Context) []*agentv1.NodeSnapshot
 	now   func() time.Time
 	tell  func(container, action, message string)
 
-	mu    sync.Mutex
-	known map[string]*endpointWatch // by container name
+	mu       sync.Mutex
+	known    map[string]*endpointWatch // by container name
+	compared time.Time                 // when addresses were last compared
 }
 
 // endpointWatch is what is known of one endpoint of a container.
 type endpointWatch struct {
 	container, endpoint string
-	since               time.Time
-	done                bool
+	address             string
+	started             time.Time // of the container
+	since               time.Time // of the endpoint
+	done                bool      // nothing more to probe
+	cutOff              bool      // given up
 	strikes             int
-	evidence            string
+	// evidence is against the connection, and a later probe may refute it; shared is against the address, for good.
+	evidence, shared string
 	// repairs counts over the endpoints of one run of the container.
 	repairs int
 }
@@ -65,8 +79,8 @@ func (w *meshWatch) stale() map[string]string {
 	defer w.mu.Unlock()
 	out := map[string]string{}
 	for name, k := range w.known {
-		if k.evidence != "" {
-			out[name] = k.evidence
+		if evidence := cmp.Or(k.shared, k.evidence); evidence != "" {
+			out[name] = evidence
 		}
 	}
 	return out
@@ -94,7 +108,9 @@ func (w *meshWatch) observed(desired reconcile.Desired, containers map[string]en
 		if k != nil && k.container == run {
 			repairs = k.repairs
 		}
-		w.known[name] = &endpointWatch{container: run, endpoint: endpoint.EndpointID, since: w.now(), repairs: repairs}
+		w.known[name] = &endpointWatch{
+			container: run, endpoint: endpoint.EndpointID, address: endpoint.Address, started: c.StartedAt, since: w.now(), repairs: repairs,
+		}
 	}
 	for name := range w.known {
 		if !there[name] {
@@ -117,14 +133,21 @@ func (w *meshWatch) due() []string {
 	return names
 }
 
-// round probes what is due, with the processes of the containers by name, and reports whether the evidence changed.
+// round compares addresses and probes what is due, with the processes of the containers by name, and reports whether the evidence
+// changed.
 func (w *meshWatch) round(ctx context.Context, pids map[string]int) bool {
-	due := w.due()
+	due, timeout := w.due(), peerTimeout
 	if len(due) == 0 {
-		return false
+		if !w.comparesNow() {
+			return false
+		}
+		timeout = addressTimeout
 	}
-	targets := targets(w.peers(ctx), w.now())
-	changed := false
+	asking, cancel := context.WithTimeout(ctx, timeout)
+	peers := w.peers(asking)
+	cancel()
+	changed := w.compare(peers)
+	targets := targets(peers, w.now())
 	for _, name := range due {
 		if pids[name] == 0 || len(targets) == 0 {
 			continue
@@ -136,6 +159,55 @@ func (w *meshWatch) round(ctx context.Context, pids map[string]int) bool {
 		changed = w.judge(name, findings) || changed
 	}
 	return changed
+}
+
+// comparesNow reports whether the addresses are due for a comparison.
+func (w *meshWatch) comparesNow() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.known) > 0 && w.now().Sub(w.compared) >= addressInterval
+}
+
+// compare looks for other containers with the addresses of this node's. Of two, the one that started later gives way: its agent makes its
+// endpoint anew, which has the allocator choose again, and the other's agent comes to the opposite conclusion. It reports whether the
+// evidence changed.
+func (w *meshWatch) compare(peers []*agentv1.NodeSnapshot) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.compared = w.now()
+	claims := map[string][]claim{} // by address
+	for name, k := range w.known {
+		claims[k.address] = append(claims[k.address], claim{node: w.self, container: name, started: k.started})
+	}
+	for _, p := range peers {
+		for _, c := range p.GetContainers() {
+			if address := c.GetNetworks()[LabNetwork]; address != "" && c.GetState() == string(engine.StateRunning) {
+				claims[address] = append(claims[address],
+					claim{node: p.GetName(), container: c.GetName(), started: c.GetSince().AsTime()})
+			}
+		}
+	}
+	changed := false
+	for name, k := range w.known {
+		first := slices.MinFunc(claims[k.address], claim.compare)
+		if first.node == w.self && first.container == name {
+			continue
+		}
+		changed = w.accuse(name, k, &k.shared,
+			fmt.Sprintf("its address %s is also that of %s on %s", k.address, first.container, first.node)) || changed
+	}
+	return changed
+}
+
+// claim is a running container's to an address.
+type claim struct {
+	node, container string
+	started         time.Time
+}
+
+// compare orders claims, the strongest first; every node's agent comes to the same order.
+func (c claim) compare(other claim) int {
+	return cmp.Or(c.started.Compare(other.started), cmp.Compare(c.node, other.node), cmp.Compare(c.container, other.container))
 }
 
 // judge draws the conclusion from a probe.
@@ -151,23 +223,31 @@ func (w *meshWatch) judge(name string, findings []mesh.Finding) bool {
 			continue
 		}
 		k.strikes++
-		if k.strikes < meshStrikes || k.evidence != "" {
+		if k.strikes < meshStrikes {
 			return false
 		}
-		evidence := fmt.Sprintf("it does not reach %s: %v", f.Target, f.Err)
-		if k.repairs >= meshRepairs {
-			k.done = true
-			w.tell(name, "cut-off", evidence+fmt.Sprintf("; %d new endpoints did not help", k.repairs))
-			return false
-		}
-		k.evidence = evidence
-		k.repairs++
-		w.tell(name, "stale", evidence)
-		return true
+		return w.accuse(name, k, &k.evidence, fmt.Sprintf("it does not reach %s: %v", f.Target, f.Err))
 	}
 	k.done, k.strikes, k.evidence = true, 0, ""
 	w.tell(name, "reaches-peers", fmt.Sprintf("%d containers of other nodes answer", len(findings)))
 	return false
+}
+
+// accuse writes the evidence against an endpoint and reports whether it did: once is enough, and it gives up when making the endpoint
+// anew was tried often enough.
+func (w *meshWatch) accuse(name string, k *endpointWatch, where *string, evidence string) bool {
+	if k.evidence != "" || k.shared != "" || k.cutOff {
+		return false
+	}
+	if k.repairs >= meshRepairs {
+		k.done, k.cutOff = true, true
+		w.tell(name, "cut-off", evidence+fmt.Sprintf("; %d new endpoints did not help", k.repairs))
+		return false
+	}
+	*where = evidence
+	k.repairs++
+	w.tell(name, "stale", evidence)
+	return true
 }
 
 // targets are the containers of other nodes that should be reached by now.
@@ -209,10 +289,8 @@ func (n *Node) watchMesh(ctx context.Context) error {
 	}
 }
 
-// peers asks the other nodes' agents how they do; those that do not answer are left out.
+// peers asks the other nodes' agents how they do; those that do not answer within the context's time are left out.
 func (n *Node) peers(ctx context.Context) []*agentv1.NodeSnapshot {
-	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
-	defer cancel()
 	var mu sync.Mutex
 	var out []*agentv1.NodeSnapshot
 	var group errgroup.Group

@@ -22,20 +22,25 @@ type meshBench struct {
 	broken bool
 	probes int
 	told   []string
+	peer   *agentv1.NodeSnapshot
+	asked  int
 }
 
 func newMeshBench() *meshBench {
 	b := &meshBench{clock: time.Unix(1e9, 0)}
-	peer := &agentv1.NodeSnapshot{Name: "store", Containers: []*agentv1.ContainerStatus{
+	b.peer = &agentv1.NodeSnapshot{Name: "store", Containers: []*agentv1.ContainerStatus{
 		{Name: "pg", State: "running", Networks: map[string]string{LabNetwork: "10.33.1.8"}, Since: timestamppb.New(b.clock)},
 		{Name: "stopped", State: "exited", Networks: map[string]string{LabNetwork: "10.33.1.9"}},
 		{Name: "elsewhere", State: "running", Networks: map[string]string{"bridge": "172.17.0.2"}},
 		{Name: "fresh", State: "running", Networks: map[string]string{LabNetwork: "10.33.1.10"}, Since: timestamppb.New(b.clock.Add(time.Hour))},
 	}}
 	b.meshWatch = &meshWatch{
-		known: map[string]*endpointWatch{}, now: func() time.Time { return b.clock },
-		peers: func(context.Context) []*agentv1.NodeSnapshot { return []*agentv1.NodeSnapshot{peer} },
-		tell:  func(_, action, _ string) { b.told = append(b.told, action) },
+		self: "worker01", known: map[string]*endpointWatch{}, now: func() time.Time { return b.clock },
+		peers: func(context.Context) []*agentv1.NodeSnapshot {
+			b.asked++
+			return []*agentv1.NodeSnapshot{b.peer}
+		},
+		tell: func(_, action, _ string) { b.told = append(b.told, action) },
 		probe: func(_ context.Context, pid int, targets []mesh.Target) ([]mesh.Finding, error) {
 			b.probes++
 			want := []mesh.Target{{Name: "pg", Node: "store", Address: netip.MustParseAddr("10.33.1.8")}}
@@ -55,7 +60,7 @@ func newMeshBench() *meshBench {
 func (b *meshBench) look(endpoint, address string) {
 	desired := reconcile.Desired{Containers: []reconcile.Container{{Spec: engine.Spec{Name: "worker01"}}}}
 	b.observed(desired, map[string]engine.Container{"worker01": {
-		ID: "c", State: engine.StateRunning,
+		ID: "c", State: engine.StateRunning, StartedAt: time.Unix(1e9, 0),
 		Endpoints: map[string]engine.Endpoint{LabNetwork: {EndpointID: endpoint, Address: address}},
 	}})
 }
@@ -127,8 +132,92 @@ func TestMeshLooksOnlyAfterAComingBack(t *testing.T) {
 	if b.probes != 0 {
 		t.Errorf("%d probes", b.probes)
 	}
+	if limit := int(time.Hour/addressInterval) + 1; b.asked > limit {
+		t.Errorf("asked the peers %d times in an hour at rest, want at most %d", b.asked, limit)
+	}
 	b.look("e1", "")
 	if len(b.known) != 0 {
 		t.Error("an endpoint without an address is nobody's to probe")
 	}
+}
+
+func TestMeshFindsSharedAddresses(t *testing.T) {
+	t.Run("the later gives way, the earlier does not", func(t *testing.T) {
+		for _, c := range []struct {
+			name  string
+			since time.Duration // of pg after worker01
+			node  string        // pg's
+			gives bool
+		}{
+			{"started before", -time.Second, "store", true},
+			{"started after", time.Second, "store", false},
+			{"started with it, on the greater node", 0, "zoo", false},
+			{"started with it, on the lesser node", 0, "store", true},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				b := newMeshBench()
+				b.look("e1", "10.33.1.4")
+				b.pass(t.Context(), time.Minute) // it reaches everybody: no probe tells
+				b.peer.Name = c.node
+				b.peer.Containers[0].Networks[LabNetwork] = "10.33.1.4"
+				b.peer.Containers[0].Since = timestamppb.New(time.Unix(1e9, 0).Add(c.since))
+				b.pass(t.Context(), 2*addressInterval)
+				if got := b.stale()["worker01"]; (got != "") != c.gives {
+					t.Fatalf("evidence %q", got)
+				}
+				if !c.gives {
+					return
+				}
+				b.look("e2", "10.33.1.6")
+				if len(b.stale()) != 0 {
+					t.Error("a new endpoint inherits the evidence against the former")
+				}
+			})
+		}
+	})
+	t.Run("a probe that succeeds does not refute it", func(t *testing.T) {
+		b := newMeshBench()
+		b.look("e1", "10.33.1.8")
+		b.peer.Containers[0].Since = timestamppb.New(time.Unix(1e9, 0).Add(-time.Second))
+		b.pass(t.Context(), time.Minute)
+		if b.stale()["worker01"] == "" || b.probes == 0 {
+			t.Errorf("%d probes, told %v", b.probes, b.told)
+		}
+	})
+	t.Run("a probe that fails as well makes no second repair of it", func(t *testing.T) {
+		b := newMeshBench()
+		b.broken = true
+		b.look("e1", "10.33.1.8")
+		b.peer.Containers[0].Since = timestamppb.New(time.Unix(1e9, 0).Add(-time.Second))
+		b.pass(t.Context(), time.Minute)
+		if !slices.Equal(b.told, []string{"stale"}) || b.probes < meshStrikes {
+			t.Errorf("%d probes, told %v", b.probes, b.told)
+		}
+	})
+	t.Run("what does not run has no claim", func(t *testing.T) {
+		b := newMeshBench()
+		b.look("e1", "10.33.1.9")
+		b.pass(t.Context(), time.Hour)
+		if len(b.stale()) != 0 {
+			t.Errorf("stale %v", b.stale())
+		}
+	})
+	t.Run("given up after some repairs", func(t *testing.T) {
+		b := newMeshBench()
+		b.peer.Containers[0].Since = timestamppb.New(time.Unix(1e9, 0).Add(-time.Second))
+		for repair := range meshRepairs + 1 {
+			b.look(string(rune('a'+repair)), "10.33.1.8")
+			b.pass(t.Context(), 2*time.Minute)
+		}
+		b.pass(t.Context(), time.Hour)
+		cutOff := 0
+		for _, action := range b.told {
+			if action == "cut-off" {
+				cutOff++
+			}
+		}
+		if len(b.stale()) != 0 || cutOff != 1 {
+			t.Errorf("stale %v, told %v", b.stale(), b.told)
+		}
+	})
 }

@@ -270,6 +270,7 @@ func New(p Parts) (*Node, error) {
 	}
 	n.observer = reconcile.NewObserver(p.Engine, n.loop.Trigger)
 	n.mesh = &meshWatch{
+		self:  p.Config.Self.GetName(),
 		probe: mesh.Probe, peers: n.peers, now: time.Now, known: map[string]*endpointWatch{},
 		tell: func(container, action, message string) {
 			n.log.Info("overlay", "container", container, "finding", action, "detail", message)
