@@ -42,10 +42,12 @@ module Swarmlab
       true
     end
 
-    # Called at the end of a command that prepared. Returns false when the lab did not become whole.
-    def finish(ended = $ERROR_INFO)
+    # Called at the end of a command that prepared, with Vagrant's index of machines. Returns false when the lab did not
+    # become whole.
+    def finish(index, ended = $ERROR_INFO)
       return true unless ended.nil? || (ended.is_a?(SystemExit) && ended.success?)
 
+      unlock(index)
       # The lab command gets a ctrl-C of the terminal itself, and is waited for.
       before = trap('INT') { nil }
       lab(@provider, 'after')
@@ -66,6 +68,13 @@ module Swarmlab
       @lock.truncate(0)
       @lock.write("`vagrant up`, process #{Process.pid}, since #{Time.now.strftime('%T')}\n")
       @lock.flush
+    end
+
+    # Vagrant kills the thread that looks after a machine's boot (WaitForCommunicator) wherever it stands, and at times
+    # that is where it has locked the machine in the index. The lock would keep the lab command's own calls of Vagrant
+    # from the machine until this process ends. To release what is not locked does nothing.
+    def unlock(index)
+      index.each { |machine| index.release(machine) }
     end
 
     # What is built already will do where there are no tools to build it with.

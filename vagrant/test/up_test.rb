@@ -15,6 +15,7 @@ class UpTest < Minitest::Test
     tool('tools/go')
     @calls = []
     @fails = nil
+    @index = []
   end
 
   def teardown
@@ -49,7 +50,7 @@ class UpTest < Minitest::Test
     one = up
     assert one.prepare(:libvirt)
     refute one.prepare(:libvirt), 'the second machine'
-    assert one.finish(SystemExit.new(0))
+    assert one.finish(@index, SystemExit.new(0))
     assert_equal [BUILD, BEFORE, AFTER], @calls
   end
 
@@ -83,7 +84,7 @@ class UpTest < Minitest::Test
   def test_it_waits_for_no_lab_that_vagrant_could_not_bring_up
     one = up
     one.prepare(:libvirt)
-    [SystemExit.new(1), Interrupt.new, RuntimeError.new].each { |ended| assert one.finish(ended) }
+    [SystemExit.new(1), Interrupt.new, RuntimeError.new].each { |ended| assert one.finish(@index, ended) }
     assert_equal [BUILD, BEFORE], @calls
   end
 
@@ -91,7 +92,25 @@ class UpTest < Minitest::Test
     @fails = 'after'
     one = up
     one.prepare(:libvirt)
-    refute one.finish(SystemExit.new(0))
+    refute one.finish(@index, SystemExit.new(0))
+  end
+
+  # As Vagrant::MachineIndex: release takes what is locked and what is not.
+  Index = Struct.new(:machines, :calls) do
+    def each(&block)
+      machines.each(&block)
+    end
+
+    def release(machine)
+      calls << "release #{machine}"
+    end
+  end
+
+  def test_the_lab_command_finds_no_machine_locked
+    one = up
+    one.prepare(:libvirt)
+    assert one.finish(Index.new(%w[manager store], @calls), SystemExit.new(0))
+    assert_equal [BUILD, BEFORE, 'release manager', 'release store', AFTER], @calls
   end
 
   def test_without_tools_and_without_a_build
