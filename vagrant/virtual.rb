@@ -6,6 +6,7 @@
 
 require 'rbconfig'
 require_relative 'libvirt'
+require_relative 'start'
 require_relative 'topology'
 
 module Swarmlab
@@ -13,8 +14,10 @@ module Swarmlab
   class Virtual
     # A Debian that its makers publish for several hypervisors and architectures.
     PUBLIC_BOX = 'bento/debian-13'
-    # Seconds that an emulated machine may take to boot; Vagrant's own limit suits a real processor.
+    # Seconds that an emulated machine may take to boot, and to greet over ssh (60 is the most that Vagrant grants);
+    # Vagrant's own limits suit a real processor.
     EMULATED_BOOT = 1800
+    EMULATED_SSH = 60
 
     def initialize(lab, env = ENV)
       @lab = lab
@@ -27,6 +30,7 @@ module Swarmlab
       machine.vm.network 'private_network', ip: node.address, libvirt__network_name: @lab.name
       machine.vm.synced_folder @lab.given(node), '/opt/swarmlab', type: 'rsync', create: true,
                                                                   rsync__args: %w[--archive --delete]
+      Start.watch(machine)
       send(@lab.settings.provider, node, hardware, machine)
     end
 
@@ -51,14 +55,17 @@ module Swarmlab
     end
 
     def libvirt(node, hardware, machine)
+      driver = Libvirt.driver(@env)
       size(node, hardware)
       hardware.default_prefix = "#{@lab.name}-"
       hardware.graphics_type = 'none'
-      hardware.driver = Libvirt.driver(@env)
-      return unless hardware.driver == 'qemu'
+      hardware.driver = driver
+      # Not hardware.driver: Vagrant comes here again for what is said of the machine, with hardware that forgets.
+      return unless driver == 'qemu'
 
       hardware.cpu_mode = 'maximum'
       machine.vm.boot_timeout = EMULATED_BOOT
+      machine.ssh.connect_timeout = EMULATED_SSH
     end
 
     def virtualbox(node, hardware, _machine)

@@ -29,12 +29,26 @@ class VirtualTest < Minitest::Test
     FileUtils.rm_rf(@folder)
   end
 
-  # The hardware of node store, and its machine.
+  # Stands for the hardware where Vagrant wants to hear of the machine only, as its own DummyConfig.
+  class Forgetful
+    def respond_to_missing?(*)
+      true
+    end
+
+    def method_missing(*)
+      Forgetful.new
+    end
+  end
+
+  # The hardware of node store, and its machine: in two rounds, as Vagrant does it.
   def configured(provider, env = {})
     lab = Swarmlab::Lab.load(@folder, { 'LAB_NAME' => 'trial' }, '/nonexistent').with(provider)
     hardware = Recorder.new(vmx: {})
     vm = Recorder.new
-    Swarmlab::Virtual.new(lab, env).configure(lab.node('store'), hardware, OpenStruct.new(vm: vm))
+    [[hardware, Recorder.new], [Forgetful.new, vm]].each do |h, m|
+      machine = OpenStruct.new(vm: m, ssh: m, trigger: Forgetful.new)
+      Swarmlab::Virtual.new(lab, env).configure(lab.node('store'), h, machine)
+    end
     [hardware, vm]
   end
 
@@ -76,6 +90,7 @@ class VirtualTest < Minitest::Test
     hardware, vm = configured(:libvirt, { 'LAB_VM_DRIVER' => 'qemu' })
     assert_equal %w[qemu maximum], [hardware.driver, hardware.cpu_mode]
     assert_operator vm.boot_timeout, :>, 300
+    assert_operator vm.connect_timeout, :>, 15
   end
 
   def box(provider, env = {})
