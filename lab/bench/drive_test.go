@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -30,6 +31,19 @@ type noBook struct{}
 func (noBook) Sent(ledger.Voter, ledger.Seq, byte, time.Duration) error { return nil }
 
 func (noBook) Answered(ledger.Voter, ledger.Seq, ledger.Outcome, time.Duration) error { return nil }
+
+// choices is a book of who chose what last: where every vote was acknowledged, that is what has to be counted.
+type choices []byte
+
+func (c choices) Sent(v ledger.Voter, _ ledger.Seq, choice byte, _ time.Duration) error {
+	if int(v) >= len(c) {
+		return fmt.Errorf("voter %d of %d: there are more than planned", v, len(c))
+	}
+	c[v] = choice // A voter's votes are cast one after the other, and no two voters share a byte.
+	return nil
+}
+
+func (choices) Answered(ledger.Voter, ledger.Seq, ledger.Outcome, time.Duration) error { return nil }
 
 // drive votes through all connections, each as soon as its last vote was answered, for so long.
 func drive(t *testing.T, addr string, who voters, length time.Duration) load.Summary {

@@ -4,17 +4,21 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
+	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
 )
 
 var (
@@ -59,6 +63,16 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a folder of temporary files is all that would be left
 	programs = dir
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		fmt.Fprintln(os.Stderr, "interrupted: removing what the benchmarks started")
+		if err := errors.Join(testservices.Discard(), os.RemoveAll(dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(130)
+	}()
 	return m.Run()
 }
 

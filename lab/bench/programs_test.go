@@ -79,6 +79,7 @@ func start(t *testing.T, name, listen string, env ...string) *program {
 		t.Fatal(err)
 	}
 	p := &program{cmd: exec.Command(filepath.Join(dir, name)), addr: freeAddr(t)}
+	p.cmd.SysProcAttr = dieTogether
 	p.cmd.Env = append(append(os.Environ(), env...), listen+"="+p.addr)
 	log := &bytes.Buffer{}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -185,7 +186,7 @@ func startHAProxy(t *testing.T, servers ...*program) *balancer {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	id := docker("run", "-d", "--label", "swarmlab.test=1", "--network", "host", "-v", files+":"+dir+":ro", haproxyImage)
+	id := docker("run", "-d", "--label", testservices.Label, "--network", "host", "-v", files+":"+dir+":ro", haproxyImage)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("haproxy:\n%s", docker("logs", "--tail", "20", id))

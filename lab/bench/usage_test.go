@@ -18,6 +18,9 @@ import (
 // tick is the unit of times in /proc/PID/stat, USER_HZ: 1/100 s on every Linux that Go runs on.
 const tick = 10 * time.Millisecond
 
+// dieTogether is for programs that would outlive an interrupted benchmark.
+var dieTogether = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+
 // cpu is the processor time that processes have used so far, their children's included.
 func cpu(t *testing.T, pids ...int) time.Duration {
 	t.Helper()

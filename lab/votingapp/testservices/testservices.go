@@ -37,6 +37,27 @@ const (
 	startTimeout = time.Minute
 )
 
+// Label is on every container and volume of this process's tests.
+var Label = fmt.Sprintf("swarmlab.test=%d", os.Getpid())
+
+// Discard removes the containers and volumes of this process's tests: for a process that is interrupted, and so ends no test.
+func Discard() error {
+	var errs []error
+	for _, kind := range [][2][]string{
+		{{"docker", "ps", "-aq"}, {"docker", "rm", "-f", "-v"}},
+		{{"docker", "volume", "ls", "-q"}, {"docker", "volume", "rm"}},
+	} {
+		ids, err := command(append(kind[0], "--filter", "label="+Label)...).Output()
+		if err == nil && len(ids) > 0 {
+			err = command(append(kind[1], strings.Fields(string(ids))...)...).Run()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", strings.Join(kind[1], " "), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // unavailable ends a test that has nothing to run on.
 func unavailable(t testing.TB, what string, reasons ...error) {
 	t.Helper()
@@ -99,7 +120,7 @@ type Disk struct {
 func newDisk(t testing.TB, image string, size int) *Disk {
 	t.Helper()
 	d := &Disk{volume: fmt.Sprintf("swarmlab-test-%d", time.Now().UnixNano())}
-	if out, err := command("docker", "volume", "create", "--label", "swarmlab.test=1", "--opt", "type=tmpfs", "--opt", "device=tmpfs",
+	if out, err := command("docker", "volume", "create", "--label", Label, "--opt", "type=tmpfs", "--opt", "device=tmpfs",
 		"--opt", fmt.Sprintf("o=size=%d,mode=1777", size), d.volume).CombinedOutput(); err != nil {
 		t.Fatalf("docker volume create: %v: %s", err, out)
 	}
@@ -420,7 +441,7 @@ type container struct{ id string }
 
 func startContainer(t testing.TB, args []string) *container {
 	t.Helper()
-	out, err := command(append([]string{"docker", "run", "-d", "--label", "swarmlab.test=1"}, args...)...).CombinedOutput()
+	out, err := command(append([]string{"docker", "run", "-d", "--label", Label}, args...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("docker run %s: %v: %s", strings.Join(args, " "), err, out)
 	}
