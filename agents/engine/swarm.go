@@ -24,6 +24,13 @@ const (
 	SwarmLocked   SwarmState = "locked"
 )
 
+// States of a member.
+const (
+	MemberReady = "ready"
+	// MemberDown is one whose engine the managers take for dead.
+	MemberDown = "down"
+)
+
 // Swarm is the engine's membership in a swarm.
 type Swarm struct {
 	State   SwarmState
@@ -55,7 +62,7 @@ type SwarmJoin struct {
 type Member struct {
 	ID       string
 	Hostname string
-	// State is "ready", "down", "unknown" or "disconnected".
+	// State is MemberReady, MemberDown, "unknown" or "disconnected".
 	State   string
 	Address string
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,11 @@ const (
 	// exclusions is in how many looks in a row this node must be missing from the manager's list to count as excluded: a node
 	// that has just joined may be missing in one that was taken before.
 	exclusions = 3
+	// downPatience is for how long the manager may call this node down, while both say that they reach each other, before the
+	// node counts as excluded. An engine that lost its session has another within 10 s (swarmkit's heartbeat and backoff). But
+	// when the former session expires in the very moment in which the new one is registered, swarmkit's dispatcher calls the node
+	// down and keeps the session: both sides are content, and no attachment is ever assigned to the node again.
+	downPatience = 15 * time.Second
 )
 
 // link asks the manager's agent how to join the swarm, what networks there are and whether this node belongs to it, and the
@@ -53,6 +59,8 @@ type link struct {
 	address string
 	swarm   engine.Swarm
 	missing int
+	// down is since when the manager calls this node down; zero: it does not.
+	down time.Time
 	// listed is when the manager's list was looked at last.
 	listed time.Time
 	// out: the node stays out of the swarm, and nothing needs to be asked.
@@ -81,9 +89,10 @@ func (l *link) observed(s engine.Swarm, out bool) {
 	}
 	l.out = out
 	if s.NodeID != l.swarm.NodeID {
-		l.missing = 0
-		l.known.Excluded = false
+		l.trusted()
 		l.listed = time.Now() // the list is as old as its last change
+	} else if s.State != l.swarm.State {
+		l.listed = time.Time{}
 	}
 	if s.State != l.swarm.State {
 		poke(l.wake)
@@ -156,7 +165,7 @@ func (l *link) run(ctx context.Context, client agentv1.AgentServiceClient) error
 func (l *link) wantsMembers() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.missing == 0 && time.Since(l.listed) < memberInterval {
+	if !l.suspicious() && time.Since(l.listed) < memberInterval {
 		return false
 	}
 	l.listed = time.Now()
@@ -175,7 +184,7 @@ func (l *link) interval() time.Duration {
 	if l.out {
 		return linkCalm
 	}
-	if l.known.Away != "" || !l.known.Known || len(l.known.NetworkIDs) == 0 || l.swarm.State != engine.SwarmActive || l.missing > 0 {
+	if l.known.Away != "" || !l.known.Known || len(l.known.NetworkIDs) == 0 || l.swarm.State != engine.SwarmActive || l.suspicious() {
 		return linkEager
 	}
 	return linkCalm
@@ -231,24 +240,43 @@ func (l *link) learn(info *agentv1.JoinInfoResponse, shown *agentv1.SnapshotResp
 		l.known.NetworkIDs = map[string]string{LabNetwork: info.GetNetworkId()}
 	}
 	if shown != nil {
-		l.judge(shown.GetNode().GetSwarm().GetMembers())
+		l.judge(shown.GetNode().GetSwarm().GetMembers(), time.Now())
 	}
 }
 
-// judge finds out whether the manager has struck this node from its list.
-func (l *link) judge(members []*agentv1.SwarmMember) {
+// trusted takes note that the manager counts on this node.
+func (l *link) trusted() {
+	l.missing, l.down, l.known.Excluded = 0, time.Time{}, ""
+}
+
+// suspicious reports whether this node may be excluded, which more looks tell.
+func (l *link) suspicious() bool { return l.missing > 0 || !l.down.IsZero() }
+
+// judge finds out whether the manager has struck this node from its list, or given it up.
+func (l *link) judge(members []*agentv1.SwarmMember, now time.Time) {
 	if len(members) == 0 || l.swarm.NodeID == "" || l.swarm.State == engine.SwarmInactive {
-		l.missing, l.known.Excluded = 0, false
+		l.trusted()
 		return
 	}
-	for _, m := range members {
-		if m.GetId() == l.swarm.NodeID {
-			l.missing, l.known.Excluded = 0, false
-			return
+	i := slices.IndexFunc(members, func(m *agentv1.SwarmMember) bool { return m.GetId() == l.swarm.NodeID })
+	switch {
+	case i < 0:
+		l.down = time.Time{}
+		l.missing++
+		if l.missing >= exclusions {
+			l.known.Excluded = "the manager has removed this node from its swarm"
+		}
+	case members[i].GetState() != engine.MemberDown || l.swarm.State != engine.SwarmActive || l.known.Away != "":
+		l.trusted()
+	default:
+		l.missing = 0
+		if l.down.IsZero() {
+			l.down = now
+		}
+		if now.Sub(l.down) >= downPatience {
+			l.known.Excluded = "the manager calls this node down, though they reach each other"
 		}
 	}
-	l.missing++
-	l.known.Excluded = l.missing >= exclusions
 }
 
 func linkTrouble(manager string, err error) string {

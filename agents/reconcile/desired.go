@@ -66,8 +66,8 @@ type Cluster struct {
 	NetworkIDs map[string]string
 	// Away is why nothing can be had from the swarm's manager now; empty when it answers.
 	Away string
-	// Excluded: the manager does not have this node in its list any more.
-	Excluded bool
+	// Excluded is why the manager does not count on this node although it is in the swarm; empty otherwise. Only another join helps.
+	Excluded string
 }
 
 // Container is a planned container.

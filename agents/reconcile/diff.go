@@ -77,8 +77,8 @@ func (d *differ) swarm() {
 			}
 		case have.ClusterID != "" && cluster.ID != "" && have.ClusterID != cluster.ID:
 			d.add(Step{Kind: LeaveSwarm, Subject: subject, Why: "this node is in another swarm than the manager"})
-		case cluster.Excluded:
-			d.add(Step{Kind: LeaveSwarm, Subject: subject, Why: "the manager has removed this node from its swarm"})
+		case cluster.Excluded != "":
+			d.add(Step{Kind: LeaveSwarm, Subject: subject, Why: cluster.Excluded})
 		case have.State == engine.SwarmError:
 			d.add(Step{Kind: LeaveSwarm, Subject: subject, Why: swarmTrouble(have)})
 		case have.State != engine.SwarmActive:
@@ -93,10 +93,10 @@ func (d *differ) swarm() {
 func (d *differ) formerSelves() {
 	ready := map[string]bool{}
 	for _, m := range d.observed.Members {
-		ready[m.Hostname] = ready[m.Hostname] || m.State == "ready"
+		ready[m.Hostname] = ready[m.Hostname] || m.State == engine.MemberReady
 	}
 	for _, m := range d.observed.Members {
-		if m.State == "down" && ready[m.Hostname] {
+		if m.State == engine.MemberDown && ready[m.Hostname] {
 			d.add(Step{Kind: ForgetMember, Subject: m.Hostname, ID: m.ID, Why: "it came back as another member of the swarm"})
 		}
 	}
@@ -125,7 +125,7 @@ func (d *differ) joined() string {
 		if have.State != engine.SwarmActive {
 			return "this node is not in the swarm yet"
 		}
-		if have.ClusterID != "" && cluster.ID != "" && have.ClusterID != cluster.ID || cluster.Excluded {
+		if have.ClusterID != "" && cluster.ID != "" && have.ClusterID != cluster.ID || cluster.Excluded != "" {
 			return "this node is not in the manager's swarm"
 		}
 	case MembershipNone:

@@ -291,7 +291,7 @@ func TestDiff(t *testing.T) {
 			want:    []string{"leave the swarm", "use network mynet (waits: this node is not in the manager's swarm)"},
 		},
 		{
-			name: "struck from the list", observe: func(o *Observed) {}, desired: func(d *Desired) { d.Cluster.Excluded = true },
+			name: "struck from the list", observe: func(o *Observed) {}, desired: func(d *Desired) { d.Cluster.Excluded = "removed" },
 			want: []string{"leave the swarm"},
 		},
 		{
