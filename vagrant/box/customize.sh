@@ -59,6 +59,14 @@ IPv6AcceptRA=no
 ClientIdentifier=mac
 NETWORK
 chroot "$root" systemctl --quiet enable systemd-networkd systemd-resolved
+# An emulated machine that shares its processor with others takes its time. systemd gives up an interface for good when the
+# kernel is 25 s late to answer, and the console's prompt when its device is 90 s late.
+mkdir -p "$root/etc/systemd/system.conf.d"
+cat >"$root/etc/systemd/system.conf.d/patience.conf" <<'PATIENCE'
+[Manager]
+DefaultEnvironment=SYSTEMD_NETLINK_DEFAULT_TIMEOUT=10min
+DefaultDeviceTimeoutSec=10min
+PATIENCE
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 echo swarmlab >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
