@@ -32,18 +32,23 @@ func TestLinkFindsOutThatTheManagerDoesNotCountOnTheNode(t *testing.T) {
 		{"struck from the list, then another member", []look{{members: struck}, {members: struck}, {members: struck, joins: "new"}}},
 		{"a list that is not there", []look{{members: struck}, {}, {members: struck}, {members: struck}, {members: struck, want: true}}},
 		{"down for good", []look{
-			{members: list("down")}, {after: downPatience - 1, members: list("down")}, {after: 1, members: list("down"), want: true},
+			{members: list("down")},
+			{after: downPatience - 1, members: list("down")},
+			{after: 1, members: list("down"), want: true},
 			{after: 1, members: list("down"), want: true},
 		}},
 		{"down for a while", []look{
-			{members: list("down")}, {after: downPatience - 1, members: list("ready")}, {after: 1, members: list("down")},
+			{members: list("down")},
+			{after: downPatience - 1, members: list("ready")},
+			{after: 1, members: list("down")},
 			{after: downPatience - 1, members: list("down")},
 		}},
 		{"down, and its engine says so too", []look{
 			{members: list("down"), state: engine.SwarmPending}, {after: time.Hour, members: list("down"), state: engine.SwarmPending},
 		}},
 		{"down, since the network is cut", []look{
-			{members: list("down"), away: "no route"}, {after: time.Hour, members: list("down"), away: "no route"},
+			{members: list("down"), away: "no route"},
+			{after: time.Hour, members: list("down"), away: "no route"},
 			{after: time.Second, members: list("down")},
 		}},
 		{"in no swarm", []look{
