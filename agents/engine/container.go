@@ -237,6 +237,11 @@ func (e *Engine) Stop(ctx context.Context, id string) error {
 	return failed("stop container", id, e.api.ContainerStop(ctx, id, container.StopOptions{}))
 }
 
+// Pause freezes a container's processes.
+func (e *Engine) Pause(ctx context.Context, id string) error {
+	return failed("pause container", id, e.api.ContainerPause(ctx, id))
+}
+
 // Unpause lets a paused container go on.
 func (e *Engine) Unpause(ctx context.Context, id string) error {
 	return failed("unpause container", id, e.api.ContainerUnpause(ctx, id))

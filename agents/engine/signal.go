@@ -37,8 +37,10 @@ func (e *Engine) Signal(ctx context.Context, id, signal string) error {
 		return failed("signal container", id, err)
 	}
 	defer func() { _ = process.Release() }()
-	if err := awaitHandler(ctx, before.PID, number); err != nil {
-		return failed("signal container", id, fmt.Errorf("%s: %w", signal, err))
+	if number != unix.SIGKILL { // which no process handles
+		if err := awaitHandler(ctx, before.PID, number); err != nil {
+			return failed("signal container", id, fmt.Errorf("%s: %w", signal, err))
+		}
 	}
 	after, err := e.Container(ctx, id)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -156,4 +157,76 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen for the lab: %w; does another agent run on this node?", err)
 	}
 	return listener, nil
+}
+
+// Stop stops units, in this order.
+func (s Systemd) Stop(ctx context.Context, units ...string) error {
+	return s.each(ctx, "stop", units, (*dbus.Conn).StopUnitContext)
+}
+
+// Start starts units, in this order.
+func (s Systemd) Start(ctx context.Context, units ...string) error {
+	return s.each(ctx, "start", units, (*dbus.Conn).StartUnitContext)
+}
+
+// Restart ends units, however they do, and starts them again.
+func (s Systemd) Restart(ctx context.Context, units ...string) error {
+	return s.each(ctx, "restart", units, (*dbus.Conn).RestartUnitContext)
+}
+
+// each has systemd do a job with each unit, and waits for it.
+func (s Systemd) each(ctx context.Context, doing string, units []string,
+	job func(c *dbus.Conn, ctx context.Context, unit, mode string, done chan<- string) (int, error),
+) error {
+	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	if err != nil {
+		return fmt.Errorf("have systemd %s %s: %w", doing, strings.Join(units, ", "), err)
+	}
+	defer conn.Close()
+	for _, unit := range units {
+		result := make(chan string, 1)
+		if _, err := job(conn, ctx, unit, "replace", result); err != nil {
+			return fmt.Errorf("have systemd %s %s: %w", doing, unit, err)
+		}
+		select {
+		case word := <-result:
+			if word != "done" {
+				return fmt.Errorf("have systemd %s %s: %s", doing, unit, word)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("have systemd %s %s: %w", doing, unit, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Kill ends a unit's main process by SIGKILL.
+func (s Systemd) Kill(ctx context.Context, unit string) error {
+	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	if err == nil {
+		defer conn.Close()
+		err = conn.KillUnitWithTarget(ctx, unit, dbus.Main, int32(syscall.SIGKILL))
+	}
+	if err != nil {
+		return fmt.Errorf("kill the process of %s: %w", unit, err)
+	}
+	return nil
+}
+
+// MainPID is the process id of a running unit; 0 for one that does not run.
+func (s Systemd) MainPID(ctx context.Context, unit string) (int, error) {
+	conn, err := dbus.NewSystemdConnectionContext(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask systemd about %s: %w", unit, err)
+	}
+	defer conn.Close()
+	property, err := conn.GetServicePropertyContext(ctx, unit, "MainPID")
+	if err != nil {
+		return 0, fmt.Errorf("ask systemd about %s: %w", unit, err)
+	}
+	pid, ok := property.Value.Value().(uint32)
+	if !ok {
+		return 0, fmt.Errorf("systemd says of %s: main process %v", unit, property.Value)
+	}
+	return int(pid), nil
 }

@@ -35,6 +35,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/clock"
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/fault"
 	"github.com/swarmlab/swarmlab/agents/handstop"
 	"github.com/swarmlab/swarmlab/agents/image"
 	"github.com/swarmlab/swarmlab/agents/mesh"
@@ -93,6 +94,7 @@ type Engine interface {
 	image.Store
 	engineEvents
 	engineAdmin
+	fault.Engine
 }
 
 type engineEvents interface {
@@ -102,7 +104,6 @@ type engineEvents interface {
 }
 
 type engineAdmin interface {
-	Unpause(ctx context.Context, id string) error
 	WorkerToken(ctx context.Context) (string, error)
 	RemoveNetwork(ctx context.Context, name string) error
 	RemoveImage(ctx context.Context, ref string) error
@@ -141,6 +142,7 @@ type Host interface {
 	MTU(address string) (int, error)
 	// Clock tells what keeps the node's clock. It takes a second at most.
 	Clock(ctx context.Context) ClockKeeper
+	fault.Units
 	// Journal calls line for each line of the agent's own log.
 	Journal(ctx context.Context, follow bool, tail int, line func(text string) error) error
 }
@@ -187,6 +189,7 @@ type Node struct {
 	link     *link
 	mesh     *meshWatch
 	clock    *clockWatch
+	faults   *fault.Keeper
 
 	replan chan struct{}
 	check  chan struct{}
@@ -237,8 +240,10 @@ type Parts struct {
 	Discovery Discovery
 	Host      Host
 	Identity  server.Identity
-	Log       *slog.Logger
-	Version   string
+	// Filter is what partitions are made of.
+	Filter  fault.Filter
+	Log     *slog.Logger
+	Version string
 }
 
 // New makes a node's agent; Run starts it.
@@ -284,6 +289,9 @@ func New(p Parts) (*Node, error) {
 	}
 	if manager := p.Config.Manager(); manager != p.Config.Self {
 		n.link = newLink(manager, p.Config.Self, p.Log, n.loop.Hurry)
+	}
+	if n.faults, err = n.newFaults(p.Host, p.Filter); err != nil {
+		return nil, err
 	}
 	return n, nil
 }
@@ -342,6 +350,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.discovery.Run(ctx) })
 	group.Go(func() error { return n.beat(ctx) })
 	group.Go(func() error { return n.watchMesh(ctx) })
+	group.Go(func() error { return n.faults.Run(ctx) })
 	group.Go(func() error { return n.clock.run(ctx, manager) })
 	if n.link != nil {
 		group.Go(func() error { return n.link.run(ctx, manager) })
@@ -371,7 +380,12 @@ func (n *Node) desired() reconcile.Desired {
 	defer n.mu.Unlock()
 	d := reconcile.Desired{
 		Lab: n.config.Lab, Stage: n.stage(), Planned: n.plan.known, Networks: []string{LabNetwork}, Containers: n.plan.containers,
-		Membership: membership(n.plan.plan),
+		Membership: membership(n.plan.plan), Faults: map[string]string{},
+	}
+	for i := range d.Containers {
+		if held := n.faults.Held(d.Containers[i].Spec.Name); held != "" {
+			d.Faults[d.Containers[i].Spec.Name] = held
+		}
 	}
 	switch {
 	case n.busy != "":

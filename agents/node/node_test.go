@@ -143,6 +143,9 @@ type fakeHost struct {
 	since    time.Time
 	// slow is how long it takes to say how the engine does.
 	slow time.Duration
+	// engine is what runs as docker.service.
+	engine *enginetest.Engine
+	cuts   map[string]int64
 }
 
 func (f *fakeHost) Engine(context.Context) (EngineUnit, error) {
@@ -199,11 +202,12 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	t.Parallel() // they wait most of the time
 	b := &bench{
-		t: t, dir: t.TempDir(), engine: enginetest.New(), host: &fakeHost{since: time.Now().Add(-time.Hour)},
+		t: t, dir: t.TempDir(), engine: enginetest.New(), host: &fakeHost{since: time.Now().Add(-time.Hour), cuts: map[string]int64{}},
 		role:      &fakeRole{changed: make(chan struct{}, 1), env: "1"},
 		discovery: &fakeDiscovery{changed: make(chan struct{}, 1)},
 		identity:  testIdentity(t),
 	}
+	b.host.engine = b.engine
 	b.engine.Registry = []string{"redis:8.0"}
 	b.write("app/web/Dockerfile", "FROM scratch")
 	if err := os.MkdirAll(filepath.Join(b.dir, "state"), 0o700); err != nil {
@@ -270,7 +274,7 @@ func (b *bench) start() {
 	config.Self, config.Listen = config.Manager(), "127.0.0.1:0"
 	b.node, err = New(Parts{
 		Config: config, Engine: b.engine, Role: b.role, Discovery: b.discovery, Host: b.host, Identity: b.identity,
-		Log: slog.New(slog.DiscardHandler), Version: "test",
+		Filter: b.host, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Paths: Paths{State: filepath.Join(b.dir, "state"), Secrets: b.dir, Bundle: b.dir, App: filepath.Join(b.dir, "app")},
 	})
 	if err != nil {
@@ -396,8 +400,8 @@ func TestHandStoppedStaysStopped(t *testing.T) {
 				t.Error("it was started meanwhile")
 			}
 			b.until("healed", func(*agentv1.NodeSnapshot) bool {
-				healed, err := b.node.Heal(t.Context())
-				return err == nil && slices.Equal(healed, []string{"redis01"})
+				out, err := b.node.Heal(t.Context(), nil)
+				return err == nil && slices.Equal(out.GetHealed(), []string{"redis01"})
 			})
 			b.whole()
 		})
@@ -462,13 +466,13 @@ func TestHealRightAfterTheStop(t *testing.T) {
 	for what, stop := range map[string]func() error{
 		"stopped": func() error { return b.engine.Stop(t.Context(), "web") },
 		"killed":  func() error { return b.engine.Kill("web") },
-		"paused":  func() error { return b.engine.Pause("web") },
+		"paused":  func() error { return b.engine.Pause(t.Context(), "web") },
 	} {
 		if err := stop(); err != nil {
 			t.Fatal(err)
 		}
-		if healed, err := b.node.Heal(t.Context()); err != nil || !slices.Equal(healed, []string{"web"}) {
-			t.Errorf("%s: healed %v, %v", what, healed, err)
+		if out, err := b.node.Heal(t.Context(), nil); err != nil || !slices.Equal(out.GetHealed(), []string{"web"}) {
+			t.Errorf("%s: healed %v, %v", what, out, err)
 		}
 		b.whole()
 	}
@@ -477,12 +481,12 @@ func TestHealRightAfterTheStop(t *testing.T) {
 func TestPausedIsHealed(t *testing.T) {
 	b := newBench(t)
 	b.whole()
-	if err := b.engine.Pause("web"); err != nil {
+	if err := b.engine.Pause(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
 	b.until("it is not whole", func(s *agentv1.NodeSnapshot) bool { return !s.GetWhole() && find(s, "web").GetState() == "paused" })
-	if healed, err := b.node.Heal(t.Context()); err != nil || !slices.Equal(healed, []string{"web"}) {
-		t.Errorf("healed %v, %v", healed, err)
+	if out, err := b.node.Heal(t.Context(), nil); err != nil || !slices.Equal(out.GetHealed(), []string{"web"}) {
+		t.Errorf("healed %v, %v", out, err)
 	}
 	b.whole()
 }

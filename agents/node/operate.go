@@ -44,8 +44,19 @@ func (n *Node) SetStage(_ context.Context, stage rolev1.Stage) error {
 	return nil
 }
 
-// Heal starts the plan's containers that were stopped or paused by hand.
-func (n *Node) Heal(ctx context.Context) ([]string, error) {
+// Heal ends faults: those with the given ids, or, without any, all, and then starts the plan's containers that were stopped or paused by hand.
+func (n *Node) Heal(ctx context.Context, faults []string) (*agentv1.HealResponse, error) {
+	out := &agentv1.HealResponse{}
+	var errFaults, errHands error
+	out.Ended, errFaults = n.endFaults(ctx, faults...)
+	if len(faults) == 0 {
+		out.Healed, errHands = n.healHands(ctx)
+	}
+	return out, errors.Join(errFaults, errHands)
+}
+
+// healHands starts what was stopped or paused by hand.
+func (n *Node) healHands(ctx context.Context) ([]string, error) {
 	n.mu.Lock()
 	plan := n.plan
 	n.mu.Unlock()
@@ -147,6 +158,9 @@ func (n *Node) occupy(ctx context.Context, why string) (release func(), err erro
 func (n *Node) Reset(ctx context.Context, stage rolev1.Stage) (*agentv1.ResetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
+	if _, err := n.endFaults(ctx); err != nil {
+		return nil, err
+	}
 	release, err := n.occupy(ctx, "it is being reset")
 	if err != nil {
 		return nil, err

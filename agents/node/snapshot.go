@@ -52,6 +52,7 @@ func (n *Node) Snapshot() *agentv1.NodeSnapshot {
 		Discovery:    discoveryStatus(n.discovery.Status()),
 		Pending:      pendings(st.Pending, time.Now()),
 		Clock:        n.clock.status(),
+		Faults:       faultStatuses(n.faults.List()),
 	}
 	snapshot.Whole = whole(snapshot, plan, health.began.After(runs))
 	return snapshot

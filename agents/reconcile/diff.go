@@ -234,6 +234,11 @@ func (d *differ) container(c *Container) {
 	name := c.Spec.Name
 	have, ok := d.observed.Containers[name]
 	step := Step{Subject: name, Container: c, ID: have.ID}
+	if held := d.desired.Faults[name]; held != "" {
+		step.Kind, step.Waits = MindContainer, held
+		d.add(step)
+		return
+	}
 	if d.observed.Busy[name] {
 		step.Kind, step.Waits = MindContainer, "the engine is busy with it"
 		d.add(step)

@@ -46,6 +46,7 @@ func allowed(method string) []string {
 func operates(method string) bool {
 	switch method {
 	case agentv1.AgentService_SetStage_FullMethodName, agentv1.AgentService_Heal_FullMethodName,
+		agentv1.AgentService_Inject_FullMethodName, agentv1.AgentService_Renew_FullMethodName,
 		agentv1.AgentService_Reset_FullMethodName, agentv1.AgentService_Retire_FullMethodName,
 		agentv1.AgentService_ForgetNode_FullMethodName, agentv1.AgentService_Forward_FullMethodName:
 		return true

@@ -40,7 +40,9 @@ type Viewer interface {
 // Operator changes the node. Errors that are not gRPC statuses reach the caller as Internal with their text.
 type Operator interface {
 	SetStage(ctx context.Context, stage rolev1.Stage) error
-	Heal(ctx context.Context) (healed []string, err error)
+	Inject(ctx context.Context, in *agentv1.InjectRequest) (*agentv1.Fault, error)
+	Renew(ctx context.Context, id string, lease time.Duration) (*agentv1.Fault, error)
+	Heal(ctx context.Context, faults []string) (*agentv1.HealResponse, error)
 	Reset(ctx context.Context, stage rolev1.Stage) (*agentv1.ResetResponse, error)
 	Retire(ctx context.Context, progress func(text string, queued float64) error) error
 	ForgetNode(ctx context.Context, name string) error
@@ -165,12 +167,28 @@ func (s *service) SetStage(ctx context.Context, in *agentv1.SetStageRequest) (*a
 	return &agentv1.SetStageResponse{}, nil
 }
 
-func (s *service) Heal(ctx context.Context, _ *agentv1.HealRequest) (*agentv1.HealResponse, error) {
-	healed, err := s.operator.Heal(ctx)
+func (s *service) Inject(ctx context.Context, in *agentv1.InjectRequest) (*agentv1.InjectResponse, error) {
+	f, err := s.operator.Inject(ctx, in)
 	if err != nil {
 		return nil, answered(err)
 	}
-	return &agentv1.HealResponse{Healed: healed}, nil
+	return &agentv1.InjectResponse{Fault: f}, nil
+}
+
+func (s *service) Renew(ctx context.Context, in *agentv1.RenewRequest) (*agentv1.RenewResponse, error) {
+	f, err := s.operator.Renew(ctx, in.GetId(), in.GetLease().AsDuration())
+	if err != nil {
+		return nil, answered(err)
+	}
+	return &agentv1.RenewResponse{Fault: f}, nil
+}
+
+func (s *service) Heal(ctx context.Context, in *agentv1.HealRequest) (*agentv1.HealResponse, error) {
+	out, err := s.operator.Heal(ctx, in.GetFaults())
+	if err != nil {
+		return nil, answered(err)
+	}
+	return out, nil
 }
 
 func (s *service) Reset(ctx context.Context, in *agentv1.ResetRequest) (*agentv1.ResetResponse, error) {

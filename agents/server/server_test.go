@@ -162,7 +162,17 @@ func (f *fakeNode) SetStage(_ context.Context, stage rolev1.Stage) error {
 	return f.did("stage " + stage.String())
 }
 
-func (f *fakeNode) Heal(context.Context) ([]string, error) { return []string{"redis01"}, f.did("heal") }
+func (f *fakeNode) Heal(_ context.Context, faults []string) (*agentv1.HealResponse, error) {
+	return &agentv1.HealResponse{Healed: []string{"redis01"}}, f.did(strings.Join(append([]string{"heal"}, faults...), " "))
+}
+
+func (f *fakeNode) Inject(_ context.Context, in *agentv1.InjectRequest) (*agentv1.Fault, error) {
+	return &agentv1.Fault{Kind: in.GetKind()}, f.did("inject " + in.GetKind())
+}
+
+func (f *fakeNode) Renew(_ context.Context, id string, lease time.Duration) (*agentv1.Fault, error) {
+	return &agentv1.Fault{Id: id}, f.did("renew " + id + " " + lease.String())
+}
 
 func (f *fakeNode) ForgetNode(_ context.Context, name string) error { return f.did("forget " + name) }
 
@@ -294,7 +304,9 @@ func methods(ctx context.Context, c agentv1.AgentServiceClient) map[string]func(
 			_, err := c.SetStage(ctx, &agentv1.SetStageRequest{Stage: rolev1.Stage_STAGE_NETWORK})
 			return err
 		},
-		"Heal": func() error { _, err := c.Heal(ctx, &agentv1.HealRequest{}); return err },
+		"Heal":   func() error { _, err := c.Heal(ctx, &agentv1.HealRequest{}); return err },
+		"Inject": func() error { _, err := c.Inject(ctx, &agentv1.InjectRequest{}); return err },
+		"Renew":  func() error { _, err := c.Renew(ctx, &agentv1.RenewRequest{}); return err },
 		"Reset": func() error {
 			_, err := c.Reset(ctx, &agentv1.ResetRequest{Stage: rolev1.Stage_STAGE_IMAGES})
 			return err
@@ -347,7 +359,7 @@ func TestRights(t *testing.T) {
 	r := serve(t)
 	rights := map[string][]string{
 		"observe": {"Snapshot", "Watch", "Logs"},
-		"operate": {"Snapshot", "Watch", "Logs", "SetStage", "Heal", "Reset", "Retire", "ForgetNode", "Forward"},
+		"operate": {"Snapshot", "Watch", "Logs", "SetStage", "Inject", "Renew", "Heal", "Reset", "Retire", "ForgetNode", "Forward"},
 		"node":    {"Snapshot", "JoinInfo", "Clock"},
 		"nothing": {},
 		"":        {},

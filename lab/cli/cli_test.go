@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -130,6 +132,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	node NAME clock OFFSET    sets its clock this far from the manager's
 //	node NAME clock stale|unknown
 //	                          has the manager not answer it for 40 s, or never
+//	node NAME refuse TEXT     refuses to inject faults, for this reason
 //	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
 //	ledger VERB…              see ledgerCommand
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -205,6 +208,10 @@ func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) 
 	case "handstop":
 		container(func(c *agentv1.ContainerStatus) { c.State, c.HandStopped = "exited", true })
 		agent.Hook(func(h *fleettest.Hooks) { h.OnHeal = func() []string { return []string{what} } })
+	case "refuse":
+		agent.Hook(func(h *fleettest.Hooks) {
+			h.OnInject = func() error { return status.Error(codes.FailedPrecondition, what) }
+		})
 	case "crash":
 		container(func(c *agentv1.ContainerStatus) {
 			c.State, c.ExitCode, c.Error = "exited", 137, "killed for want of memory"

@@ -11,9 +11,10 @@ import (
 func (a *App) heal() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "heal",
-		Short:   "Start again what was stopped by hand",
-		Long:    "A container that somebody stopped by hand stays stopped, because it is taken that this was meant. heal ends that, on all nodes.",
+		Use:   "heal",
+		Short: "End all faults, and start again what was stopped by hand",
+		Long: `Ends every fault on every node, before its time is over, and waits until its effect is gone. A container that somebody stopped by
+hand stays stopped, because it is taken that this was meant; heal ends that, too.`,
 		Example: "  lab heal",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,10 +34,14 @@ func (a *App) heal() *cobra.Command {
 				return err
 			}
 			for _, h := range healed {
-				fmt.Fprintf(a.Out, "started %s on %s\n", h.Container, h.Node)
+				if h.Fault != "" {
+					fmt.Fprintf(a.Out, "%s on %s is over\n", h.Fault, h.Node)
+				} else {
+					fmt.Fprintf(a.Out, "started %s on %s\n", h.Container, h.Node)
+				}
 			}
 			if len(healed) == 0 && err == nil {
-				fmt.Fprintln(a.Out, "nothing was stopped by hand")
+				fmt.Fprintln(a.Out, "no fault is in force, and nothing was stopped by hand")
 			}
 			return err
 		},

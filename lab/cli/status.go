@@ -94,6 +94,8 @@ type statusNode struct {
 	Clock        *statusClock       `json:"clock"`
 	Containers   []statusContainer  `json:"containers"`
 	Pending      []statusPending    `json:"pending"`
+	// Faults that are not over.
+	Faults []shownFault `json:"faults"`
 }
 
 type statusContainer struct {
@@ -200,7 +202,7 @@ const (
 func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	node := statusNode{
 		Name: n.Node.Name, Role: n.Node.Role, Address: n.Node.Address.String(), Port: lab.AgentPort(n.Node),
-		State: stateUnreachable, Containers: []statusContainer{}, Pending: []statusPending{},
+		State: stateUnreachable, Containers: []statusContainer{}, Pending: []statusPending{}, Faults: []shownFault{},
 	}
 	if n.Err != nil {
 		node.Error = n.Err.Reason
@@ -227,6 +229,9 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	node.Clock = newStatusClock(snap)
 	for _, c := range snap.GetContainers() {
 		node.Containers = append(node.Containers, newStatusContainer(c))
+	}
+	for _, f := range snap.GetFaults() {
+		node.Faults = append(node.Faults, newShownFault(f))
 	}
 	for _, p := range snap.GetPending() {
 		node.Pending = append(node.Pending, statusPending{Step: p.GetStep(), Reason: p.GetReason(), Attempts: p.GetAttempts()})
@@ -346,6 +351,9 @@ func (s status) printTroubles(c *console.Console) {
 		}
 		if text := n.Clock.trouble(); text != "" {
 			trouble(n.Name, text)
+		}
+		for _, f := range n.Faults {
+			trouble(n.Name, "fault "+f.String())
 		}
 		for _, p := range n.Pending {
 			text := p.Step

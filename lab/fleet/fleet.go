@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -162,13 +163,40 @@ func (f *Fleet) SetStage(ctx context.Context, stage settings.Stage, nodes ...str
 	})
 }
 
-// Healed names a container that was started again.
+// Healed names a container that was started again, or a fault that is over.
 type Healed struct {
 	Node      string `json:"node"`
-	Container string `json:"container"`
+	Container string `json:"container,omitempty"`
+	// Fault in words, as FaultText has it.
+	Fault string `json:"fault,omitempty"`
 }
 
-// Heal starts what was stopped by hand, on all nodes, and returns it in the order of the topology. Nodes that fail do
+// FaultText says what a fault is: "stop redis01", "partition from worker01, store".
+func FaultText(f *agentv1.Fault) string {
+	text := f.GetKind()
+	if f.GetContainer() != "" {
+		text += " " + f.GetContainer()
+	}
+	if peers := f.GetPeers(); len(peers) > 0 {
+		text += " from " + strings.Join(peers, ", ")
+	}
+	return text
+}
+
+// Inject breaks something on a node, and returns once it was seen.
+func (f *Fleet) Inject(ctx context.Context, node string, what *agentv1.InjectRequest) (*agentv1.Fault, error) {
+	m, err := f.member(node)
+	if err != nil {
+		return nil, err
+	}
+	response, err := m.client.Inject(ctx, what)
+	if err != nil {
+		return nil, m.explain(err)
+	}
+	return response.GetFault(), nil
+}
+
+// Heal ends all faults and starts what was stopped by hand, on all nodes, and returns it in the order of the topology. Nodes that fail do
 // not keep the others from being healed.
 func (f *Fleet) Heal(ctx context.Context) ([]Healed, error) {
 	healed := make([][]Healed, len(f.nodes))
@@ -180,6 +208,9 @@ func (f *Fleet) Heal(ctx context.Context) ([]Healed, error) {
 			if err != nil {
 				errs[i] = m.explain(err)
 				return
+			}
+			for _, fault := range response.GetEnded() {
+				healed[i] = append(healed[i], Healed{Node: m.node.Name, Container: fault.GetContainer(), Fault: FaultText(fault)})
 			}
 			for _, name := range response.GetHealed() {
 				healed[i] = append(healed[i], Healed{Node: m.node.Name, Container: name})

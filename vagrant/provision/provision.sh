@@ -116,6 +116,7 @@ packages
 overlay
 names "$@"
 if [ -f $given/agent.yaml ]; then clock; fi
+systemctl --quiet enable --now labagent-reap.path
 
 if [ ! -f $given/bin/labagent ]; then
 	echo "node $(hostname) is up without an agent: none is built yet (\`make up\` does all of it)"

@@ -2,6 +2,8 @@
 //
 //	labagent run           the agent, until SIGTERM
 //	labagent await-quiet   waits until the engine may start (see package rejoin); docker.service runs it first
+//	labagent reap          ends faults that the agent should have ended, and has the agent started anew, until there are no faults;
+//	                       systemd runs it as long as there are
 package main
 
 import (
@@ -16,8 +18,10 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/fault"
 	"github.com/swarmlab/swarmlab/agents/node"
 	"github.com/swarmlab/swarmlab/agents/rejoin"
 	"github.com/swarmlab/swarmlab/agents/role"
@@ -27,6 +31,7 @@ import (
 const (
 	configPath   = "/etc/swarmlab/agent.yaml"
 	engineSocket = "/var/run/docker.sock"
+	agentUnit    = "labagent.service"
 )
 
 func main() {
@@ -46,23 +51,17 @@ func run(ctx context.Context, args []string) error {
 		return agent(ctx, paths)
 	case len(args) == 1 && args[0] == "await-quiet":
 		return rejoin.Await(ctx, paths.State)
+	case len(args) == 1 && args[0] == "reap":
+		return reap(ctx, paths)
 	}
-	return errors.New("usage: labagent run | labagent await-quiet")
+	return errors.New("usage: labagent run | labagent await-quiet | labagent reap")
 }
 
 func agent(ctx context.Context, paths node.Paths) error {
 	// Six agents share a laptop: give memory back early rather than run the collector rarely.
 	debug.SetGCPercent(50)
 	debug.SetMemoryLimit(48 << 20)
-	// journald adds the time and the unit.
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey && len(groups) == 0 {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))
+	log := journal()
 	config, err := node.ReadConfig(configPath)
 	if err != nil {
 		return err
@@ -90,12 +89,58 @@ func agent(ctx context.Context, paths node.Paths) error {
 	n, err := node.New(node.Parts{
 		Config: config, Paths: paths, Engine: docker, Role: plugin, Discovery: catalogue, Identity: identity, Log: log,
 		Version: build,
-		Host:    node.Systemd{EngineUnit: "docker.service", AgentUnit: "labagent.service"},
+		Host:    system(),
+		Filter:  fault.Nft{},
 	})
 	if err != nil {
 		return err
 	}
 	return n.Run(ctx)
+}
+
+func system() node.Systemd {
+	return node.Systemd{EngineUnit: "docker.service", AgentUnit: agentUnit}
+}
+
+// journal logs to journald, which adds the time and the unit.
+func journal() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+// reapEvery is how often it is looked whether the agent does what it should.
+const reapEvery = 5 * time.Second
+
+// reap does what the agent did not do, and starts it anew.
+func reap(ctx context.Context, paths node.Paths) error {
+	log := journal()
+	docker, err := engine.Dial(engineSocket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = docker.Close() }()
+	for {
+		abandoned, all, err := node.Reap(ctx, paths, docker, system(), fault.Nft{}, log)
+		if abandoned > 0 {
+			err = errors.Join(err, system().Restart(ctx, agentUnit))
+		}
+		if err != nil {
+			log.Error("reap", "error", err)
+		} else if all == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(reapEvery):
+		}
+	}
 }
 
 // version tells one build of the agent from another: its own hash. A commit that does not change the agent does not

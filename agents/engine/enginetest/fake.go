@@ -329,8 +329,10 @@ func (e *Engine) Crash(id string, code int) error {
 }
 
 // Pause freezes a container.
-func (e *Engine) Pause(id string) error {
-	e.mu.Lock()
+func (e *Engine) Pause(_ context.Context, id string) error {
+	if err := e.enter("Pause", id); err != nil {
+		return err
+	}
 	defer e.mu.Unlock()
 	c, err := e.find(id)
 	if err != nil {
@@ -374,8 +376,8 @@ func (e *Engine) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-// Signal reaches a running container's process.
-func (e *Engine) Signal(_ context.Context, id, _ string) error {
+// Signal reaches a running container's process; KILL ends it, as a crash does.
+func (e *Engine) Signal(_ context.Context, id, signal string) error {
 	if err := e.enter("Signal", id); err != nil {
 		return err
 	}
@@ -383,6 +385,9 @@ func (e *Engine) Signal(_ context.Context, id, _ string) error {
 	c, err := e.find(id)
 	if err == nil && c.State != engine.StateRunning {
 		err = fmt.Errorf("signal %s: it is %s: %w", id, c.State, engine.ErrConflict)
+	}
+	if err == nil && signal == "KILL" {
+		e.end(c, 128+sigkill, false)
 	}
 	return err
 }

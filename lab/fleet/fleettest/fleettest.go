@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -152,6 +153,7 @@ type Hooks struct {
 	OnForget   func(node string) error
 	OnRetire   func() error
 	OnHeal     func() []string
+	OnInject   func() error
 	// Keeps: a lower stage leaves what stands above it.
 	Keeps bool
 	// Retiring are the queue lengths that Retire reports one after the other.
@@ -328,6 +330,22 @@ func (a *Agent) Forward(stream tunnel.Stream) error {
 	return tunnel.Serve(stream.Context(), stream, conn)
 }
 
+// Inject implements agentv1.AgentServiceServer. The fault is in force until Heal.
+func (a *Agent) Inject(_ context.Context, r *agentv1.InjectRequest) (*agentv1.InjectResponse, error) {
+	a.note(strings.Join(append([]string{"Inject", r.GetKind(), r.GetContainer(), r.GetLease().AsDuration().String()}, r.GetPeers()...), " "))
+	if hook := a.hooks().OnInject; hook != nil {
+		if err := hook(); err != nil {
+			return nil, err
+		}
+	}
+	f := &agentv1.Fault{
+		Id: fmt.Sprintf("%08x", rand.Uint32()), Kind: r.GetKind(), Container: r.GetContainer(), Peers: r.GetPeers(), Holder: r.GetHolder(),
+		InjectedAt: timestamppb.Now(), Left: r.GetLease(), Evidence: "the test says so", Ending: strings.HasSuffix(r.GetKind(), "kill"),
+	}
+	a.Update(nil, func(s *agentv1.NodeSnapshot) { s.Faults = append(s.Faults, f) })
+	return &agentv1.InjectResponse{Fault: f}, nil
+}
+
 // Heal implements agentv1.AgentServiceServer.
 func (a *Agent) Heal(context.Context, *agentv1.HealRequest) (*agentv1.HealResponse, error) {
 	a.note("Heal")
@@ -335,7 +353,9 @@ func (a *Agent) Heal(context.Context, *agentv1.HealRequest) (*agentv1.HealRespon
 	if hook := a.hooks().OnHeal; hook != nil {
 		healed = hook()
 	}
-	return &agentv1.HealResponse{Healed: healed}, nil
+	out := &agentv1.HealResponse{Healed: healed}
+	a.Update(nil, func(s *agentv1.NodeSnapshot) { out.Ended, s.Faults = s.GetFaults(), nil })
+	return out, nil
 }
 
 // Reset implements agentv1.AgentServiceServer.

@@ -247,8 +247,10 @@ type NodeSnapshot struct {
 	Pending []*Pending `protobuf:"bytes,13,rep,name=pending,proto3" json:"pending,omitempty"`
 	// The desired stage is reached, every planned container runs (a hand-stopped one does not), the role's check is
 	// healthy and the services are registered.
-	Whole         bool         `protobuf:"varint,14,opt,name=whole,proto3" json:"whole,omitempty"`
-	Clock         *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
+	Whole bool         `protobuf:"varint,14,opt,name=whole,proto3" json:"whole,omitempty"`
+	Clock *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
+	// Those that are not over, the oldest first.
+	Faults        []*Fault `protobuf:"bytes,16,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,6 +390,136 @@ func (x *NodeSnapshot) GetClock() *ClockStatus {
 	return nil
 }
 
+func (x *NodeSnapshot) GetFaults() []*Fault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
+}
+
+type Fault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "kill", "stop", "pause", "remove", "disconnect": of a container; "engine-stop", "engine-kill"; "partition": from the peers.
+	Kind      string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// Names of nodes.
+	Peers []string `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"`
+	// Who injected it, in their own words.
+	Holder     string                 `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	InjectedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=injected_at,json=injectedAt,proto3" json:"injected_at,omitempty"`
+	// Of the lease; 0 for one that is ending.
+	Left *durationpb.Duration `protobuf:"bytes,7,opt,name=left,proto3" json:"left,omitempty"`
+	// It is being undone, or its effect is not gone yet. A kill is ending from the start.
+	Ending bool `protobuf:"varint,8,opt,name=ending,proto3" json:"ending,omitempty"`
+	// How it was seen that the fault is in force.
+	Evidence string `protobuf:"bytes,9,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	// Why it is not over yet.
+	Trouble       string `protobuf:"bytes,10,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fault) Reset() {
+	*x = Fault{}
+	mi := &file_agent_v1_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fault) ProtoMessage() {}
+
+func (x *Fault) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_v1_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fault.ProtoReflect.Descriptor instead.
+func (*Fault) Descriptor() ([]byte, []int) {
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Fault) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Fault) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Fault) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Fault) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *Fault) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Fault) GetInjectedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.InjectedAt
+	}
+	return nil
+}
+
+func (x *Fault) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+func (x *Fault) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
+func (x *Fault) GetEvidence() string {
+	if x != nil {
+		return x.Evidence
+	}
+	return ""
+}
+
+func (x *Fault) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
 type AgentStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Version   string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -402,7 +534,7 @@ type AgentStatus struct {
 
 func (x *AgentStatus) Reset() {
 	*x = AgentStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[3]
+	mi := &file_agent_v1_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +546,7 @@ func (x *AgentStatus) String() string {
 func (*AgentStatus) ProtoMessage() {}
 
 func (x *AgentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[3]
+	mi := &file_agent_v1_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +559,7 @@ func (x *AgentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentStatus.ProtoReflect.Descriptor instead.
 func (*AgentStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{3}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AgentStatus) GetVersion() string {
@@ -476,7 +608,7 @@ type EngineStatus struct {
 
 func (x *EngineStatus) Reset() {
 	*x = EngineStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_agent_v1_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +620,7 @@ func (x *EngineStatus) String() string {
 func (*EngineStatus) ProtoMessage() {}
 
 func (x *EngineStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[4]
+	mi := &file_agent_v1_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +633,7 @@ func (x *EngineStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EngineStatus.ProtoReflect.Descriptor instead.
 func (*EngineStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{4}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EngineStatus) GetUp() bool {
@@ -542,7 +674,7 @@ type SwarmStatus struct {
 
 func (x *SwarmStatus) Reset() {
 	*x = SwarmStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_agent_v1_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -554,7 +686,7 @@ func (x *SwarmStatus) String() string {
 func (*SwarmStatus) ProtoMessage() {}
 
 func (x *SwarmStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[5]
+	mi := &file_agent_v1_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -567,7 +699,7 @@ func (x *SwarmStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwarmStatus.ProtoReflect.Descriptor instead.
 func (*SwarmStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{5}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SwarmStatus) GetLocalState() string {
@@ -624,7 +756,7 @@ type SwarmMember struct {
 
 func (x *SwarmMember) Reset() {
 	*x = SwarmMember{}
-	mi := &file_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_agent_v1_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +768,7 @@ func (x *SwarmMember) String() string {
 func (*SwarmMember) ProtoMessage() {}
 
 func (x *SwarmMember) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[6]
+	mi := &file_agent_v1_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +781,7 @@ func (x *SwarmMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwarmMember.ProtoReflect.Descriptor instead.
 func (*SwarmMember) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{6}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SwarmMember) GetId() string {
@@ -705,7 +837,7 @@ type ContainerStatus struct {
 
 func (x *ContainerStatus) Reset() {
 	*x = ContainerStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_agent_v1_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +849,7 @@ func (x *ContainerStatus) String() string {
 func (*ContainerStatus) ProtoMessage() {}
 
 func (x *ContainerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[7]
+	mi := &file_agent_v1_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +862,7 @@ func (x *ContainerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerStatus.ProtoReflect.Descriptor instead.
 func (*ContainerStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{7}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ContainerStatus) GetName() string {
@@ -851,7 +983,7 @@ type RoleStatus struct {
 
 func (x *RoleStatus) Reset() {
 	*x = RoleStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_agent_v1_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +995,7 @@ func (x *RoleStatus) String() string {
 func (*RoleStatus) ProtoMessage() {}
 
 func (x *RoleStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[8]
+	mi := &file_agent_v1_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1008,7 @@ func (x *RoleStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleStatus.ProtoReflect.Descriptor instead.
 func (*RoleStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{8}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RoleStatus) GetName() string {
@@ -969,7 +1101,7 @@ type DiscoveryStatus struct {
 
 func (x *DiscoveryStatus) Reset() {
 	*x = DiscoveryStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[9]
+	mi := &file_agent_v1_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1113,7 @@ func (x *DiscoveryStatus) String() string {
 func (*DiscoveryStatus) ProtoMessage() {}
 
 func (x *DiscoveryStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[9]
+	mi := &file_agent_v1_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1126,7 @@ func (x *DiscoveryStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoveryStatus.ProtoReflect.Descriptor instead.
 func (*DiscoveryStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DiscoveryStatus) GetReachable() bool {
@@ -1052,7 +1184,7 @@ type ClockStatus struct {
 
 func (x *ClockStatus) Reset() {
 	*x = ClockStatus{}
-	mi := &file_agent_v1_agent_proto_msgTypes[10]
+	mi := &file_agent_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1196,7 @@ func (x *ClockStatus) String() string {
 func (*ClockStatus) ProtoMessage() {}
 
 func (x *ClockStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[10]
+	mi := &file_agent_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1209,7 @@ func (x *ClockStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockStatus.ProtoReflect.Descriptor instead.
 func (*ClockStatus) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ClockStatus) GetReference() bool {
@@ -1158,7 +1290,7 @@ type Pending struct {
 
 func (x *Pending) Reset() {
 	*x = Pending{}
-	mi := &file_agent_v1_agent_proto_msgTypes[11]
+	mi := &file_agent_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1302,7 @@ func (x *Pending) String() string {
 func (*Pending) ProtoMessage() {}
 
 func (x *Pending) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[11]
+	mi := &file_agent_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1315,7 @@ func (x *Pending) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pending.ProtoReflect.Descriptor instead.
 func (*Pending) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Pending) GetStep() string {
@@ -1229,7 +1361,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[12]
+	mi := &file_agent_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1373,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[12]
+	mi := &file_agent_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1386,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 type WatchResponse struct {
@@ -1268,7 +1400,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[13]
+	mi := &file_agent_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1412,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[13]
+	mi := &file_agent_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1425,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{13}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchResponse) GetEvent() *Event {
@@ -1325,7 +1457,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_agent_v1_agent_proto_msgTypes[14]
+	mi := &file_agent_v1_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1469,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[14]
+	mi := &file_agent_v1_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1482,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{14}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Event) GetAt() *timestamppb.Timestamp {
@@ -1397,7 +1529,7 @@ type SetStageRequest struct {
 
 func (x *SetStageRequest) Reset() {
 	*x = SetStageRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[15]
+	mi := &file_agent_v1_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1541,7 @@ func (x *SetStageRequest) String() string {
 func (*SetStageRequest) ProtoMessage() {}
 
 func (x *SetStageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[15]
+	mi := &file_agent_v1_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1554,7 @@ func (x *SetStageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStageRequest.ProtoReflect.Descriptor instead.
 func (*SetStageRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetStageRequest) GetStage() v1.Stage {
@@ -1440,7 +1572,7 @@ type SetStageResponse struct {
 
 func (x *SetStageResponse) Reset() {
 	*x = SetStageResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[16]
+	mi := &file_agent_v1_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1584,7 @@ func (x *SetStageResponse) String() string {
 func (*SetStageResponse) ProtoMessage() {}
 
 func (x *SetStageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[16]
+	mi := &file_agent_v1_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1597,7 @@ func (x *SetStageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetStageResponse.ProtoReflect.Descriptor instead.
 func (*SetStageResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{17}
 }
 
 type LogsRequest struct {
@@ -1481,7 +1613,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[17]
+	mi := &file_agent_v1_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1625,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[17]
+	mi := &file_agent_v1_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +1638,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LogsRequest) GetContainer() string {
@@ -1541,7 +1673,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[18]
+	mi := &file_agent_v1_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1685,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[18]
+	mi := &file_agent_v1_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1698,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogsResponse) GetLine() string {
@@ -1583,15 +1715,235 @@ func (x *LogsResponse) GetStderr() bool {
 	return false
 }
 
-type HealRequest struct {
+type InjectRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Kind      string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Container string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	Peers     []string               `protobuf:"bytes,3,rep,name=peers,proto3" json:"peers,omitempty"`
+	// 1 s to 10 min.
+	Lease *durationpb.Duration `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
+	// At most 64 characters.
+	Holder        string `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InjectRequest) Reset() {
+	*x = InjectRequest{}
+	mi := &file_agent_v1_agent_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InjectRequest) ProtoMessage() {}
+
+func (x *InjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_v1_agent_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InjectRequest.ProtoReflect.Descriptor instead.
+func (*InjectRequest) Descriptor() ([]byte, []int) {
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *InjectRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *InjectRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *InjectRequest) GetPeers() []string {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *InjectRequest) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *InjectRequest) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+type InjectResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InjectResponse) Reset() {
+	*x = InjectResponse{}
+	mi := &file_agent_v1_agent_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InjectResponse) ProtoMessage() {}
+
+func (x *InjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_v1_agent_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InjectResponse.ProtoReflect.Descriptor instead.
+func (*InjectResponse) Descriptor() ([]byte, []int) {
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *InjectResponse) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+type RenewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Lease         *durationpb.Duration   `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_agent_v1_agent_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_v1_agent_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RenewRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+type RenewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_agent_v1_agent_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_v1_agent_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RenewResponse) GetFault() *Fault {
+	if x != nil {
+		return x.Fault
+	}
+	return nil
+}
+
+type HealRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids of the faults to end. None: all, and what was stopped by hand is started.
+	Faults        []string `protobuf:"bytes,1,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HealRequest) Reset() {
 	*x = HealRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[19]
+	mi := &file_agent_v1_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1955,7 @@ func (x *HealRequest) String() string {
 func (*HealRequest) ProtoMessage() {}
 
 func (x *HealRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[19]
+	mi := &file_agent_v1_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,19 +1968,29 @@ func (x *HealRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealRequest.ProtoReflect.Descriptor instead.
 func (*HealRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *HealRequest) GetFaults() []string {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
 }
 
 type HealResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Healed        []string               `protobuf:"bytes,1,rep,name=healed,proto3" json:"healed,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Containers that were stopped by hand.
+	Healed []string `protobuf:"bytes,1,rep,name=healed,proto3" json:"healed,omitempty"`
+	// Faults that are over.
+	Ended         []*Fault `protobuf:"bytes,2,rep,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HealResponse) Reset() {
 	*x = HealResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[20]
+	mi := &file_agent_v1_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +2002,7 @@ func (x *HealResponse) String() string {
 func (*HealResponse) ProtoMessage() {}
 
 func (x *HealResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[20]
+	mi := &file_agent_v1_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,12 +2015,19 @@ func (x *HealResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealResponse.ProtoReflect.Descriptor instead.
 func (*HealResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HealResponse) GetHealed() []string {
 	if x != nil {
 		return x.Healed
+	}
+	return nil
+}
+
+func (x *HealResponse) GetEnded() []*Fault {
+	if x != nil {
+		return x.Ended
 	}
 	return nil
 }
@@ -1672,7 +2041,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[21]
+	mi := &file_agent_v1_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +2053,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[21]
+	mi := &file_agent_v1_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +2066,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResetRequest) GetStage() v1.Stage {
@@ -1717,7 +2086,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[22]
+	mi := &file_agent_v1_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +2098,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[22]
+	mi := &file_agent_v1_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +2111,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResetResponse) GetRemovedContainers() []string {
@@ -1767,7 +2136,7 @@ type RetireRequest struct {
 
 func (x *RetireRequest) Reset() {
 	*x = RetireRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[23]
+	mi := &file_agent_v1_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2148,7 @@ func (x *RetireRequest) String() string {
 func (*RetireRequest) ProtoMessage() {}
 
 func (x *RetireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[23]
+	mi := &file_agent_v1_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2161,7 @@ func (x *RetireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
 func (*RetireRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{28}
 }
 
 type RetireResponse struct {
@@ -1805,7 +2174,7 @@ type RetireResponse struct {
 
 func (x *RetireResponse) Reset() {
 	*x = RetireResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[24]
+	mi := &file_agent_v1_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +2186,7 @@ func (x *RetireResponse) String() string {
 func (*RetireResponse) ProtoMessage() {}
 
 func (x *RetireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[24]
+	mi := &file_agent_v1_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +2199,7 @@ func (x *RetireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireResponse.ProtoReflect.Descriptor instead.
 func (*RetireResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RetireResponse) GetProgress() string {
@@ -1856,7 +2225,7 @@ type ForgetNodeRequest struct {
 
 func (x *ForgetNodeRequest) Reset() {
 	*x = ForgetNodeRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[25]
+	mi := &file_agent_v1_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +2237,7 @@ func (x *ForgetNodeRequest) String() string {
 func (*ForgetNodeRequest) ProtoMessage() {}
 
 func (x *ForgetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[25]
+	mi := &file_agent_v1_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +2250,7 @@ func (x *ForgetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetNodeRequest.ProtoReflect.Descriptor instead.
 func (*ForgetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ForgetNodeRequest) GetName() string {
@@ -1899,7 +2268,7 @@ type ForgetNodeResponse struct {
 
 func (x *ForgetNodeResponse) Reset() {
 	*x = ForgetNodeResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[26]
+	mi := &file_agent_v1_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +2280,7 @@ func (x *ForgetNodeResponse) String() string {
 func (*ForgetNodeResponse) ProtoMessage() {}
 
 func (x *ForgetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[26]
+	mi := &file_agent_v1_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +2293,7 @@ func (x *ForgetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetNodeResponse.ProtoReflect.Descriptor instead.
 func (*ForgetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{31}
 }
 
 type JoinInfoRequest struct {
@@ -1935,7 +2304,7 @@ type JoinInfoRequest struct {
 
 func (x *JoinInfoRequest) Reset() {
 	*x = JoinInfoRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[27]
+	mi := &file_agent_v1_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2316,7 @@ func (x *JoinInfoRequest) String() string {
 func (*JoinInfoRequest) ProtoMessage() {}
 
 func (x *JoinInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[27]
+	mi := &file_agent_v1_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2329,7 @@ func (x *JoinInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinInfoRequest.ProtoReflect.Descriptor instead.
 func (*JoinInfoRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{32}
 }
 
 type JoinInfoResponse struct {
@@ -1978,7 +2347,7 @@ type JoinInfoResponse struct {
 
 func (x *JoinInfoResponse) Reset() {
 	*x = JoinInfoResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[28]
+	mi := &file_agent_v1_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2359,7 @@ func (x *JoinInfoResponse) String() string {
 func (*JoinInfoResponse) ProtoMessage() {}
 
 func (x *JoinInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[28]
+	mi := &file_agent_v1_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2372,7 @@ func (x *JoinInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinInfoResponse.ProtoReflect.Descriptor instead.
 func (*JoinInfoResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *JoinInfoResponse) GetWorkerToken() string {
@@ -2049,7 +2418,7 @@ type ClockRequest struct {
 
 func (x *ClockRequest) Reset() {
 	*x = ClockRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[29]
+	mi := &file_agent_v1_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2430,7 @@ func (x *ClockRequest) String() string {
 func (*ClockRequest) ProtoMessage() {}
 
 func (x *ClockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[29]
+	mi := &file_agent_v1_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2443,7 @@ func (x *ClockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockRequest.ProtoReflect.Descriptor instead.
 func (*ClockRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{29}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{34}
 }
 
 type ClockResponse struct {
@@ -2088,7 +2457,7 @@ type ClockResponse struct {
 
 func (x *ClockResponse) Reset() {
 	*x = ClockResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[30]
+	mi := &file_agent_v1_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2469,7 @@ func (x *ClockResponse) String() string {
 func (*ClockResponse) ProtoMessage() {}
 
 func (x *ClockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[30]
+	mi := &file_agent_v1_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2482,7 @@ func (x *ClockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockResponse.ProtoReflect.Descriptor instead.
 func (*ClockResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{30}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClockResponse) GetArrivedAt() *timestamppb.Timestamp {
@@ -2143,7 +2512,7 @@ type ForwardRequest struct {
 
 func (x *ForwardRequest) Reset() {
 	*x = ForwardRequest{}
-	mi := &file_agent_v1_agent_proto_msgTypes[31]
+	mi := &file_agent_v1_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2524,7 @@ func (x *ForwardRequest) String() string {
 func (*ForwardRequest) ProtoMessage() {}
 
 func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[31]
+	mi := &file_agent_v1_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2537,7 @@ func (x *ForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRequest.ProtoReflect.Descriptor instead.
 func (*ForwardRequest) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{31}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ForwardRequest) GetKind() isForwardRequest_Kind {
@@ -2226,7 +2595,7 @@ type ForwardTarget struct {
 
 func (x *ForwardTarget) Reset() {
 	*x = ForwardTarget{}
-	mi := &file_agent_v1_agent_proto_msgTypes[32]
+	mi := &file_agent_v1_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2607,7 @@ func (x *ForwardTarget) String() string {
 func (*ForwardTarget) ProtoMessage() {}
 
 func (x *ForwardTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[32]
+	mi := &file_agent_v1_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2620,7 @@ func (x *ForwardTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardTarget.ProtoReflect.Descriptor instead.
 func (*ForwardTarget) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ForwardTarget) GetContainer() string {
@@ -2279,7 +2648,7 @@ type ForwardResponse struct {
 
 func (x *ForwardResponse) Reset() {
 	*x = ForwardResponse{}
-	mi := &file_agent_v1_agent_proto_msgTypes[33]
+	mi := &file_agent_v1_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2660,7 @@ func (x *ForwardResponse) String() string {
 func (*ForwardResponse) ProtoMessage() {}
 
 func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_v1_agent_proto_msgTypes[33]
+	mi := &file_agent_v1_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2673,7 @@ func (x *ForwardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardResponse.ProtoReflect.Descriptor instead.
 func (*ForwardResponse) Descriptor() ([]byte, []int) {
-	return file_agent_v1_agent_proto_rawDescGZIP(), []int{33}
+	return file_agent_v1_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ForwardResponse) GetData() []byte {
@@ -2328,7 +2697,7 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x14agent/v1/agent.proto\x12\x11swarmlab.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12role/v1/role.proto\"\x11\n" +
 	"\x0fSnapshotRequest\"G\n" +
 	"\x10SnapshotResponse\x123\n" +
-	"\x04node\x18\x01 \x01(\v2\x1f.swarmlab.agent.v1.NodeSnapshotR\x04node\"\xfb\x05\n" +
+	"\x04node\x18\x01 \x01(\v2\x1f.swarmlab.agent.v1.NodeSnapshotR\x04node\"\xad\x06\n" +
 	"\fNodeSnapshot\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
@@ -2347,7 +2716,21 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\tdiscovery\x18\f \x01(\v2\".swarmlab.agent.v1.DiscoveryStatusR\tdiscovery\x124\n" +
 	"\apending\x18\r \x03(\v2\x1a.swarmlab.agent.v1.PendingR\apending\x12\x14\n" +
 	"\x05whole\x18\x0e \x01(\bR\x05whole\x124\n" +
-	"\x05clock\x18\x0f \x01(\v2\x1e.swarmlab.agent.v1.ClockStatusR\x05clock\"\xc9\x01\n" +
+	"\x05clock\x18\x0f \x01(\v2\x1e.swarmlab.agent.v1.ClockStatusR\x05clock\x120\n" +
+	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\"\xb1\x02\n" +
+	"\x05Fault\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05peers\x18\x04 \x03(\tR\x05peers\x12\x16\n" +
+	"\x06holder\x18\x05 \x01(\tR\x06holder\x12;\n" +
+	"\vinjected_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"injectedAt\x12-\n" +
+	"\x04left\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04left\x12\x16\n" +
+	"\x06ending\x18\b \x01(\bR\x06ending\x12\x1a\n" +
+	"\bevidence\x18\t \x01(\tR\bevidence\x12\x18\n" +
+	"\atrouble\x18\n" +
+	" \x01(\tR\atrouble\"\xc9\x01\n" +
 	"\vAgentStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -2452,10 +2835,25 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x04tail\x18\x03 \x01(\rR\x04tail\":\n" +
 	"\fLogsResponse\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\tR\x04line\x12\x16\n" +
-	"\x06stderr\x18\x02 \x01(\bR\x06stderr\"\r\n" +
-	"\vHealRequest\"&\n" +
+	"\x06stderr\x18\x02 \x01(\bR\x06stderr\"\xa0\x01\n" +
+	"\rInjectRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05peers\x18\x03 \x03(\tR\x05peers\x12/\n" +
+	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x16\n" +
+	"\x06holder\x18\x05 \x01(\tR\x06holder\"@\n" +
+	"\x0eInjectResponse\x12.\n" +
+	"\x05fault\x18\x01 \x01(\v2\x18.swarmlab.agent.v1.FaultR\x05fault\"O\n" +
+	"\fRenewRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"?\n" +
+	"\rRenewResponse\x12.\n" +
+	"\x05fault\x18\x01 \x01(\v2\x18.swarmlab.agent.v1.FaultR\x05fault\"%\n" +
+	"\vHealRequest\x12\x16\n" +
+	"\x06faults\x18\x01 \x03(\tR\x06faults\"V\n" +
 	"\fHealResponse\x12\x16\n" +
-	"\x06healed\x18\x01 \x03(\tR\x06healed\"=\n" +
+	"\x06healed\x18\x01 \x03(\tR\x06healed\x12.\n" +
+	"\x05ended\x18\x02 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x05ended\"=\n" +
 	"\fResetRequest\x12-\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x17.swarmlab.role.v1.StageR\x05stage\"g\n" +
 	"\rResetResponse\x12-\n" +
@@ -2504,12 +2902,14 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x18CLOCK_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11CLOCK_SOURCE_HOST\x10\x01\x12\x17\n" +
 	"\x13CLOCK_SOURCE_CHRONY\x10\x02\x12\x15\n" +
-	"\x11CLOCK_SOURCE_NONE\x10\x032\x89\a\n" +
+	"\x11CLOCK_SOURCE_NONE\x10\x032\xa4\b\n" +
 	"\fAgentService\x12S\n" +
 	"\bSnapshot\x12\".swarmlab.agent.v1.SnapshotRequest\x1a#.swarmlab.agent.v1.SnapshotResponse\x12L\n" +
 	"\x05Watch\x12\x1f.swarmlab.agent.v1.WatchRequest\x1a .swarmlab.agent.v1.WatchResponse0\x01\x12S\n" +
 	"\bSetStage\x12\".swarmlab.agent.v1.SetStageRequest\x1a#.swarmlab.agent.v1.SetStageResponse\x12I\n" +
-	"\x04Logs\x12\x1e.swarmlab.agent.v1.LogsRequest\x1a\x1f.swarmlab.agent.v1.LogsResponse0\x01\x12G\n" +
+	"\x04Logs\x12\x1e.swarmlab.agent.v1.LogsRequest\x1a\x1f.swarmlab.agent.v1.LogsResponse0\x01\x12M\n" +
+	"\x06Inject\x12 .swarmlab.agent.v1.InjectRequest\x1a!.swarmlab.agent.v1.InjectResponse\x12J\n" +
+	"\x05Renew\x12\x1f.swarmlab.agent.v1.RenewRequest\x1a .swarmlab.agent.v1.RenewResponse\x12G\n" +
 	"\x04Heal\x12\x1e.swarmlab.agent.v1.HealRequest\x1a\x1f.swarmlab.agent.v1.HealResponse\x12J\n" +
 	"\x05Reset\x12\x1f.swarmlab.agent.v1.ResetRequest\x1a .swarmlab.agent.v1.ResetResponse\x12O\n" +
 	"\x06Retire\x12 .swarmlab.agent.v1.RetireRequest\x1a!.swarmlab.agent.v1.RetireResponse0\x01\x12Y\n" +
@@ -2532,116 +2932,133 @@ func file_agent_v1_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_agent_v1_agent_proto_goTypes = []any{
 	(Ownership)(0),                // 0: swarmlab.agent.v1.Ownership
 	(ClockSource)(0),              // 1: swarmlab.agent.v1.ClockSource
 	(*SnapshotRequest)(nil),       // 2: swarmlab.agent.v1.SnapshotRequest
 	(*SnapshotResponse)(nil),      // 3: swarmlab.agent.v1.SnapshotResponse
 	(*NodeSnapshot)(nil),          // 4: swarmlab.agent.v1.NodeSnapshot
-	(*AgentStatus)(nil),           // 5: swarmlab.agent.v1.AgentStatus
-	(*EngineStatus)(nil),          // 6: swarmlab.agent.v1.EngineStatus
-	(*SwarmStatus)(nil),           // 7: swarmlab.agent.v1.SwarmStatus
-	(*SwarmMember)(nil),           // 8: swarmlab.agent.v1.SwarmMember
-	(*ContainerStatus)(nil),       // 9: swarmlab.agent.v1.ContainerStatus
-	(*RoleStatus)(nil),            // 10: swarmlab.agent.v1.RoleStatus
-	(*DiscoveryStatus)(nil),       // 11: swarmlab.agent.v1.DiscoveryStatus
-	(*ClockStatus)(nil),           // 12: swarmlab.agent.v1.ClockStatus
-	(*Pending)(nil),               // 13: swarmlab.agent.v1.Pending
-	(*WatchRequest)(nil),          // 14: swarmlab.agent.v1.WatchRequest
-	(*WatchResponse)(nil),         // 15: swarmlab.agent.v1.WatchResponse
-	(*Event)(nil),                 // 16: swarmlab.agent.v1.Event
-	(*SetStageRequest)(nil),       // 17: swarmlab.agent.v1.SetStageRequest
-	(*SetStageResponse)(nil),      // 18: swarmlab.agent.v1.SetStageResponse
-	(*LogsRequest)(nil),           // 19: swarmlab.agent.v1.LogsRequest
-	(*LogsResponse)(nil),          // 20: swarmlab.agent.v1.LogsResponse
-	(*HealRequest)(nil),           // 21: swarmlab.agent.v1.HealRequest
-	(*HealResponse)(nil),          // 22: swarmlab.agent.v1.HealResponse
-	(*ResetRequest)(nil),          // 23: swarmlab.agent.v1.ResetRequest
-	(*ResetResponse)(nil),         // 24: swarmlab.agent.v1.ResetResponse
-	(*RetireRequest)(nil),         // 25: swarmlab.agent.v1.RetireRequest
-	(*RetireResponse)(nil),        // 26: swarmlab.agent.v1.RetireResponse
-	(*ForgetNodeRequest)(nil),     // 27: swarmlab.agent.v1.ForgetNodeRequest
-	(*ForgetNodeResponse)(nil),    // 28: swarmlab.agent.v1.ForgetNodeResponse
-	(*JoinInfoRequest)(nil),       // 29: swarmlab.agent.v1.JoinInfoRequest
-	(*JoinInfoResponse)(nil),      // 30: swarmlab.agent.v1.JoinInfoResponse
-	(*ClockRequest)(nil),          // 31: swarmlab.agent.v1.ClockRequest
-	(*ClockResponse)(nil),         // 32: swarmlab.agent.v1.ClockResponse
-	(*ForwardRequest)(nil),        // 33: swarmlab.agent.v1.ForwardRequest
-	(*ForwardTarget)(nil),         // 34: swarmlab.agent.v1.ForwardTarget
-	(*ForwardResponse)(nil),       // 35: swarmlab.agent.v1.ForwardResponse
-	nil,                           // 36: swarmlab.agent.v1.ContainerStatus.NetworksEntry
-	nil,                           // 37: swarmlab.agent.v1.RoleStatus.MeasuresEntry
-	(*v1.Node)(nil),               // 38: swarmlab.role.v1.Node
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(v1.Stage)(0),                 // 40: swarmlab.role.v1.Stage
-	(*v1.PublishedPort)(nil),      // 41: swarmlab.role.v1.PublishedPort
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*Fault)(nil),                 // 5: swarmlab.agent.v1.Fault
+	(*AgentStatus)(nil),           // 6: swarmlab.agent.v1.AgentStatus
+	(*EngineStatus)(nil),          // 7: swarmlab.agent.v1.EngineStatus
+	(*SwarmStatus)(nil),           // 8: swarmlab.agent.v1.SwarmStatus
+	(*SwarmMember)(nil),           // 9: swarmlab.agent.v1.SwarmMember
+	(*ContainerStatus)(nil),       // 10: swarmlab.agent.v1.ContainerStatus
+	(*RoleStatus)(nil),            // 11: swarmlab.agent.v1.RoleStatus
+	(*DiscoveryStatus)(nil),       // 12: swarmlab.agent.v1.DiscoveryStatus
+	(*ClockStatus)(nil),           // 13: swarmlab.agent.v1.ClockStatus
+	(*Pending)(nil),               // 14: swarmlab.agent.v1.Pending
+	(*WatchRequest)(nil),          // 15: swarmlab.agent.v1.WatchRequest
+	(*WatchResponse)(nil),         // 16: swarmlab.agent.v1.WatchResponse
+	(*Event)(nil),                 // 17: swarmlab.agent.v1.Event
+	(*SetStageRequest)(nil),       // 18: swarmlab.agent.v1.SetStageRequest
+	(*SetStageResponse)(nil),      // 19: swarmlab.agent.v1.SetStageResponse
+	(*LogsRequest)(nil),           // 20: swarmlab.agent.v1.LogsRequest
+	(*LogsResponse)(nil),          // 21: swarmlab.agent.v1.LogsResponse
+	(*InjectRequest)(nil),         // 22: swarmlab.agent.v1.InjectRequest
+	(*InjectResponse)(nil),        // 23: swarmlab.agent.v1.InjectResponse
+	(*RenewRequest)(nil),          // 24: swarmlab.agent.v1.RenewRequest
+	(*RenewResponse)(nil),         // 25: swarmlab.agent.v1.RenewResponse
+	(*HealRequest)(nil),           // 26: swarmlab.agent.v1.HealRequest
+	(*HealResponse)(nil),          // 27: swarmlab.agent.v1.HealResponse
+	(*ResetRequest)(nil),          // 28: swarmlab.agent.v1.ResetRequest
+	(*ResetResponse)(nil),         // 29: swarmlab.agent.v1.ResetResponse
+	(*RetireRequest)(nil),         // 30: swarmlab.agent.v1.RetireRequest
+	(*RetireResponse)(nil),        // 31: swarmlab.agent.v1.RetireResponse
+	(*ForgetNodeRequest)(nil),     // 32: swarmlab.agent.v1.ForgetNodeRequest
+	(*ForgetNodeResponse)(nil),    // 33: swarmlab.agent.v1.ForgetNodeResponse
+	(*JoinInfoRequest)(nil),       // 34: swarmlab.agent.v1.JoinInfoRequest
+	(*JoinInfoResponse)(nil),      // 35: swarmlab.agent.v1.JoinInfoResponse
+	(*ClockRequest)(nil),          // 36: swarmlab.agent.v1.ClockRequest
+	(*ClockResponse)(nil),         // 37: swarmlab.agent.v1.ClockResponse
+	(*ForwardRequest)(nil),        // 38: swarmlab.agent.v1.ForwardRequest
+	(*ForwardTarget)(nil),         // 39: swarmlab.agent.v1.ForwardTarget
+	(*ForwardResponse)(nil),       // 40: swarmlab.agent.v1.ForwardResponse
+	nil,                           // 41: swarmlab.agent.v1.ContainerStatus.NetworksEntry
+	nil,                           // 42: swarmlab.agent.v1.RoleStatus.MeasuresEntry
+	(*v1.Node)(nil),               // 43: swarmlab.role.v1.Node
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(v1.Stage)(0),                 // 45: swarmlab.role.v1.Stage
+	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
+	(*v1.PublishedPort)(nil),      // 47: swarmlab.role.v1.PublishedPort
 }
 var file_agent_v1_agent_proto_depIdxs = []int32{
 	4,  // 0: swarmlab.agent.v1.SnapshotResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
-	38, // 1: swarmlab.agent.v1.NodeSnapshot.identity:type_name -> swarmlab.role.v1.Node
-	39, // 2: swarmlab.agent.v1.NodeSnapshot.taken_at:type_name -> google.protobuf.Timestamp
-	5,  // 3: swarmlab.agent.v1.NodeSnapshot.agent:type_name -> swarmlab.agent.v1.AgentStatus
-	6,  // 4: swarmlab.agent.v1.NodeSnapshot.engine:type_name -> swarmlab.agent.v1.EngineStatus
-	7,  // 5: swarmlab.agent.v1.NodeSnapshot.swarm:type_name -> swarmlab.agent.v1.SwarmStatus
-	40, // 6: swarmlab.agent.v1.NodeSnapshot.desired_stage:type_name -> swarmlab.role.v1.Stage
-	40, // 7: swarmlab.agent.v1.NodeSnapshot.reached_stage:type_name -> swarmlab.role.v1.Stage
-	9,  // 8: swarmlab.agent.v1.NodeSnapshot.containers:type_name -> swarmlab.agent.v1.ContainerStatus
-	10, // 9: swarmlab.agent.v1.NodeSnapshot.role:type_name -> swarmlab.agent.v1.RoleStatus
-	11, // 10: swarmlab.agent.v1.NodeSnapshot.discovery:type_name -> swarmlab.agent.v1.DiscoveryStatus
-	13, // 11: swarmlab.agent.v1.NodeSnapshot.pending:type_name -> swarmlab.agent.v1.Pending
-	12, // 12: swarmlab.agent.v1.NodeSnapshot.clock:type_name -> swarmlab.agent.v1.ClockStatus
-	39, // 13: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
-	8,  // 14: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
-	0,  // 15: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
-	39, // 16: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
-	36, // 17: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
-	41, // 18: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
-	37, // 19: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
-	39, // 20: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
-	39, // 21: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
-	42, // 22: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
-	42, // 23: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
-	39, // 24: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
-	1,  // 25: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
-	39, // 26: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
-	42, // 27: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
-	16, // 28: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
-	4,  // 29: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
-	39, // 30: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
-	40, // 31: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
-	40, // 32: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
-	39, // 33: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
-	39, // 34: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
-	34, // 35: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
-	2,  // 36: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
-	14, // 37: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
-	17, // 38: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
-	19, // 39: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
-	21, // 40: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
-	23, // 41: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
-	25, // 42: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
-	27, // 43: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
-	29, // 44: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
-	31, // 45: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
-	33, // 46: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
-	3,  // 47: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
-	15, // 48: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
-	18, // 49: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
-	20, // 50: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
-	22, // 51: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
-	24, // 52: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
-	26, // 53: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
-	28, // 54: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
-	30, // 55: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
-	32, // 56: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
-	35, // 57: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
-	47, // [47:58] is the sub-list for method output_type
-	36, // [36:47] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	43, // 1: swarmlab.agent.v1.NodeSnapshot.identity:type_name -> swarmlab.role.v1.Node
+	44, // 2: swarmlab.agent.v1.NodeSnapshot.taken_at:type_name -> google.protobuf.Timestamp
+	6,  // 3: swarmlab.agent.v1.NodeSnapshot.agent:type_name -> swarmlab.agent.v1.AgentStatus
+	7,  // 4: swarmlab.agent.v1.NodeSnapshot.engine:type_name -> swarmlab.agent.v1.EngineStatus
+	8,  // 5: swarmlab.agent.v1.NodeSnapshot.swarm:type_name -> swarmlab.agent.v1.SwarmStatus
+	45, // 6: swarmlab.agent.v1.NodeSnapshot.desired_stage:type_name -> swarmlab.role.v1.Stage
+	45, // 7: swarmlab.agent.v1.NodeSnapshot.reached_stage:type_name -> swarmlab.role.v1.Stage
+	10, // 8: swarmlab.agent.v1.NodeSnapshot.containers:type_name -> swarmlab.agent.v1.ContainerStatus
+	11, // 9: swarmlab.agent.v1.NodeSnapshot.role:type_name -> swarmlab.agent.v1.RoleStatus
+	12, // 10: swarmlab.agent.v1.NodeSnapshot.discovery:type_name -> swarmlab.agent.v1.DiscoveryStatus
+	14, // 11: swarmlab.agent.v1.NodeSnapshot.pending:type_name -> swarmlab.agent.v1.Pending
+	13, // 12: swarmlab.agent.v1.NodeSnapshot.clock:type_name -> swarmlab.agent.v1.ClockStatus
+	5,  // 13: swarmlab.agent.v1.NodeSnapshot.faults:type_name -> swarmlab.agent.v1.Fault
+	44, // 14: swarmlab.agent.v1.Fault.injected_at:type_name -> google.protobuf.Timestamp
+	46, // 15: swarmlab.agent.v1.Fault.left:type_name -> google.protobuf.Duration
+	44, // 16: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
+	9,  // 17: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
+	0,  // 18: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
+	44, // 19: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
+	41, // 20: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
+	47, // 21: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
+	42, // 22: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
+	44, // 23: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
+	44, // 24: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
+	46, // 25: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
+	46, // 26: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
+	44, // 27: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
+	1,  // 28: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
+	44, // 29: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
+	46, // 30: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
+	17, // 31: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
+	4,  // 32: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
+	44, // 33: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
+	45, // 34: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
+	46, // 35: swarmlab.agent.v1.InjectRequest.lease:type_name -> google.protobuf.Duration
+	5,  // 36: swarmlab.agent.v1.InjectResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	46, // 37: swarmlab.agent.v1.RenewRequest.lease:type_name -> google.protobuf.Duration
+	5,  // 38: swarmlab.agent.v1.RenewResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	5,  // 39: swarmlab.agent.v1.HealResponse.ended:type_name -> swarmlab.agent.v1.Fault
+	45, // 40: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
+	44, // 41: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
+	44, // 42: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
+	39, // 43: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
+	2,  // 44: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
+	15, // 45: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
+	18, // 46: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
+	20, // 47: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
+	22, // 48: swarmlab.agent.v1.AgentService.Inject:input_type -> swarmlab.agent.v1.InjectRequest
+	24, // 49: swarmlab.agent.v1.AgentService.Renew:input_type -> swarmlab.agent.v1.RenewRequest
+	26, // 50: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
+	28, // 51: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
+	30, // 52: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
+	32, // 53: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
+	34, // 54: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
+	36, // 55: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
+	38, // 56: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
+	3,  // 57: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
+	16, // 58: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
+	19, // 59: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
+	21, // 60: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
+	23, // 61: swarmlab.agent.v1.AgentService.Inject:output_type -> swarmlab.agent.v1.InjectResponse
+	25, // 62: swarmlab.agent.v1.AgentService.Renew:output_type -> swarmlab.agent.v1.RenewResponse
+	27, // 63: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
+	29, // 64: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
+	31, // 65: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
+	33, // 66: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
+	35, // 67: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
+	37, // 68: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
+	40, // 69: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
+	57, // [57:70] is the sub-list for method output_type
+	44, // [44:57] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_agent_v1_agent_proto_init() }
@@ -2649,7 +3066,7 @@ func file_agent_v1_agent_proto_init() {
 	if File_agent_v1_agent_proto != nil {
 		return
 	}
-	file_agent_v1_agent_proto_msgTypes[31].OneofWrappers = []any{
+	file_agent_v1_agent_proto_msgTypes[36].OneofWrappers = []any{
 		(*ForwardRequest_To)(nil),
 		(*ForwardRequest_Data)(nil),
 	}
@@ -2659,7 +3076,7 @@ func file_agent_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_v1_agent_proto_rawDesc), len(file_agent_v1_agent_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

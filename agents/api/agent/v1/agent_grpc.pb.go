@@ -28,6 +28,8 @@ const (
 	AgentService_Watch_FullMethodName      = "/swarmlab.agent.v1.AgentService/Watch"
 	AgentService_SetStage_FullMethodName   = "/swarmlab.agent.v1.AgentService/SetStage"
 	AgentService_Logs_FullMethodName       = "/swarmlab.agent.v1.AgentService/Logs"
+	AgentService_Inject_FullMethodName     = "/swarmlab.agent.v1.AgentService/Inject"
+	AgentService_Renew_FullMethodName      = "/swarmlab.agent.v1.AgentService/Renew"
 	AgentService_Heal_FullMethodName       = "/swarmlab.agent.v1.AgentService/Heal"
 	AgentService_Reset_FullMethodName      = "/swarmlab.agent.v1.AgentService/Reset"
 	AgentService_Retire_FullMethodName     = "/swarmlab.agent.v1.AgentService/Retire"
@@ -50,7 +52,13 @@ type AgentServiceClient interface {
 	SetStage(ctx context.Context, in *SetStageRequest, opts ...grpc.CallOption) (*SetStageResponse, error)
 	// Logs streams the agent's own journal or a container's output.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
-	// Heal starts the containers that were stopped by hand.
+	// Inject breaks something on the node, as a lease: what it takes to end the fault, and when it ends at the latest, are on disk before.
+	// Returns when the fault was seen; where it was not, it was undone.
+	Inject(ctx context.Context, in *InjectRequest, opts ...grpc.CallOption) (*InjectResponse, error)
+	// Renew lets a fault's lease last for so long from now on.
+	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// Heal ends faults, and starts the containers that were stopped by hand. Returns when the faults are over, or not within the
+	// caller's deadline.
 	Heal(ctx context.Context, in *HealRequest, opts ...grpc.CallOption) (*HealResponse, error)
 	// Reset removes every container, the lab's volumes (so all votes) and whatever lies above the given stage on this
 	// node, then sets that stage. Returns when the node is clean.
@@ -138,6 +146,26 @@ func (c *agentServiceClient) Logs(ctx context.Context, in *LogsRequest, opts ...
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentService_LogsClient = grpc.ServerStreamingClient[LogsResponse]
+
+func (c *agentServiceClient) Inject(ctx context.Context, in *InjectRequest, opts ...grpc.CallOption) (*InjectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InjectResponse)
+	err := c.cc.Invoke(ctx, AgentService_Inject_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewResponse)
+	err := c.cc.Invoke(ctx, AgentService_Renew_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *agentServiceClient) Heal(ctx context.Context, in *HealRequest, opts ...grpc.CallOption) (*HealResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -234,7 +262,13 @@ type AgentServiceServer interface {
 	SetStage(context.Context, *SetStageRequest) (*SetStageResponse, error)
 	// Logs streams the agent's own journal or a container's output.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
-	// Heal starts the containers that were stopped by hand.
+	// Inject breaks something on the node, as a lease: what it takes to end the fault, and when it ends at the latest, are on disk before.
+	// Returns when the fault was seen; where it was not, it was undone.
+	Inject(context.Context, *InjectRequest) (*InjectResponse, error)
+	// Renew lets a fault's lease last for so long from now on.
+	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// Heal ends faults, and starts the containers that were stopped by hand. Returns when the faults are over, or not within the
+	// caller's deadline.
 	Heal(context.Context, *HealRequest) (*HealResponse, error)
 	// Reset removes every container, the lab's volumes (so all votes) and whatever lies above the given stage on this
 	// node, then sets that stage. Returns when the node is clean.
@@ -276,6 +310,12 @@ func (UnimplementedAgentServiceServer) SetStage(context.Context, *SetStageReques
 }
 func (UnimplementedAgentServiceServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
+}
+func (UnimplementedAgentServiceServer) Inject(context.Context, *InjectRequest) (*InjectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Inject not implemented")
+}
+func (UnimplementedAgentServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
 }
 func (UnimplementedAgentServiceServer) Heal(context.Context, *HealRequest) (*HealResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Heal not implemented")
@@ -376,6 +416,42 @@ func _AgentService_Logs_Handler(srv interface{}, stream grpc.ServerStream) error
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentService_LogsServer = grpc.ServerStreamingServer[LogsResponse]
+
+func _AgentService_Inject_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InjectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).Inject(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_Inject_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).Inject(ctx, req.(*InjectRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_Renew_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).Renew(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_Renew_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).Renew(ctx, req.(*RenewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _AgentService_Heal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(HealRequest)
@@ -499,6 +575,14 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetStage",
 			Handler:    _AgentService_SetStage_Handler,
+		},
+		{
+			MethodName: "Inject",
+			Handler:    _AgentService_Inject_Handler,
+		},
+		{
+			MethodName: "Renew",
+			Handler:    _AgentService_Renew_Handler,
 		},
 		{
 			MethodName: "Heal",

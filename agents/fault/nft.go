@@ -1,0 +1,157 @@
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+)
+
+// Nft is a Filter that has nftables drop packets, in a table for each cut. Its zero value is ready.
+type Nft struct{}
+
+var _ Filter = Nft{}
+
+// tablePrefix marks the tables of cuts; a learner finds them by `nft list tables`.
+const tablePrefix = "swarmlab_fault_"
+
+// counter counts what a cut drops.
+const counter = "dropped"
+
+// Cut makes a table of its own. Packets are dropped before the engine's own rules see them: what comes in, also for containers, what
+// containers send through the node, and what the node itself sends.
+func (n Nft) Cut(ctx context.Context, name string, peers []netip.Addr, spared uint16) error {
+	if err := n.Mend(ctx, name); err != nil {
+		return err
+	}
+	return n.run(ctx, rules(tablePrefix+name, peers, spared))
+}
+
+// rules is the script that makes a table, in one transaction.
+func rules(table string, peers []netip.Addr, spared uint16) string {
+	var addresses []string
+	for _, p := range peers {
+		addresses = append(addresses, p.String())
+	}
+	set := "{ " + strings.Join(addresses, ", ") + " }"
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("add table inet %s", table)
+	line("add counter inet %s %s", table, counter)
+	line("add chain inet %s in { type filter hook prerouting priority raw - 10; policy accept; }", table)
+	line("add chain inet %s out { type filter hook output priority raw - 10; policy accept; }", table)
+	for _, match := range []struct{ chain, side string }{{"in", "saddr"}, {"in", "daddr"}, {"out", "daddr"}} {
+		line("add rule inet %s %s ip %s %s tcp dport %d accept", table, match.chain, match.side, set, spared)
+		line("add rule inet %s %s ip %s %s tcp sport %d accept", table, match.chain, match.side, set, spared)
+		line("add rule inet %s %s ip %s %s counter name %s drop", table, match.chain, match.side, set, counter)
+	}
+	return b.String()
+}
+
+// Mend removes the table.
+func (n Nft) Mend(ctx context.Context, name string) error {
+	// Added first, or the deletion of one that is not there would fail.
+	table := tablePrefix + name
+	return n.run(ctx, fmt.Sprintf("add table inet %s\ndelete table inet %s\n", table, table))
+}
+
+// discard is the port of the service that throws away what it is sent (RFC 863).
+const discard = 9
+
+// Try sends a datagram.
+func (n Nft) Try(ctx context.Context, peer netip.Addr) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp4", netip.AddrPortFrom(peer, discard).String())
+	if err != nil {
+		return err
+	}
+	_, _ = conn.Write([]byte("swarmlab")) // fails where the kernel tells the sender of the drop
+	return conn.Close()
+}
+
+// listing is what nft prints in JSON; see libnftables-json(5).
+type listing struct {
+	Nftables []struct {
+		Table *struct {
+			Name string `json:"name"`
+		} `json:"table"`
+		Counter *struct {
+			Packets int64 `json:"packets"`
+		} `json:"counter"`
+	} `json:"nftables"`
+}
+
+// Dropped reads the counter.
+func (n Nft) Dropped(ctx context.Context, name string) (int64, error) {
+	names, err := n.Cuts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	there := false
+	for _, have := range names {
+		there = there || have == name
+	}
+	if !there {
+		return -1, nil
+	}
+	found, err := n.list(ctx, "counters", "table", "inet", tablePrefix+name)
+	if err != nil {
+		return 0, err
+	}
+	var dropped int64
+	for _, object := range found.Nftables {
+		if object.Counter != nil {
+			dropped += object.Counter.Packets
+		}
+	}
+	return dropped, nil
+}
+
+// Cuts lists the tables.
+func (n Nft) Cuts(ctx context.Context) ([]string, error) {
+	found, err := n.list(ctx, "tables")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, object := range found.Nftables {
+		if object.Table == nil {
+			continue
+		}
+		if name, ours := strings.CutPrefix(object.Table.Name, tablePrefix); ours {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func (n Nft) list(ctx context.Context, what ...string) (listing, error) {
+	var found listing
+	out, err := exec.CommandContext(ctx, "nft", append([]string{"--json", "list"}, what...)...).Output()
+	if err == nil {
+		err = json.Unmarshal(out, &found)
+	}
+	return found, complaint("list "+strings.Join(what, " "), err)
+}
+
+func (n Nft) run(ctx context.Context, script string) error {
+	command := exec.CommandContext(ctx, "nft", "-f", "-")
+	command.Stdin = strings.NewReader(script)
+	_, err := command.Output()
+	return complaint("change the rules", err)
+}
+
+// complaint adds what nft had to say.
+func complaint(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("nft: %s: %w: %s", doing, err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return fmt.Errorf("nft: %s: %w", doing, err)
+}

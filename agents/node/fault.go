@@ -1,0 +1,190 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+	"unicode"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/fault"
+	"github.com/swarmlab/swarmlab/agents/reconcile"
+)
+
+const (
+	faultDir = "faults"
+	// healTimeout bounds a Heal whose caller sets no deadline.
+	healTimeout = time.Minute
+	// maxHolder bounds what is kept of who injected a fault.
+	maxHolder = 64
+)
+
+// engineUnits are those to stop, in this order, for the engine to stay down: the socket would start it again.
+func engineUnits() []string { return []string{"docker.socket", "docker.service"} }
+
+// newFaults opens the node's faults.
+func (n *Node) newFaults(units fault.Units, filter fault.Filter) (*fault.Keeper, error) {
+	port, err := strconv.ParseUint(agentPort, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("the agents' port: %w", err)
+	}
+	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Parts{
+		Engine: n.engine, Units: units, Filter: filter, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
+		Own: stopper{n}.Own, Wanted: n.wanted,
+	}, n.log, func(f fault.Fault, action, message string) {
+		n.emit(faultSubject(f), "fault-"+action, f.Spec.String()+": "+message)
+		n.loop.Hurry()
+	})
+}
+
+// Reap ends the faults that a dead agent left in force, as far as that goes without one; see [fault.Keeper.Reap].
+func Reap(
+	ctx context.Context, paths Paths, engine fault.Engine, units fault.Units, filter fault.Filter, log *slog.Logger,
+) (abandoned, all int, err error) {
+	k, err := fault.Open(filepath.Join(paths.State, faultDir), fault.Parts{
+		Engine: engine, Units: units, Filter: filter, Network: LabNetwork, EngineUnits: engineUnits(),
+	}, log, func(fault.Fault, string, string) {})
+	if err != nil {
+		return 0, 0, err
+	}
+	return k.Reap(ctx)
+}
+
+func faultSubject(f fault.Fault) string {
+	switch {
+	case f.Spec.Container != "":
+		return f.Spec.Container
+	case len(f.Spec.Peers) > 0:
+		return "agent"
+	}
+	return "engine"
+}
+
+// wanted reports whether the loop would bring a container of the plan back.
+func (n *Node) wanted(name string) bool {
+	d := n.desired()
+	if d.Hold != "" {
+		return false
+	}
+	i := slices.IndexFunc(d.Containers, func(c reconcile.Container) bool { return c.Spec.Name == name })
+	if i < 0 || d.Containers[i].Stage > d.Stage {
+		return false
+	}
+	for _, stopped := range n.tracker.Record().Stopped {
+		if stopped.Name == name {
+			return false
+		}
+	}
+	return true
+}
+
+// Inject breaks something; see the protocol.
+func (n *Node) Inject(ctx context.Context, in *agentv1.InjectRequest) (*agentv1.Fault, error) {
+	spec := fault.Spec{Kind: fault.Kind(in.GetKind()), Container: in.GetContainer()}
+	for _, name := range in.GetPeers() {
+		peer, err := n.peer(name)
+		if err != nil {
+			return nil, err
+		}
+		spec.Peers = append(spec.Peers, peer)
+	}
+	holder := []rune(in.GetHolder())
+	if len(holder) == 0 || len(holder) > maxHolder || slices.ContainsFunc(holder, func(r rune) bool { return !unicode.IsGraphic(r) }) {
+		return nil, status.Errorf(codes.InvalidArgument, "who breaks it? Give 1 to %d characters that can be shown", maxHolder)
+	}
+	if spec.Kind.OfContainer() && spec.Container != "" && !n.plans(spec.Container) {
+		return nil, status.Errorf(codes.InvalidArgument, "%s is no container of %s", spec.Container, n.config.Self.GetName())
+	}
+	f, err := n.faults.Inject(ctx, spec, in.GetLease().AsDuration(), in.GetHolder())
+	if err != nil {
+		return nil, n.faultError(err)
+	}
+	return faultStatus(f), nil
+}
+
+// peer finds another node of the lab.
+func (n *Node) peer(name string) (fault.Peer, error) {
+	if name == n.config.Self.GetName() {
+		return fault.Peer{}, status.Errorf(codes.InvalidArgument, "%s cannot be cut off from itself", name)
+	}
+	for _, node := range n.config.Nodes {
+		if node.GetName() == name {
+			address, err := netip.ParseAddr(node.GetAddress())
+			if err != nil {
+				return fault.Peer{}, fmt.Errorf("the address of %s: %w", name, err)
+			}
+			return fault.Peer{Name: name, Address: address}, nil
+		}
+	}
+	return fault.Peer{}, status.Errorf(codes.InvalidArgument, "the lab has no node %s", name)
+}
+
+func (n *Node) plans(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.ContainsFunc(n.plan.containers, func(c reconcile.Container) bool { return c.Spec.Name == name })
+}
+
+// Renew renews a fault's lease.
+func (n *Node) Renew(_ context.Context, id string, lease time.Duration) (*agentv1.Fault, error) {
+	f, err := n.faults.Renew(id, lease)
+	if err != nil {
+		return nil, n.faultError(err)
+	}
+	return faultStatus(f), nil
+}
+
+// faultError gives an error its code.
+func (n *Node) faultError(err error) error {
+	code := codes.Internal
+	switch {
+	case errors.Is(err, fault.ErrInvalid):
+		code = codes.InvalidArgument
+	case errors.Is(err, fault.ErrRefused):
+		code = codes.FailedPrecondition
+	case errors.Is(err, fault.ErrUnknown):
+		code = codes.NotFound
+	}
+	return status.Errorf(code, "%s: %v", n.config.Self.GetName(), err)
+}
+
+// endFaults ends faults, all or those with the given ids, and waits until they are over.
+func (n *Node) endFaults(ctx context.Context, ids ...string) ([]*agentv1.Fault, error) {
+	ctx, cancel := context.WithTimeout(ctx, healTimeout)
+	defer cancel()
+	over, err := n.faults.Heal(ctx, ids...)
+	return faultStatuses(over), err
+}
+
+func faultStatuses(faults []fault.Fault) []*agentv1.Fault {
+	var out []*agentv1.Fault
+	for _, f := range faults {
+		out = append(out, faultStatus(f))
+	}
+	return out
+}
+
+func faultStatus(f fault.Fault) *agentv1.Fault {
+	out := &agentv1.Fault{
+		Id: f.ID, Kind: string(f.Spec.Kind), Container: f.Spec.Container, Holder: f.Holder, InjectedAt: timestamppb.New(f.Injected),
+		Left: durationpb.New(f.Left), Ending: f.Phase == fault.Ending, Evidence: f.Evidence,
+	}
+	for _, p := range f.Spec.Peers {
+		out.Peers = append(out.Peers, p.Name)
+	}
+	if f.Trouble != nil {
+		out.Trouble = f.Trouble.Error()
+	}
+	return out
+}
