@@ -162,10 +162,14 @@ func TestBadFaults(t *testing.T) {
 		"no holder":       {func(r *agentv1.InjectRequest) { r.Holder = "" }, codes.InvalidArgument, "who"},
 		"a long holder":   {func(r *agentv1.InjectRequest) { r.Holder = strings.Repeat("x", 65) }, codes.InvalidArgument, "64"},
 		"a holder's bell": {func(r *agentv1.InjectRequest) { r.Holder = "me\a" }, codes.InvalidArgument, "shown"},
-		"from itself": {func(r *agentv1.InjectRequest) { r.Kind, r.Container, r.Peers = "partition", "", []string{"manager"} },
-			codes.InvalidArgument, "itself"},
-		"from nowhere": {func(r *agentv1.InjectRequest) { r.Kind, r.Container, r.Peers = "partition", "", []string{"moon"} },
-			codes.InvalidArgument, "no node moon"},
+		"from itself": {
+			func(r *agentv1.InjectRequest) { r.Kind, r.Container, r.Peers = "partition", "", []string{"manager"} },
+			codes.InvalidArgument, "itself",
+		},
+		"from nowhere": {
+			func(r *agentv1.InjectRequest) { r.Kind, r.Container, r.Peers = "partition", "", []string{"moon"} },
+			codes.InvalidArgument, "no node moon",
+		},
 	} {
 		r := good()
 		c.change(r)
