@@ -108,7 +108,7 @@ func (n *Node) Inject(ctx context.Context, in *agentv1.InjectRequest) (*agentv1.
 	}
 	f, err := n.faults.Inject(ctx, spec, in.GetLease().AsDuration(), in.GetHolder())
 	if err != nil {
-		return nil, n.faultError(err)
+		return nil, faultError(err)
 	}
 	return faultStatus(f), nil
 }
@@ -140,13 +140,13 @@ func (n *Node) plans(name string) bool {
 func (n *Node) Renew(_ context.Context, id string, lease time.Duration) (*agentv1.Fault, error) {
 	f, err := n.faults.Renew(id, lease)
 	if err != nil {
-		return nil, n.faultError(err)
+		return nil, faultError(err)
 	}
 	return faultStatus(f), nil
 }
 
 // faultError gives an error its code.
-func (n *Node) faultError(err error) error {
+func faultError(err error) error {
 	code := codes.Internal
 	switch {
 	case errors.Is(err, fault.ErrInvalid):
@@ -156,7 +156,7 @@ func (n *Node) faultError(err error) error {
 	case errors.Is(err, fault.ErrUnknown):
 		code = codes.NotFound
 	}
-	return status.Errorf(code, "%s: %v", n.config.Self.GetName(), err)
+	return status.Error(code, err.Error())
 }
 
 // endFaults ends faults, all or those with the given ids, and waits until they are over.
