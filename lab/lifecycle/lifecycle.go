@@ -213,9 +213,15 @@ func Connect(lab *settings.Lab, unit fleet.Unit) (*fleet.Fleet, error) {
 	return f, err
 }
 
+// lookTimeout is more than a healthy agent needs to answer.
+const lookTimeout = 3 * time.Second
+
 // look takes a snapshot of the fleet that waits for nobody longer than a healthy agent needs.
-func look(ctx context.Context, f *fleet.Fleet) fleet.View {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+func look(ctx context.Context, f *fleet.Fleet) fleet.View { return lookFor(ctx, f, lookTimeout) }
+
+// lookFor takes a snapshot of the fleet that waits for nobody longer than it is told.
+func lookFor(ctx context.Context, f *fleet.Fleet, within time.Duration) fleet.View {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return f.Snapshot(ctx)
 }

@@ -294,7 +294,12 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 		if err != nil {
 			return "", err
 		}
-		todo := plan(look(ctx, r.fleet), states, hashes)
+		// After Vagrant, which has just provisioned them, a slow node is heard out: to provision it again would take longer.
+		within := callTimeout
+		if start {
+			within = lookTimeout
+		}
+		todo := plan(lookFor(ctx, r.fleet, within), states, hashes)
 		if !start {
 			todo.up, todo.created = nil, nil
 		}
