@@ -29,8 +29,9 @@ func (l *lab) address(t *testing.T, node string) string {
 	return n.Address.String()
 }
 
-// Every node in turn loses power and gets it back, five rounds; each time it rejoins and the lab is whole within a minute.
-// What this guards against is written in agents/rejoin.
+// Every node in turn loses power and gets it back, five rounds; each time it rejoins and the lab is whole. Most take a quarter of a minute; one
+// that the manager takes for down all the same joins anew, which takes a minute. What this guards against is written in agents/rejoin
+// and at downPatience in agents/node.
 func TestEveryNodeComesBack(t *testing.T) {
 	l := open(t)
 	const rounds = 5

@@ -71,7 +71,7 @@ func connect(t *testing.T) *lab {
 		}
 	})
 	if opened.Provider == settings.ProviderDocker {
-		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: time.Minute, rate: 300, kills: 8}
+		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: 90 * time.Second, rate: 300, kills: 8}
 	}
 	// Its processors may be emulated, and are to do something else besides.
 	return &lab{
