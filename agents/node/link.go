@@ -42,6 +42,9 @@ const (
 	// when the former session expires in the very moment in which the new one is registered, swarmkit's dispatcher calls the node
 	// down and keeps the session: both sides are content, and no attachment is ever assigned to the node again.
 	downPatience = 15 * time.Second
+	// freshPatience is downPatience for a node that the manager has not called ready since its engine came into the swarm: the engine
+	// says that it is in only after the manager noted it as ready, and the manager's list is seldom older than a second.
+	freshPatience = 5 * time.Second
 )
 
 // link asks the manager's agent how to join the swarm, what networks there are and whether this node belongs to it, and the
@@ -61,6 +64,8 @@ type link struct {
 	missing int
 	// down is since when the manager calls this node down; zero: it does not.
 	down time.Time
+	// ready: the manager has called this node ready since its engine came into the swarm.
+	ready bool
 	// listed is when the manager's list was looked at last.
 	listed time.Time
 	// out: the node stays out of the swarm, and nothing needs to be asked.
@@ -88,10 +93,13 @@ func (l *link) observed(s engine.Swarm, out bool) {
 		poke(l.wake)
 	}
 	l.out = out
-	if s.NodeID != l.swarm.NodeID {
+	switch {
+	case s.NodeID != l.swarm.NodeID:
 		l.trusted()
+		l.ready = false
 		l.listed = time.Now() // the list is as old as its last change
-	} else if s.State != l.swarm.State {
+	case s.State != l.swarm.State:
+		l.ready = false
 		l.listed = time.Time{}
 	}
 	if s.State != l.swarm.State {
@@ -268,12 +276,17 @@ func (l *link) judge(members []*agentv1.SwarmMember, now time.Time) {
 		}
 	case members[i].GetState() != engine.MemberDown || l.swarm.State != engine.SwarmActive || l.known.Away != "":
 		l.trusted()
+		l.ready = l.ready || members[i].GetState() == engine.MemberReady && l.swarm.State == engine.SwarmActive
 	default:
 		l.missing = 0
 		if l.down.IsZero() {
 			l.down = now
 		}
-		if now.Sub(l.down) >= downPatience {
+		patience := freshPatience
+		if l.ready {
+			patience = downPatience
+		}
+		if now.Sub(l.down) >= patience {
 			l.known.Excluded = "the manager calls this node down, though they reach each other"
 		}
 	}

@@ -32,12 +32,28 @@ func TestLinkFindsOutThatTheManagerDoesNotCountOnTheNode(t *testing.T) {
 		{"struck from the list, then another member", []look{{members: struck}, {members: struck}, {members: struck, joins: "new"}}},
 		{"a list that is not there", []look{{members: struck}, {}, {members: struck}, {members: struck}, {members: struck, want: true}}},
 		{"down for good", []look{
+			{members: list("ready")},
 			{members: list("down")},
 			{after: downPatience - 1, members: list("down")},
 			{after: 1, members: list("down"), want: true},
 			{after: 1, members: list("down"), want: true},
 		}},
+		{"never called ready", []look{
+			{members: list("down")},
+			{after: freshPatience - 1, members: list("down")},
+			{after: 1, members: list("down"), want: true},
+			{after: 1, members: list("ready")},
+			{members: list("down")},
+			{after: freshPatience, members: list("down")},
+		}},
+		{"never called ready in this life of the engine", []look{
+			{members: list("ready")},
+			{members: list("down"), state: engine.SwarmPending},
+			{members: list("down")},
+			{after: freshPatience, members: list("down"), want: true},
+		}},
 		{"down for a while", []look{
+			{members: list("ready")},
 			{members: list("down")},
 			{after: downPatience - 1, members: list("ready")},
 			{after: 1, members: list("down")},
