@@ -42,7 +42,6 @@ require github.com/anishathalye/porcupine v1.3.1
 
 require (
 	github.com/andybalholm/brotli v1.2.0 // indirect
-	github.com/google/renameio/v2 v2.0.2 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 )
 

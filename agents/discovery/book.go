@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/durable"
 )
 
 // book is what is known of services, as it is kept on disk.
@@ -75,17 +75,7 @@ func (b book) write(path string) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("keep what is known of services: %w", err)
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }() // in vain once it is renamed
-	_, err = tmp.Write(append(content, '\n'))
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
+	if err := durable.Replace(path, append(content, '\n'), 0o600); err != nil {
 		return fmt.Errorf("keep what is known of services: %w", err)
 	}
 	return nil

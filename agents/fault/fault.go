@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -94,12 +95,8 @@ type Peer struct {
 
 // Check tells what is wrong with a spec: an ErrInvalid.
 func (s Spec) Check() error {
-	known := false
-	for _, k := range Kinds() {
-		known = known || k == s.Kind
-	}
 	switch {
-	case !known:
+	case !slices.Contains(Kinds(), s.Kind):
 		return fmt.Errorf("%w: there is no fault %q", ErrInvalid, s.Kind)
 	case s.Kind.OfContainer() && s.Container == "":
 		return fmt.Errorf("%w: %s which container? None is named", ErrInvalid, s.Kind)

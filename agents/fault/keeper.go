@@ -412,8 +412,10 @@ func (k *Keeper) Reap(ctx context.Context) (abandoned, all int, err error) {
 	return abandoned, all, errors.Join(errs...)
 }
 
+// forget lets go of a fault that is over, or that never was. Whoever still holds it has nothing to end.
 func (k *Keeper) forget(l *lease) {
 	k.mu.Lock()
+	l.record.Phase = Ending
 	delete(k.leases, l.record.ID)
 	k.mu.Unlock()
 	close(l.over)

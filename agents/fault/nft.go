@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -90,11 +91,7 @@ func (n Nft) Dropped(ctx context.Context, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	there := false
-	for _, have := range names {
-		there = there || have == name
-	}
-	if !there {
+	if !slices.Contains(names, name) {
 		return -1, nil
 	}
 	found, err := n.list(ctx, "counters", "table", "inet", tablePrefix+name)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/swarmlab/swarmlab/agents/durable"
 )
 
 const (
@@ -31,7 +31,7 @@ func (s store) put(r Record) error {
 		err = os.MkdirAll(s.dir, 0o700)
 	}
 	if err == nil {
-		err = renameio.WriteFile(s.path(r.ID), content, 0o600)
+		err = durable.Replace(s.path(r.ID), content, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the record of the fault: %w", err)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/durable"
 	"github.com/swarmlab/swarmlab/agents/handstop"
 )
 
@@ -84,32 +84,11 @@ func (s *state) flush() error {
 func (s *state) write() error {
 	content, err := json.Marshal(s.record)
 	if err == nil {
-		err = replaceFile(s.path, content)
+		err = durable.Replace(s.path, content, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the agent's state: %w", err)
 	}
 	s.dirty = false
 	return nil
-}
-
-// replaceFile writes a file so that it has the old or the new content, also after a power loss.
-func replaceFile(path string, content []byte) (err error) {
-	next, err := os.CreateTemp(filepath.Dir(path), ".next-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(next.Name())
-		}
-	}()
-	_, err = next.Write(content)
-	if err == nil {
-		err = next.Sync()
-	}
-	if err = errors.Join(err, next.Close()); err != nil {
-		return err
-	}
-	return os.Rename(next.Name(), path)
 }

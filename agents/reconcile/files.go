@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/swarmlab/swarmlab/agents/durable"
 )
 
 // Files keeps the rendered files of containers on disk, one directory for each container below its root, and
@@ -112,24 +114,5 @@ func (f Files) write(path string, content []byte) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	next, err := os.CreateTemp(filepath.Dir(path), ".next-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(next.Name())
-		}
-	}()
-	_, err = next.Write(content)
-	if err == nil {
-		err = next.Chmod(0o444)
-	}
-	if err == nil {
-		err = next.Sync()
-	}
-	if err := errors.Join(err, next.Close()); err != nil {
-		return err
-	}
-	return os.Rename(next.Name(), path)
+	return durable.Replace(path, content, 0o444)
 }

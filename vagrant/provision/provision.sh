@@ -116,7 +116,6 @@ packages
 overlay
 names "$@"
 if [ -f $given/agent.yaml ]; then clock; fi
-systemctl --quiet enable --now labagent-reap.path
 
 if [ ! -f $given/bin/labagent ]; then
 	echo "node $(hostname) is up without an agent: none is built yet (\`make up\` does all of it)"
@@ -128,7 +127,8 @@ if [ "$hash" != "$(cat $etc/provision-hash 2>/dev/null)" ]; then
 	# Once something is half installed the old hash is no longer true.
 	rm -f $etc/provision-hash
 	agent
-	systemctl --quiet enable labagent
+	systemctl --quiet enable labagent labagent-reap.path
+	systemctl start labagent-reap.path
 	systemctl restart labagent || {
 		journalctl --no-pager --lines 20 --unit labagent >&2
 		fail "the agent does not start; its last words are above"
