@@ -1,4 +1,4 @@
-// Package durable writes the agent's files so that a crash or a power loss leaves the old content or the new, whole.
+// Package durable writes files so that a crash or a power loss leaves the old content or the new, whole.
 //
 // It must not know what is written.
 package durable

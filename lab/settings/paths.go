@@ -27,6 +27,12 @@ func (l *Lab) Relative(path string) string {
 // LedgerDir holds the ledgers of the loads that the lab bore. They speak of its database, and go with it.
 func (l *Lab) LedgerDir() string { return l.Path("ledgers") }
 
+// JournalDir holds the journals of drills. They tell of what was, and stay when the lab goes.
+func (l *Lab) JournalDir() string { return l.Path("journal") }
+
+// FaultDir holds the records of the faults that are the host's: power that was taken from nodes.
+func (l *Lab) FaultDir() string { return l.Path("faults") }
+
 // Arch is the nodes' architecture in Go's terms: container nodes have the host's, and so have the boxes of VMs.
 func (l *Lab) Arch() string { return runtime.GOARCH }
 
