@@ -42,6 +42,7 @@ require github.com/anishathalye/porcupine v1.3.1
 
 require (
 	github.com/andybalholm/brotli v1.2.0 // indirect
+	github.com/expr-lang/expr v1.17.8 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 )
 

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
@@ -194,6 +195,31 @@ func (f *Fleet) Inject(ctx context.Context, node string, what *agentv1.InjectReq
 		return nil, m.explain(err)
 	}
 	return response.GetFault(), nil
+}
+
+// Renew lets a fault last for so long from now on.
+func (f *Fleet) Renew(ctx context.Context, node, fault string, lease time.Duration) (*agentv1.Fault, error) {
+	m, err := f.member(node)
+	if err != nil {
+		return nil, err
+	}
+	response, err := m.client.Renew(ctx, &agentv1.RenewRequest{Id: fault, Lease: durationpb.New(lease)})
+	if err != nil {
+		return nil, m.explain(err)
+	}
+	return response.GetFault(), nil
+}
+
+// End ends faults of a node, and returns when they are over; one that is over already is no error.
+func (f *Fleet) End(ctx context.Context, node string, faults ...string) error {
+	m, err := f.member(node)
+	if err != nil || len(faults) == 0 {
+		return err
+	}
+	if _, err := m.client.Heal(ctx, &agentv1.HealRequest{Faults: faults}); err != nil {
+		return m.explain(err)
+	}
+	return nil
 }
 
 // Heal ends all faults and starts what was stopped by hand, on all nodes, and returns it in the order of the topology. Nodes that fail do

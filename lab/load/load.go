@@ -326,5 +326,6 @@ func (c *caster) vote(l line, b *ballot, due time.Duration, pause backoff.BackOf
 func (c *caster) failed(a *answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.tally.failed++
 	c.tally.troubles[a.trouble]++
 }

@@ -27,6 +27,8 @@ type Progress struct {
 	// Planned is how many votes there will be; 0: nobody knows.
 	Planned int64
 	Elapsed time.Duration
+	// Failed tries so far: a vote may have had several, and be acknowledged all the same.
+	Failed int64
 	// Overdue votes of an open loop wait for a connection.
 	Overdue int64
 	// Rate of acknowledged votes a second, and quantiles of their latency, since the last report.
@@ -88,13 +90,13 @@ const (
 
 // tally counts. Not safe for concurrent use.
 type tally struct {
-	counts                   Counts
-	tries, voters, strangers int64
-	all, recent              *hdrhistogram.Histogram
-	reported                 time.Duration
-	perSecond                []int64
-	servedBy                 map[string]*served
-	troubles                 map[string]int64
+	counts                           Counts
+	tries, failed, voters, strangers int64
+	all, recent                      *hdrhistogram.Histogram
+	reported                         time.Duration
+	perSecond                        []int64
+	servedBy                         map[string]*served
+	troubles                         map[string]int64
 }
 
 type served struct {
@@ -167,7 +169,7 @@ func (t *tally) end(b *ballot, o *ledger.Outcome, a *answer, tries int, at, took
 
 func (t *tally) progress(now time.Duration) Progress {
 	p := Progress{
-		Counts: t.counts, Elapsed: now,
+		Counts: t.counts, Elapsed: now, Failed: t.failed,
 		P50: microseconds(t.recent.ValueAtQuantile(50)), P99: microseconds(t.recent.ValueAtQuantile(99)),
 	}
 	if since := now - t.reported; since > 0 {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -264,4 +265,25 @@ func SaveCookie(path, cookie string) error {
 		return fmt.Errorf("keep the voter's cookie: %w", err)
 	}
 	return nil
+}
+
+// Statuses asks once for the voting page and for the tally, and returns the HTTP statuses of their answers; 0 for none.
+func (c *Client) Statuses(ctx context.Context) (page, results int) {
+	var both sync.WaitGroup
+	both.Go(func() { page = c.status(ctx, c.voting) })
+	both.Go(func() { results = c.status(ctx, c.results+"api/tally") })
+	both.Wait()
+	return page, results
+}
+
+func (c *Client) status(ctx context.Context, url string) int {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0
+	}
+	response, _, err := c.do(request)
+	if err != nil {
+		return 0
+	}
+	return response.StatusCode
 }

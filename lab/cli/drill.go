@@ -1,0 +1,493 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/balancer"
+	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/voting"
+)
+
+const (
+	// steadyFirst and steadyNext are how long a drill waits for the steady state: the first one, and one that follows on another.
+	steadyFirst = 10 * time.Second
+	steadyNext  = 90 * time.Second
+	// maxDrillFile bounds what is read of a drill's file, in bytes.
+	maxDrillFile = 1 << 20
+)
+
+func (a *App) drill() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drill",
+		Short: "Break something on purpose, under votes, and prove what became of each of them",
+		Long: `A drill makes sure that the lab is well, has votes cast, breaks one thing, looks whether all is seen that must be and in time, heals, and has
+the ledger judge whether every acknowledged vote is counted, once. It always ends: ctrl-C, a closed terminal or a killed command heal all the
+same, for faults are leases that the nodes themselves end. Each run leaves a journal; lab report makes a page of it.`,
+		Example: "  lab drill list\n  lab drill show redis-stop\n  lab drill run redis-stop",
+		Args:    args(cobra.NoArgs),
+	}
+	cmd.AddCommand(a.drillList(), a.drillShow(), a.drillRun())
+	return cmd
+}
+
+// shownDrill is a drill as --json prints it.
+type shownDrill struct {
+	ID      string   `json:"id"`
+	Title   string   `json:"title"`
+	Section string   `json:"section"`
+	Faults  []string `json:"faults"`
+	// FaultMS is how long things are broken and watched.
+	FaultMS int64 `json:"fault_ms"`
+}
+
+func newShownDrill(d *drill.Drill) shownDrill {
+	s := shownDrill{ID: d.ID, Title: d.Title, Section: d.Section, FaultMS: d.Length().Milliseconds()}
+	for _, i := range d.Inject {
+		s.Faults = append(s.Faults, faultWords(i))
+	}
+	return s
+}
+
+func faultWords(i drill.Injection) string {
+	words := i.Fault + " " + i.Target()
+	if len(i.Peers) > 0 {
+		words += " from " + strings.Join(i.Peers, " ")
+	}
+	if i.For > 0 {
+		words += fmt.Sprintf(", for %s", i.For)
+	}
+	if i.At > 0 {
+		words += fmt.Sprintf(", after %s", i.At)
+	}
+	return words
+}
+
+func (a *App) drillList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the drills, by the sections of the tutorial", Example: "  lab drill list\n  lab drill list --json | jq -r '.[].id'",
+		Args: args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			all, err := drill.Catalogue()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				shown := []shownDrill{}
+				for _, d := range all {
+					shown = append(shown, newShownDrill(d))
+				}
+				return a.printJSON(shown)
+			}
+			c, section := a.console(), ""
+			for _, d := range all {
+				if d.Section != section {
+					if section != "" {
+						fmt.Fprintln(c)
+					}
+					section = d.Section
+					fmt.Fprintln(c, c.Bold(section))
+				}
+				fmt.Fprintf(c, "  %-22s %s\n", d.ID, d.Title)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *App) drillShow() *cobra.Command {
+	var answers bool
+	var file string
+	cmd := &cobra.Command{
+		Use: "show [DRILL]", Short: "Tell a drill: its story, what it breaks, what must be seen", Example: "  lab drill show redis-stop\n  lab drill show --file mine.yaml --answers",
+		RunE: func(_ *cobra.Command, given []string) error {
+			drills, err := choose(given, file, false)
+			if err != nil {
+				return err
+			}
+			for _, d := range drills {
+				showDrill(a.console(), d, answers)
+			}
+			return nil
+		},
+		ValidArgsFunction: completeDrills,
+	}
+	cmd.Flags().BoolVar(&answers, "answers", false, "tell the answers, the debrief and the fix as well")
+	cmd.Flags().StringVar(&file, "file", "", "a drill of your own")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml") // it fails for a flag that is not there
+	return cmd
+}
+
+// choose finds the drills that were named, or all.
+func choose(given []string, file string, all bool) ([]*drill.Drill, error) {
+	switch {
+	case file != "" && (all || len(given) > 0), all && len(given) > 0:
+		return nil, usageError{errors.New("name drills, or give --file, or --all: one of them")}
+	case file != "":
+		d, err := readDrill(file)
+		return []*drill.Drill{d}, err
+	case !all && len(given) == 0:
+		return nil, usageError{errors.New("which drill? lab drill list shows them")}
+	}
+	catalogue, err := drill.Catalogue()
+	if err != nil || all {
+		return catalogue, err
+	}
+	var chosen []*drill.Drill
+	for _, id := range given {
+		i := slices.IndexFunc(catalogue, func(d *drill.Drill) bool { return d.ID == id })
+		if i < 0 {
+			return nil, usageError{fmt.Errorf("there is no drill %s; lab drill list shows them", id)}
+		}
+		chosen = append(chosen, catalogue[i])
+	}
+	return chosen, nil
+}
+
+func readDrill(file string) (*drill.Drill, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read a drill: %w", err)}
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxDrillFile {
+		return nil, usageError{fmt.Errorf("read a drill: %s is not a file of a drill's size", file)}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read a drill: %w", err)}
+	}
+	d, err := drill.Parse(filepath.Base(file), text)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return d, nil
+}
+
+func completeDrills(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+	catalogue, err := drill.Catalogue()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, d := range catalogue {
+		if !slices.Contains(given, d.ID) {
+			ids = append(ids, d.ID+"\t"+d.Title)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// proseWidth is the widest that prose is set.
+const proseWidth = 100
+
+func showDrill(c *console.Console, d *drill.Drill, answers bool) {
+	prose := func(text string) {
+		fmt.Fprintln(c, ansi.Wordwrap(strings.TrimSpace(text), min(c.Width(), proseWidth), ""))
+	}
+	fmt.Fprintf(c, "%s  %s\n%s\n\n", c.Bold(d.Title), c.Dim(d.ID), c.Dim(d.Section))
+	prose(d.Story)
+	fmt.Fprintf(c, "\n%s\n", c.Bold("What is broken"))
+	for _, i := range d.Inject {
+		prose("  " + faultWords(i))
+	}
+	if len(d.Predict) > 0 {
+		fmt.Fprintf(c, "\n%s\n", c.Bold("Predict"))
+		for _, q := range d.Predict {
+			prose("  " + q.Ask)
+			if answers {
+				fmt.Fprintln(c, c.Dim(ansi.Wordwrap("    "+strings.TrimSpace(q.Answer), min(c.Width(), proseWidth), "")))
+			}
+		}
+	}
+	for _, part := range []struct {
+		title  string
+		checks []drill.Check
+	}{{"What must be seen", d.Expect}, {"And after the healing", d.Recover}} {
+		if len(part.checks) == 0 {
+			continue
+		}
+		fmt.Fprintf(c, "\n%s\n", c.Bold(part.title))
+		for _, check := range part.checks {
+			when := fmt.Sprintf("within %s", check.Within)
+			if check.Always {
+				when = fmt.Sprintf("from %s on, all the time", check.From)
+			}
+			prose(fmt.Sprintf("  %s: %s", when, check.See))
+		}
+	}
+	if answers {
+		fmt.Fprintf(c, "\n%s\n", c.Bold("Debrief"))
+		prose(d.Debrief)
+		fmt.Fprintf(c, "\n%s\n", c.Bold("What would fix it"))
+		prose(d.Fix)
+	}
+}
+
+// drillFlags are what `lab drill run` was asked for.
+type drillFlags struct {
+	all, yes, json, hold bool
+	file                 string
+	load                 float64
+}
+
+func (a *App) drillRun() *cobra.Command {
+	var flags drillFlags
+	cmd := &cobra.Command{
+		Use:   "run DRILL…",
+		Short: "Run drills, one after the other",
+		Long: `Runs drills. Tells the story and what to predict, asks, and goes on by itself from there: steady state, load, fault, recovery, verdict.
+ctrl-C heals at once. A lab that is not in its steady state is left alone.
+
+The exit status is 0 when every drill passed, 1 when one failed, was aborted or could not be decided, 2 when nothing was run because the
+command or a drill's file was not understood.`,
+		Example: `  lab drill run redis-stop
+  lab drill run redis-kill worker-kill --yes
+  lab drill run --all --yes --json | jq -r '.drill.id + " " + .result'
+  lab drill run postgres-stop --hold         # until you press Enter
+  lab drill run --file mine.yaml --load 500`,
+		RunE: func(cmd *cobra.Command, given []string) error {
+			drills, err := choose(given, flags.file, flags.all)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("load") {
+				for _, d := range drills {
+					d.Load.Rate = flags.load
+				}
+			}
+			if flags.load < 1 || flags.load > drill.MaxRate {
+				return usageError{fmt.Errorf("--load %g: give 1 to %d votes per second", flags.load, drill.MaxRate)}
+			}
+			if flags.hold && len(drills) > 1 {
+				return usageError{errors.New("--hold is for one drill")}
+			}
+			return a.runDrills(cmd.Context(), drills, flags)
+		},
+		ValidArgsFunction: completeDrills,
+	}
+	f := cmd.Flags()
+	f.BoolVar(&flags.all, "all", false, "run the whole catalogue")
+	f.StringVar(&flags.file, "file", "", "run a drill of your own")
+	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&flags.json, "json", false, "print the journal of each run, an object a line")
+	f.BoolVar(&flags.hold, "hold", false, "let the fault last until Enter is pressed")
+	f.Float64Var(&flags.load, "load", drill.DefaultRate, "votes per second, in place of the drill's own")
+	_ = cmd.MarkFlagFilename("file", "yaml", "yml") // it fails for a flag that is not there
+	return cmd
+}
+
+func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillFlags) error {
+	lab, f, done, err := a.fleet(fleet.Operate)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r, closeRunner, err := a.newRunner(lab, f)
+	if err != nil {
+		return err
+	}
+	defer closeRunner()
+	var ended []*journal.Journal
+	steady := steadyFirst
+	for _, d := range drills {
+		if !flags.yes {
+			showDrill(console.New(a.Err, a.Environ), d, false)
+			if err := a.confirm(fmt.Sprintf("\nThis breaks things on the lab %s: %s. Go on?", lab.Name, strings.Join(newShownDrill(d).Faults, "; "))); err != nil {
+				return err
+			}
+		}
+		j, err := a.runDrill(ctx, r, d, flags, steady)
+		if err != nil {
+			return err
+		}
+		ended = append(ended, j)
+		if flags.json {
+			if err := json.NewEncoder(a.Out).Encode(j); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
+		} else {
+			a.printRun(lab, j)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		steady = steadyNext
+	}
+	if len(drills) > 1 && !flags.json {
+		printRuns(a.console(), ended, len(drills))
+	}
+	if len(ended) < len(drills) || slices.ContainsFunc(ended, func(j *journal.Journal) bool { return j.Result != journal.Passed }) {
+		return errSaid
+	}
+	return nil
+}
+
+// newRunner wires what a drill needs.
+func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func(), error) {
+	c, err := census.Open(lab, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := balancer.Open(lab)
+	if err != nil {
+		_ = c.Close() // only read
+		return nil, nil, err
+	}
+	return &runner.Runner{
+		Lab:     lab,
+		Sights:  runner.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())},
+		Breaker: runner.Agents{Fleet: f},
+		Voters:  runner.Electorate{Lab: lab, Census: c},
+		Version: a.Version, By: holder(),
+	}, func() { _, _ = c.Close(), b.Close() }, nil // only read
+}
+
+// runDrill shows on the standard error how it goes.
+func (a *App) runDrill(
+	ctx context.Context, r *runner.Runner, d *drill.Drill, flags drillFlags, steady time.Duration,
+) (*journal.Journal, error) {
+	c := console.New(a.Err, a.Environ)
+	board := console.NewBoard(c)
+	defer board.Close()
+	board.Note(fmt.Sprintf("%s  %s", c.Bold(d.Title), c.Dim(d.ID)))
+	o := runner.Options{SteadyWithin: steady}
+	if flags.hold {
+		o.Hold = a.enter()
+		board.Note(c.Warn("The fault lasts until you press Enter."))
+	}
+	var phase *console.Phase
+	name := ""
+	o.Tell = func(u runner.Update) {
+		if u.Phase != name {
+			if phase != nil {
+				phase.Done("")
+			}
+			name, phase = u.Phase, board.Begin(u.Phase)
+		}
+		phase.Say(saidOfDrill(u))
+		if u.Line != "" {
+			board.Note(drillLine(c, u))
+		}
+	}
+	j, err := r.Run(ctx, d, o)
+	if phase != nil {
+		if err == nil {
+			phase.Done("")
+		} else {
+			phase.Fail()
+		}
+	}
+	return j, err
+}
+
+// enter is closed when somebody presses Enter, or there is nobody to.
+func (a *App) enter() <-chan struct{} {
+	pressed := make(chan struct{})
+	go func() {
+		defer close(pressed)
+		b := make([]byte, 1)
+		for {
+			if n, err := a.In.Read(b); err != nil || n == 1 && b[0] == '\n' {
+				return
+			}
+		}
+	}()
+	return pressed
+}
+
+func saidOfDrill(u runner.Update) string {
+	text := ""
+	if u.Left > 0 {
+		text = fmt.Sprintf("%2.0f s left  ", u.Left.Seconds())
+	}
+	text += fmt.Sprintf("%.0f votes/s accepted, %.0f tries/s failed", u.Accepted, u.Failed)
+	if u.Queued >= 0 {
+		text += fmt.Sprintf(", %.0f queued", u.Queued)
+	}
+	return text
+}
+
+func drillLine(c *console.Console, u runner.Update) string {
+	mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: c.Good("✓"), runner.Warning: c.Warn("!"), runner.Bad: c.Bad("✗")}[u.Tone]
+	return fmt.Sprintf("  %s %6.1f s  %s", mark, u.At.Seconds(), u.Line)
+}
+
+// resultText is a result as it stands out.
+func resultText(c *console.Console, result journal.Result) string {
+	text := strings.ToUpper(string(result))
+	switch result {
+	case journal.Passed:
+		return c.Good(text)
+	case journal.Failed:
+		return c.Bad(text)
+	default:
+		return c.Warn(text)
+	}
+}
+
+func (a *App) printRun(lab *settings.Lab, j *journal.Journal) {
+	c := a.console()
+	fmt.Fprintf(c, "\n%s  %s\n", resultText(c, j.Result), j.Drill.Title)
+	for _, reason := range j.Reasons {
+		fmt.Fprintf(c, "  %s %s\n", c.Bad("!"), reason)
+	}
+	for _, f := range j.Figures {
+		fmt.Fprintf(c, "  %s\n", figureText(c, f))
+	}
+	fmt.Fprintf(c, "journal   %s\n\n", lab.Relative(journal.Path(lab.JournalDir(), j.ID)))
+}
+
+func figureText(c *console.Console, f journal.Figure) string {
+	value := fmt.Sprintf("%.4g %s", f.Value, f.Unit)
+	if f.Unit == "ms" {
+		value = milliseconds(f.Value)
+	}
+	text := fmt.Sprintf("%-12s %s", value, f.Name)
+	if f.Limit != nil {
+		limit := fmt.Sprintf("at most %.4g %s", *f.Limit, f.Unit)
+		if f.Unit == "ms" {
+			limit = "at most " + milliseconds(*f.Limit)
+		}
+		text += " " + c.Dim("("+limit+")")
+	}
+	if !f.Met() {
+		return c.Bad("✗ ") + text
+	}
+	return c.Good("✓ ") + text
+}
+
+func printRuns(c *console.Console, ended []*journal.Journal, all int) {
+	passed, length := 0, time.Duration(0)
+	for _, j := range ended {
+		took := time.Duration(j.LengthMS) * time.Millisecond
+		length += took
+		if j.Result == journal.Passed {
+			passed++
+		}
+		reason := ""
+		if len(j.Reasons) > 0 {
+			reason = j.Reasons[0]
+		}
+		fmt.Fprintf(c, "%-9s  %-22s %8s  %s\n", resultText(c, j.Result), j.Drill.ID, console.Seconds(took), reason)
+	}
+	fmt.Fprintf(c, "%d of %d drills passed, in %s\n", passed, all, console.Seconds(length))
+}

@@ -1,0 +1,256 @@
+package drill
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+//go:embed drills/*.yaml
+var files embed.FS
+
+// Bounds of a drill.
+const (
+	// maxSize of a file, in bytes.
+	maxSize = 64 << 10
+	// minFor and maxFor bound a fault: those of the agents' leases.
+	minFor = time.Second
+	maxFor = 10 * time.Minute
+	// maxLength bounds all faults of a drill together.
+	maxLength = 30 * time.Minute
+	// MaxRate is the most votes per second.
+	MaxRate = 10_000
+)
+
+// Defaults.
+const (
+	// DefaultRate is the votes per second of a drill that says nothing.
+	DefaultRate          = 150
+	defaultChange        = 0.3
+	defaultBefore        = 3 * time.Second
+	defaultAfter         = 2 * time.Second
+	defaultRecoverWithin = time.Minute
+)
+
+var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
+// Error is a mistake in a drill's file.
+type Error struct {
+	File string
+	Line int
+	Text string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Text
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text)
+}
+
+// Parse reads a drill. All mistakes that are found are joined, each an *Error; file is the name that they carry.
+func Parse(file string, text []byte) (*Drill, error) {
+	if len(text) > maxSize {
+		return nil, &Error{File: file, Text: fmt.Sprintf("a drill of more than %d bytes is none", maxSize)}
+	}
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, yamlError(file, err)
+	}
+	if len(tree.Docs) != 1 {
+		return nil, &Error{File: file, Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(tree.Docs))}
+	}
+	d := Drill{
+		Load:          Load{Rate: DefaultRate, Change: defaultChange, Before: defaultBefore, After: defaultAfter},
+		RecoverWithin: defaultRecoverWithin,
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&d); err != nil {
+		return nil, yamlError(file, err)
+	}
+	r := reader{file: file, tree: tree}
+	r.check(&d)
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// yamlError takes line and words from the library's error, without its picture of the file.
+func yamlError(file string, err error) error {
+	e := &Error{File: file, Text: err.Error()}
+	var syntax yaml.Error
+	if errors.As(err, &syntax) {
+		e.Text = syntax.GetMessage()
+		if t := syntax.GetToken(); t != nil {
+			e.Line = t.Position.Line
+		}
+	}
+	e.Text, _, _ = strings.Cut(e.Text, "\n")
+	return e
+}
+
+// reader collects mistakes and knows on which lines they are.
+type reader struct {
+	file string
+	tree *ast.File
+	errs []error
+}
+
+// wrong takes note of a mistake at a place such as "$.inject[0].for".
+func (r *reader) wrong(at, format string, args ...any) {
+	r.errs = append(r.errs, &Error{File: r.file, Line: r.line(at), Text: fmt.Sprintf(format, args...)})
+}
+
+// line of a place, or of the nearest one around it.
+func (r *reader) line(at string) int {
+	for at != "" {
+		if p, err := yaml.PathString(at); err == nil {
+			if node, err := p.FilterFile(r.tree); err == nil && node.GetToken() != nil {
+				return node.GetToken().Position.Line
+			}
+		}
+		at = at[:max(strings.LastIndexAny(at, ".["), 0)]
+	}
+	return 0
+}
+
+func (r *reader) check(d *Drill) {
+	if !idForm.MatchString(d.ID) {
+		r.wrong("$.id", "id %q: give a short name of lower-case letters, digits and dashes", d.ID)
+	}
+	for _, field := range []struct{ name, text string }{{"title", d.Title}, {"story", d.Story}, {"debrief", d.Debrief}, {"fix", d.Fix}} {
+		if strings.TrimSpace(field.text) == "" {
+			r.wrong("$."+field.name, "%s is missing", field.name)
+		}
+	}
+	if !slices.Contains(Sections(), d.Section) {
+		r.wrong("$.section", "section %q is none of the tutorial's: %s", d.Section, strings.Join(Sections(), ", "))
+	}
+	for i, q := range d.Predict {
+		if strings.TrimSpace(q.Ask) == "" || strings.TrimSpace(q.Answer) == "" {
+			r.wrong(fmt.Sprintf("$.predict[%d]", i), "a question needs ask and answer")
+		}
+	}
+	r.load(d.Load)
+	if len(d.Inject) == 0 {
+		r.wrong("$.inject", "inject is missing: what does the drill break?")
+	}
+	for i, in := range d.Inject {
+		r.injection(fmt.Sprintf("$.inject[%d]", i), in, i > 0 && in.At < d.Inject[i-1].At)
+	}
+	if d.Length() > maxLength {
+		r.wrong("$.inject", "all faults together last %s, more than %s", d.Length(), maxLength)
+	}
+	if d.Watch < 0 {
+		r.wrong("$.watch", "watch: %s is no time to wait", d.Watch)
+	}
+	for _, list := range []struct {
+		name   string
+		checks []Check
+	}{{"steady", d.Steady}, {"expect", d.Expect}, {"recover", d.Recover}} {
+		for i, c := range list.checks {
+			r.see(fmt.Sprintf("$.%s[%d]", list.name, i), c, len(d.Inject), list.name)
+		}
+	}
+	if d.RecoverWithin < time.Second || d.RecoverWithin > maxFor {
+		r.wrong("$.recover_within", "recover_within: give a time from 1s to %s, not %s", maxFor, d.RecoverWithin)
+	}
+	if share := d.ErrorsAtMost; share != nil && !(*share >= 0 && *share <= 1) {
+		r.wrong("$.errors_at_most", "errors_at_most: give a share from 0 to 1, not %v", *share)
+	}
+}
+
+func (r *reader) load(l Load) {
+	if !(l.Rate > 0 && l.Rate <= MaxRate) {
+		r.wrong("$.load.rate", "rate: give 1 to %d votes per second, not %v", MaxRate, l.Rate)
+	}
+	if !(l.Change >= 0 && l.Change <= 1) {
+		r.wrong("$.load.change", "change: give a share from 0 to 1, not %v", l.Change)
+	}
+	if l.Before < time.Second || l.Before > maxFor {
+		r.wrong("$.load.before", "before: give a time from 1s to %s, not %s", maxFor, l.Before)
+	}
+	if l.After < 0 || l.After > maxFor {
+		r.wrong("$.load.after", "after: give a time from 0s to %s, not %s", maxFor, l.After)
+	}
+}
+
+func (r *reader) injection(at string, i Injection, early bool) {
+	switch {
+	case i.Fault == "":
+		r.wrong(at, "fault is missing: what is done to the target?")
+	case i.Target() == "":
+		r.wrong(at, "%s of what? Name a container or a node", i.Fault)
+	case i.Container != "" && i.Node != "":
+		r.wrong(at, "%s has one target: a container or a node", i.Fault)
+	}
+	if i.At < 0 || early {
+		r.wrong(at+".at", "at: faults stand in the order in which they happen, from 0s on")
+	}
+	once := slices.Contains(momentary, i.Fault)
+	switch {
+	case once && i.For != 0:
+		r.wrong(at+".for", "%s is over once it has happened: it lasts for no time", i.Fault)
+	case !once && (i.For < minFor || i.For > maxFor):
+		r.wrong(at+".for", "for: give a time from %s to %s, not %s", minFor, maxFor, i.For)
+	}
+}
+
+func (r *reader) see(at string, c Check, injections int, phase string) {
+	if strings.TrimSpace(c.See) == "" {
+		r.wrong(at, "see is missing: what is it that has to be seen, in words?")
+	}
+	if !c.When.Set() {
+		r.wrong(at, "when is missing: the condition by which it is seen")
+	}
+	switch {
+	case phase == "steady" && (c.Within != 0 || c.Always || c.From != 0 || c.After != 0):
+		r.wrong(at, "what is steady holds, and needs no times")
+	case phase == "steady":
+	case c.Always && (c.Within != 0 || c.From < 0):
+		r.wrong(at, "what holds always has a from, of 0s or more, and no within")
+	case !c.Always && (c.Within <= 0 || c.From != 0):
+		r.wrong(at+".within", "within: by when has it to be seen? Or is it to hold always?")
+	}
+	if c.After < 0 || c.After > injections {
+		r.wrong(at+".after", "after: there is no injection %d", c.After)
+	}
+}
+
+// Catalogue returns the drills that come with the kit, in the order of the tutorial's sections, and of their ids.
+func Catalogue() ([]*Drill, error) {
+	names, err := fs.Glob(files, "drills/*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var all []*Drill
+	for _, name := range names {
+		text, err := files.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := Parse(name, text)
+		if err != nil {
+			return nil, err
+		}
+		if want := path.Base(name); want != d.ID+".yaml" {
+			return nil, &Error{File: name, Text: fmt.Sprintf("the drill in it calls itself %s", d.ID)}
+		}
+		all = append(all, d)
+	}
+	slices.SortStableFunc(all, func(a, b *Drill) int {
+		return slices.Index(Sections(), a.Section) - slices.Index(Sections(), b.Section)
+	})
+	return all, nil
+}

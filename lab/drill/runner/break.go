@@ -1,0 +1,338 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/journal"
+)
+
+// ErrGone says that a fault is over that was not ended by its drill.
+var ErrGone = errors.New("the fault is over before its time")
+
+// unholdable bounds a fault whose end somebody holds up.
+const unholdable = 30 * time.Minute
+
+// held is a fault of this run.
+type held struct {
+	drill.Injection
+	node   string
+	broken Broken
+	// ordered is when it was to be injected; until when it is to end, zero for one that needs no end.
+	ordered, until time.Time
+	state          state
+	// release ends its renewal.
+	release context.CancelFunc
+	result  int
+}
+
+type state int
+
+const (
+	waiting state = iota
+	injecting
+	inForce
+	ending
+	over
+)
+
+// breakThings injects what the drill says, and watches for as long as it says.
+func (r *run) breakThings(ctx context.Context) {
+	r.begin(phaseFault)
+	for _, i := range r.drill.Inject {
+		node := i.Node
+		if i.Container != "" {
+			node = r.homes[i.Container]
+		}
+		r.faults = append(r.faults, &held{Injection: i, node: node})
+	}
+	begun := time.Now()
+	end := begun.Add(r.drill.Length())
+	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
+	later := r.expectations()
+	if !r.loop(ctx, func(now time.Time) bool {
+		r.injectNext(ctx, begun, now, later)
+		r.endDue(ctx, now)
+		return r.aborted != "" || r.injected() && !now.Before(end) && r.released(begun, now)
+	}) {
+		r.abort(ctx)
+	}
+	if r.aborted == "" {
+		r.closeChecks(phaseFault)
+	}
+}
+
+// expectations takes up what must be seen, by the injections from which the times count.
+func (r *run) expectations() map[int][]*pending {
+	later := map[int][]*pending{}
+	for n, h := range r.faults {
+		if outside, ok := seenOutside(h.Injection); ok {
+			later[n] = append(later[n], r.expect(outside, phaseFault, time.Time{}))
+		}
+	}
+	for _, c := range r.drill.Expect {
+		n := max(c.After-1, 0)
+		later[n] = append(later[n], r.expect(c, phaseFault, time.Time{}))
+	}
+	return later
+}
+
+// seenOutside is how a fault shows to others than the agent that injected it.
+func seenOutside(i drill.Injection) (drill.Check, bool) {
+	forms := map[string]struct{ see, when string }{
+		"kill":         {"%s was killed: another process runs, or none", `restarted(%q) || container(%[1]q) not in ["running", "away"]`},
+		"stop":         {"%s is stopped", `container(%q) == "exited"`},
+		"pause":        {"%s is frozen", `container(%q) == "paused"`},
+		"remove":       {"%s is gone", `container(%q) == "missing"`},
+		"disconnect":   {"%s is off the network", `!connected(%q)`},
+		"engine-stop":  {"the engine of %s is down", `engine(%q) == "down"`},
+		drill.PowerOff: {"%s is silent", `node(%q) == "away"`},
+		drill.Freeze:   {"%s is silent", `node(%q) == "away"`},
+	}
+	form, ok := forms[i.Fault]
+	if !ok {
+		return drill.Check{}, false
+	}
+	when, err := drill.Compile(fmt.Sprintf(form.when, i.Target()))
+	return drill.Check{See: fmt.Sprintf(form.see, i.Target()), When: when, Within: seenWithin, Mark: "detected"}, err == nil
+}
+
+// seenWithin is by when a fault shows from outside. A silent node takes longest: nobody closes its connections.
+const seenWithin = 15 * time.Second
+
+// injectNext injects the next fault when its time has come, one at a time.
+func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[int][]*pending) {
+	if r.aborted != "" || ctx.Err() != nil {
+		return
+	}
+	n := slices.IndexFunc(r.faults, func(h *held) bool { return h.state == waiting || h.state == injecting })
+	if n < 0 || r.faults[n].state == injecting || now.Before(begun.Add(r.faults[n].At)) {
+		return
+	}
+	h := r.faults[n]
+	h.state, h.ordered, h.result = injecting, now, len(r.journal.Faults)
+	for _, c := range later[n] {
+		c.from = now
+	}
+	r.journal.Faults = append(r.journal.Faults, journal.Fault{
+		What: h.Fault + " " + h.Target(), Node: h.node, InjectedMS: r.observer.at(now),
+	})
+	go func() {
+		// Once begun it is brought to its end: what is injected must be known to be healed.
+		broken, err := r.Breaker.Inject(context.WithoutCancel(ctx), h.node, h.Injection, lease, r.holder())
+		r.news <- func() { r.wasInjected(ctx, h, broken, err) }
+	}()
+}
+
+func (r *run) holder() string {
+	holder := []rune("drill " + r.drill.ID + " of " + r.By)
+	return string(holder[:min(len(holder), 64)])
+}
+
+func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error) {
+	now := time.Now()
+	result := &r.journal.Faults[h.result]
+	if err != nil {
+		h.state = over
+		result.Evidence = "not injected: " + err.Error()
+		switch {
+		case h.Optional:
+			r.undecided = append(r.undecided, fmt.Sprintf("%s %s could not be done here: %v", h.Fault, h.Target(), err))
+			r.say(Warning, "%s %s cannot be done here: %v", h.Fault, h.Target(), err)
+		case r.aborted == "":
+			r.aborted = fmt.Sprintf("%s %s was not injected: %v", h.Fault, h.Target(), err)
+			r.say(Bad, "aborted: %s", r.aborted)
+		}
+		return
+	}
+	h.state, h.broken = inForce, broken
+	result.What, result.SeenMS, result.Evidence = broken.What, r.observer.at(now), broken.Evidence
+	r.say(Plain, "%s on %s: %s", broken.What, h.node, broken.Evidence)
+	if h.For == 0 {
+		h.state = over
+		result.EndedMS, result.HealedMS = result.SeenMS, result.SeenMS
+		return
+	}
+	h.until = now.Add(h.For)
+	renewing, release := context.WithCancel(context.WithoutCancel(ctx))
+	h.release = release
+	go r.renew(renewing, h)
+}
+
+// renew keeps a fault in force.
+func (r *run) renew(ctx context.Context, h *held) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		once, cancel := context.WithTimeout(ctx, renewEvery)
+		err := r.Breaker.Renew(once, h.broken, lease)
+		cancel()
+		if errors.Is(err, ErrGone) && ctx.Err() == nil {
+			r.news <- func() { r.wasEnded(h) }
+			return
+		}
+	}
+}
+
+// wasEnded notes that somebody else ended a fault.
+func (r *run) wasEnded(h *held) {
+	if h.state != inForce {
+		return
+	}
+	h.state = over
+	now := r.observer.at(time.Now())
+	result := &r.journal.Faults[h.result]
+	result.EndedMS, result.HealedMS = now, now
+	if r.aborted == "" {
+		r.aborted = h.broken.What + " was ended by somebody else, or ran out"
+		r.say(Warning, "aborted: %s", r.aborted)
+	}
+}
+
+// endDue ends the faults whose time is over.
+func (r *run) endDue(ctx context.Context, now time.Time) {
+	for _, h := range r.faults {
+		if h.state == inForce && !now.Before(h.until) && r.released(h.ordered, now) {
+			r.end(ctx, h)
+		}
+	}
+}
+
+// released reports whether nobody holds up the end of what began at a moment.
+func (r *run) released(begun, now time.Time) bool {
+	if r.options.Hold == nil || now.Sub(begun) > unholdable {
+		return true
+	}
+	select {
+	case <-r.options.Hold:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends a fault, whatever becomes of ctx.
+func (r *run) end(ctx context.Context, h *held) {
+	h.state = ending
+	h.release()
+	now := time.Now()
+	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
+	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
+		defer cancel()
+		err := r.Breaker.End(ctx, h.broken)
+		r.news <- func() { r.wasHealed(h, err) }
+	}()
+}
+
+func (r *run) wasHealed(h *held, err error) {
+	h.state = over
+	result := &r.journal.Faults[h.result]
+	if err != nil {
+		r.wrong = append(r.wrong, fmt.Sprintf("%s on %s did not end: %v", h.broken.What, h.node, err))
+		r.say(Bad, "%s on %s did not end: %v", h.broken.What, h.node, err)
+		return
+	}
+	result.HealedMS = r.observer.at(time.Now())
+	r.say(Good, "%s on %s is healed, after %s", h.broken.What, h.node, seconds(time.Duration(result.HealedMS-result.EndedMS)*time.Millisecond))
+}
+
+// injected reports whether all faults were.
+func (r *run) injected() bool {
+	return !slices.ContainsFunc(r.faults, func(h *held) bool { return h.state == waiting || h.state == injecting })
+}
+
+// first is when the first fault was ordered.
+func (r *run) first() time.Time {
+	if len(r.faults) == 0 || r.faults[0].ordered.IsZero() {
+		return time.Now()
+	}
+	return r.faults[0].ordered
+}
+
+// recover heals what is in force, and waits for the steady state. It does so whatever becomes of ctx; an interrupt ends only the wait for more
+// than the healing.
+func (r *run) recover(ctx context.Context) {
+	healing := context.WithoutCancel(ctx)
+	aborted := r.aborted != ""
+	r.begin(phaseRecovery)
+	begun := time.Now()
+	for _, h := range r.faults {
+		if h.state == inForce {
+			r.end(ctx, h)
+		}
+	}
+	if !aborted {
+		for _, c := range r.drill.Recover {
+			r.expect(c, phaseRecovery, r.healOrdered(begun))
+		}
+	}
+	end := begun.Add(r.drill.RecoverWithin)
+	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
+	// What is being injected or healed is brought to its end first.
+	r.loop(healing, func(time.Time) bool {
+		busy := false
+		for _, h := range r.faults {
+			if h.state == inForce { // an injection that was under way when it was aborted
+				r.end(ctx, h)
+			}
+			busy = busy || h.state == injecting || h.state == ending
+		}
+		return !busy
+	})
+	if aborted {
+		return
+	}
+	steady := false
+	if !r.loop(ctx, func(now time.Time) bool {
+		if missing, err := r.missing(now); !steady && err == nil && len(missing) == 0 {
+			steady = true
+			took := now.Sub(r.healOrdered(begun))
+			limit := float64(r.drill.RecoverWithin.Milliseconds())
+			r.journal.Figures = append(r.journal.Figures, journal.Figure{
+				Name: "steady state again", Value: float64(took.Milliseconds()), Unit: "ms", Limit: &limit,
+			})
+			r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: "recovered", Text: "the steady state is back"})
+			r.say(Good, "the steady state is back, after %s", seconds(took))
+		}
+		return now.After(end) && !r.open(phaseRecovery) || steady && !r.open(phaseRecovery)
+	}) {
+		r.abort(ctx)
+		return
+	}
+	r.closeChecks(phaseRecovery)
+	if !steady {
+		missing, err := r.missing(time.Now())
+		if err != nil {
+			missing = append(missing, err.Error())
+		}
+		for _, m := range missing {
+			r.wrong = append(r.wrong, fmt.Sprintf("%s after the healing %s", r.drill.RecoverWithin, m))
+		}
+		r.say(Bad, "the steady state is not back within %s", r.drill.RecoverWithin)
+	}
+}
+
+// healOrdered is when the last fault was ordered to end, or, where none needed to be, a moment.
+func (r *run) healOrdered(otherwise time.Time) time.Time {
+	last := int64(0)
+	for _, h := range r.faults {
+		if h.For > 0 && !h.ordered.IsZero() {
+			last = max(last, r.journal.Faults[h.result].EndedMS)
+		}
+	}
+	if last == 0 {
+		return otherwise
+	}
+	return r.begun.Add(time.Duration(last) * time.Millisecond)
+}

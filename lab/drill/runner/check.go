@@ -1,0 +1,121 @@
+package runner
+
+import (
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/journal"
+)
+
+// pending is a check of the phase that is under way.
+type pending struct {
+	drill.Check
+	// from is the moment from which its times count; zero while it has not come yet.
+	from    time.Time
+	phase   string
+	decided bool
+	result  int
+}
+
+// expect takes up a check; it counts from a moment, which may be known later.
+func (r *run) expect(c drill.Check, phase string, from time.Time) *pending {
+	p := &pending{Check: c, phase: phase, from: from, result: len(r.journal.Checks)}
+	r.journal.Checks = append(r.journal.Checks, journal.Check{
+		See: c.See, When: c.When.Text, Phase: phase, WithinMS: c.Within.Milliseconds(), Always: c.Always,
+	})
+	r.checks = append(r.checks, p)
+	return p
+}
+
+// look evaluates what is not decided yet.
+func (r *run) look(now time.Time) {
+	for _, c := range r.checks {
+		if c.decided || c.from.IsZero() || now.Before(c.from.Add(c.From)) {
+			continue
+		}
+		r.evaluate(c, now)
+	}
+	if r.phase != phaseFault || r.aborted != "" || !r.drill.Stop.Set() {
+		return
+	}
+	scene := r.scene(now, r.first())
+	if stop, err := r.drill.Stop.Holds(scene); err != nil || stop {
+		r.aborted = "its stop condition holds: " + r.drill.Stop.Saw(scene)
+		r.say(Warning, "aborted: %s", r.aborted)
+	}
+}
+
+func (r *run) evaluate(c *pending, now time.Time) {
+	scene := r.scene(now, c.from)
+	holds, err := c.When.Holds(scene)
+	result := &r.journal.Checks[c.result]
+	result.FromMS = r.observer.at(c.from)
+	after := now.Sub(c.from)
+	switch {
+	case err != nil:
+		c.decided, result.Saw = true, err.Error()
+	case c.Always && !holds:
+		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
+	case c.Always:
+		return
+	case holds && after <= c.Within:
+		c.decided, result.Held, result.AfterMS = true, true, after.Milliseconds()
+		if c.Mark != "" {
+			r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: c.Mark, Text: c.See})
+		}
+		if c.Figure != "" {
+			limit := float64(c.Within.Milliseconds())
+			r.journal.Figures = append(r.journal.Figures, journal.Figure{Name: c.Figure, Value: float64(result.AfterMS), Unit: "ms", Limit: &limit})
+		}
+		r.say(Good, "%s, after %s", c.See, seconds(after))
+		return
+	case after <= c.Within:
+		return
+	default:
+		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
+	}
+	if c.Always {
+		r.say(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
+	} else {
+		r.say(Bad, "not seen within %s: %s (%s)", seconds(c.Within), c.See, result.Saw)
+	}
+}
+
+// closeChecks ends the checks of a phase: what had to hold always did, what had to be seen was not.
+func (r *run) closeChecks(phase string) {
+	now := time.Now()
+	for _, c := range r.checks {
+		if c.decided || c.phase != phase {
+			continue
+		}
+		c.decided = true
+		result := &r.journal.Checks[c.result]
+		switch {
+		case c.from.IsZero() || c.Always && now.Before(c.from.Add(c.From)):
+			result.Saw = "it did not come to that"
+		case c.Always:
+			result.FromMS, result.Held = r.observer.at(c.from), true
+			r.say(Good, "all the time: %s", c.See)
+		default:
+			result.FromMS, result.AfterMS, result.Saw = r.observer.at(c.from), now.Sub(c.from).Milliseconds(), c.When.Saw(r.scene(now, c.from))
+		}
+	}
+}
+
+// open reports whether a check of a phase is undecided that something could still decide.
+func (r *run) open(phase string) bool {
+	for _, c := range r.checks {
+		if !c.decided && c.phase == phase && !c.Always {
+			return true
+		}
+	}
+	return false
+}
+
+// seconds are for people.
+func seconds(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(10 * time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
+}

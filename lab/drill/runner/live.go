@@ -1,0 +1,103 @@
+package runner
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/ledger"
+	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/verify"
+)
+
+const (
+	// askAgain is the time between two attempts to reach an agent that has to end a fault.
+	askAgain = 300 * time.Millisecond
+	// drainWithin is by when all votes of a run must be counted.
+	drainWithin = 2 * time.Minute
+	// sample is how many voters' histories are checked by Porcupine besides.
+	sample = 1000
+)
+
+// Agents break what is on nodes.
+type Agents struct{ Fleet *fleet.Fleet }
+
+var _ Breaker = Agents{}
+
+// Inject implements Breaker.
+func (a Agents) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
+	f, err := a.Fleet.Inject(ctx, node, &agentv1.InjectRequest{
+		Kind: what.Fault, Container: what.Container, Peers: what.Peers, Lease: durationpb.New(lease), Holder: holder,
+	})
+	if err != nil {
+		return Broken{}, err
+	}
+	return Broken{Node: node, ID: f.GetId(), What: fleet.FaultText(f), Evidence: f.GetEvidence()}, nil
+}
+
+// Renew implements Breaker.
+func (a Agents) Renew(ctx context.Context, b Broken, lease time.Duration) error {
+	_, err := a.Fleet.Renew(ctx, b.Node, b.ID, lease)
+	if code := status.Code(errors.Unwrap(err)); code == codes.NotFound || code == codes.FailedPrecondition {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return err
+}
+
+// End implements Breaker. An agent that does not answer is asked until it does.
+func (a Agents) End(ctx context.Context, b Broken) error {
+	for {
+		err := a.Fleet.End(ctx, b.Node, b.ID)
+		var problem *fleet.Error
+		if !errors.As(err, &problem) || problem.Problem == fleet.ProblemOther || problem.Problem == fleet.ProblemTrust {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(askAgain):
+		}
+	}
+}
+
+// Electorate casts votes and keeps the ledger; the census is what they are held against.
+type Electorate struct {
+	Lab    *settings.Lab
+	Census verify.Census
+}
+
+var _ Voters = Electorate{}
+
+// Cast implements Voters.
+func (e Electorate) Cast(ctx context.Context, plan load.Plan, progress func(load.Progress)) (load.Summary, string, error) {
+	described, err := json.Marshal(plan)
+	if err != nil {
+		return load.Summary{}, "", fmt.Errorf("describe the load: %w", err)
+	}
+	run := ledger.Run{ID: ledger.NewRunID(), Started: time.Now().UTC(), Lab: e.Lab.Name, Seed: plan.Seed, Plan: described}
+	book, err := ledger.Create(e.Lab.LedgerDir(), run)
+	if err != nil {
+		return load.Summary{}, "", err
+	}
+	summary, err := load.Run(ctx, plan, run.ID, book, progress)
+	return summary, ledger.Path(e.Lab.LedgerDir(), run.ID), errors.Join(err, book.Close())
+}
+
+// Judge implements Voters.
+func (e Electorate) Judge(ctx context.Context, path string, say func(missing []string)) (verify.Verdict, error) {
+	v := verify.Verifier{Lab: e.Lab, Census: e.Census}
+	return v.Settled(ctx, verify.Options{
+		Ledgers: []string{path}, Options: verdict.Options{Sample: sample}, Timeout: drainWithin,
+	}, say)
+}

@@ -1,0 +1,259 @@
+package runner
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/voting"
+)
+
+// How often the app's parts are asked, and how long each may take to answer.
+const (
+	serversEvery = 200 * time.Millisecond
+	queuesEvery  = 500 * time.Millisecond
+	pagesEvery   = 400 * time.Millisecond
+	lookTimeout  = 2 * time.Second
+)
+
+// maxEvents bounds what a journal keeps of a fleet that has much to tell.
+const maxEvents = 2000
+
+// Sights are what a run looks at, each on its own, so that one that hangs hides none of the others.
+type Sights struct {
+	// Nodes streams what the agents tell; *fleet.Fleet does.
+	Nodes interface {
+		Watch(ctx context.Context) <-chan fleet.Update
+	}
+	// Servers are the balancer's; *balancer.Balancer.
+	Servers interface {
+		Servers(ctx context.Context) (map[string]bool, error)
+	}
+	// Queues are read in Redis itself; *census.Census.
+	Queues interface {
+		Queues(ctx context.Context) []census.Queue
+	}
+	// Pages are the app's; *voting.Client.
+	Pages interface {
+		Statuses(ctx context.Context) (page, results int)
+		Tally(ctx context.Context) (voting.Tally, error)
+	}
+}
+
+// observer keeps the picture of the lab up to date, and what the journal is to hold of it.
+type observer struct {
+	begun time.Time
+	// news is told that the picture changed; it never waits.
+	news chan struct{}
+
+	mu      sync.Mutex
+	picture picture
+	events  []journal.Event
+	samples []journal.Sample
+	failed  int64
+	// base is the tally when the first sample was taken; -1 before.
+	base int64
+}
+
+func newObserver(begun time.Time, stage settings.Stage, rate float64) *observer {
+	return &observer{
+		begun: begun, news: make(chan struct{}, 1), base: -1,
+		picture: picture{stage: stage, rate: rate, heard: map[string]bool{}},
+	}
+}
+
+// run looks until ctx ends.
+func (o *observer) run(ctx context.Context, s Sights) {
+	var all sync.WaitGroup
+	all.Go(func() {
+		for update := range s.Nodes.Watch(ctx) {
+			o.updated(update)
+		}
+	})
+	all.Go(func() {
+		every(ctx, serversEvery, func(ctx context.Context) {
+			servers, err := s.Servers.Servers(ctx)
+			o.change(ctx, func(p *picture) {
+				p.servers = servers
+				if err != nil {
+					p.servers = nil
+				}
+			})
+		})
+	})
+	all.Go(func() {
+		every(ctx, queuesEvery, func(ctx context.Context) {
+			waiting := map[string]int64{}
+			for _, q := range s.Queues.Queues(ctx) {
+				if q.Err == nil {
+					waiting[q.Node] = q.Waiting
+				}
+			}
+			o.change(ctx, func(p *picture) { p.queues = waiting })
+		})
+	})
+	all.Go(func() {
+		every(ctx, pagesEvery, func(ctx context.Context) {
+			page, results := s.Pages.Statuses(ctx)
+			o.change(ctx, func(p *picture) { p.voting, p.results = page, results })
+		})
+	})
+	all.Go(func() {
+		every(ctx, pagesEvery, func(ctx context.Context) {
+			if tally, err := s.Pages.Tally(ctx); err == nil {
+				o.change(ctx, func(p *picture) { p.tallied(tally.Total, time.Now()) })
+			}
+		})
+	})
+	all.Wait()
+}
+
+// every looks again and again until ctx ends.
+func every(ctx context.Context, interval time.Duration, look func(context.Context)) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, lookTimeout)
+		look(once)
+		cancel()
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}
+
+// change changes the picture, unless what was seen was cut off by the end of the run.
+func (o *observer) change(ctx context.Context, how func(*picture)) {
+	if context.Cause(ctx) == context.Canceled {
+		return
+	}
+	o.mu.Lock()
+	how(&o.picture)
+	o.mu.Unlock()
+	o.poke()
+}
+
+func (o *observer) poke() {
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+func (o *observer) at(t time.Time) int64 { return t.Sub(o.begun).Milliseconds() }
+
+// updated takes in what a node told, or that it is silent.
+func (o *observer) updated(u fleet.Update) {
+	now := time.Now()
+	o.mu.Lock()
+	was, _ := o.picture.view.Node(u.Node)
+	is, _ := u.View.Node(u.Node)
+	o.picture.view = u.View
+	first := !o.picture.heard[u.Node]
+	o.picture.heard = maps.Clone(o.picture.heard)
+	o.picture.heard[u.Node] = true
+	switch {
+	case u.Event != nil && notable(u.Event):
+		o.event(journal.Event{
+			AtMS: o.at(now), Node: u.Node, Subject: u.Event.GetSubject(), Action: u.Event.GetAction(), Message: u.Event.GetMessage(),
+		})
+	case is.Err != nil && (was.Err == nil || was.Err.Problem != is.Err.Problem):
+		o.event(journal.Event{AtMS: o.at(now), Node: u.Node, Subject: agentSubject, Action: "unreachable", Message: is.Err.Reason})
+	case is.Err == nil && was.Err != nil && !first:
+		o.event(journal.Event{AtMS: o.at(now), Node: u.Node, Subject: agentSubject, Action: "reachable"})
+	}
+	o.mu.Unlock()
+	o.poke()
+}
+
+const agentSubject = "agent"
+
+// notable reports whether an event is worth a line: that a queue has another length is in the samples.
+func notable(e *agentv1.Event) bool {
+	return e.GetSubject() != "role" || e.GetAction() != "measured" && e.GetAction() != "checked"
+}
+
+// event keeps an event. The mutex is held.
+func (o *observer) event(e journal.Event) {
+	if len(o.events) < maxEvents {
+		o.events = append(o.events, e)
+	}
+}
+
+// reported takes in how the load is doing, and makes a sample of it.
+func (o *observer) reported(report load.Progress) {
+	now := time.Now()
+	o.mu.Lock()
+	p := &o.picture
+	took := report.Elapsed
+	if n := len(p.recent); n > 0 {
+		took -= p.recent[n-1].Elapsed
+	}
+	sample := journal.Sample{AtMS: o.at(now), Accepted: report.Rate, Queued: map[string]float64{}}
+	if took > 0 {
+		sample.Errors = float64(report.Failed-o.failed) / took.Seconds()
+	}
+	o.failed = report.Failed
+	if report.Rate > 0 {
+		p50, p99 := milliseconds(report.P50), milliseconds(report.P99)
+		sample.P50MS, sample.P99MS = &p50, &p99
+	}
+	for name, waiting := range p.queues {
+		sample.Queued[name] = float64(waiting)
+	}
+	if n := len(p.counted); n > 0 {
+		if o.base < 0 {
+			o.base = p.counted[n-1].votes
+		}
+		if now.Sub(p.counted[n-1].at) < span {
+			counted := float64(p.counted[n-1].votes - o.base)
+			sample.Counted = &counted
+		}
+	}
+	o.samples = append(o.samples, sample)
+	p.reported(report, now)
+	o.mu.Unlock()
+	o.poke()
+}
+
+// now is the picture of this moment.
+func (o *observer) now() picture {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.picture
+}
+
+// settle takes note of what the lab is like in its steady state.
+func (o *observer) settle() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.picture.remember()
+}
+
+// eventsFrom returns what happened from a moment on.
+func (o *observer) eventsFrom(ms int64) []journal.Event {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, e := range o.events {
+		if e.AtMS >= ms {
+			return append([]journal.Event(nil), o.events[i:]...)
+		}
+	}
+	return nil
+}
+
+// write puts what was seen into a journal.
+func (o *observer) write(j *journal.Journal) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	j.Events = append([]journal.Event(nil), o.events...)
+	j.Samples = append([]journal.Sample(nil), o.samples...)
+}

@@ -1,0 +1,315 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/load"
+)
+
+// run is one drill under way. All but the observer belongs to the goroutine of Run.
+type run struct {
+	*Runner
+	drill    *drill.Drill
+	options  Options
+	begun    time.Time
+	observer *observer
+	journal  *journal.Journal
+	// homes are the nodes of the containers that there were in the steady state.
+	homes  map[string]string
+	steady []drill.Check
+	checks []*pending
+	faults []*held
+	// news come from the goroutines that break and mend: what they have to say is done by the run's own.
+	news chan func()
+	// votes is the load, once it has begun.
+	votes *casting
+	phase string
+	// left says how much of the phase is left.
+	left func(now time.Time) time.Duration
+	// aborted is why the drill ends before its time; wrong is what else speaks against it.
+	aborted   string
+	wrong     []string
+	undecided []string
+}
+
+// casting is the load of a run.
+type casting struct {
+	stop    context.CancelFunc
+	abandon chan struct{}
+	done    chan struct{}
+	// These hold once done is closed.
+	summary load.Summary
+	ledger  string
+	err     error
+}
+
+// end stops the casting of votes and waits for those on their way, or gives them up.
+func (c *casting) end(abandon bool) {
+	if abandon {
+		close(c.abandon)
+	}
+	c.stop()
+	<-c.done
+}
+
+func (r *run) all(ctx context.Context) (*journal.Journal, error) {
+	r.news = make(chan func(), 16)
+	if err := r.awaitSteady(ctx); err != nil {
+		return nil, err
+	}
+	r.cast(ctx)
+	if err := r.awaitFlow(ctx); err != nil {
+		r.votes.end(true)
+		return nil, err
+	}
+	written := r.save()
+	r.breakThings(ctx)
+	r.recover(ctx)
+	if r.aborted == "" {
+		r.begin(phaseLoad)
+		r.wait(ctx, r.drill.Load.After)
+	}
+	r.votes.end(r.aborted != "")
+	r.judge(ctx)
+	return r.journal, errors.Join(written, r.save())
+}
+
+// begin begins a phase.
+func (r *run) begin(phase string) {
+	now := r.observer.at(time.Now())
+	r.endPhase(now)
+	r.phase = phase
+	r.left = func(time.Time) time.Duration { return 0 }
+	r.journal.Phases = append(r.journal.Phases, journal.Phase{Name: phase, BegunMS: now})
+	r.say(Plain, "")
+}
+
+func (r *run) endPhase(now int64) {
+	if n := len(r.journal.Phases); n > 0 && r.journal.Phases[n-1].EndedMS == 0 {
+		r.journal.Phases[n-1].EndedMS = now
+	}
+}
+
+// say tells how it goes.
+func (r *run) say(tone Tone, format string, args ...any) {
+	now := time.Now()
+	s := r.scene(now, now)
+	r.options.Tell(Update{
+		At: now.Sub(r.begun), Phase: r.phase, Left: r.left(now), Accepted: s.Accepted, Failed: s.Failed, Queued: s.Queued,
+		Line: fmt.Sprintf(format, args...), Tone: tone,
+	})
+}
+
+// scene is what conditions see now, with times from a moment on.
+func (r *run) scene(now, from time.Time) drill.Scene {
+	p := r.observer.now()
+	return p.scene(r.homes, now, now.Sub(from))
+}
+
+func (r *run) save() error {
+	r.observer.write(r.journal)
+	return journal.Write(r.Lab.JournalDir(), r.journal)
+}
+
+// loop takes in what happens until the condition is true, and reports whether it became true before ctx ended or the drill was aborted.
+func (r *run) loop(ctx context.Context, until func(now time.Time) bool) bool {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	told := time.Time{}
+	for {
+		now := time.Now()
+		r.look(now)
+		if until(now) {
+			return true
+		}
+		if now.Sub(told) >= 5*tickEvery {
+			told = now
+			r.say(Plain, "")
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case what := <-r.news:
+			what()
+		case <-r.observer.news:
+		case <-tick.C:
+		}
+	}
+}
+
+// wait lets time pass.
+func (r *run) wait(ctx context.Context, length time.Duration) {
+	end := time.Now().Add(length)
+	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
+	if !r.loop(ctx, func(now time.Time) bool { return r.aborted != "" || !now.Before(end) }) {
+		r.abort(ctx)
+	}
+}
+
+// abort notes why ctx ended.
+func (r *run) abort(ctx context.Context) {
+	if r.aborted != "" {
+		return
+	}
+	r.aborted = "it was interrupted"
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		r.aborted = cause.Error()
+	}
+	r.say(Warning, "aborted: %s", r.aborted)
+}
+
+// awaitSteady refuses a drill on a lab that does not get into its steady state, or that lacks what the drill names.
+func (r *run) awaitSteady(ctx context.Context) error {
+	var err error
+	if r.steady, err = drill.Steady(); err != nil {
+		return err
+	}
+	r.steady = append(r.steady, r.drill.Steady...)
+	r.begin(phaseSteady)
+	end := time.Now().Add(r.options.SteadyWithin)
+	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
+	var missing []string
+	r.loop(ctx, func(now time.Time) bool {
+		missing, err = r.unsteady(now)
+		return err != nil || len(missing) == 0 || now.After(end)
+	})
+	switch {
+	case err != nil:
+		return refused("%w", err)
+	case ctx.Err() != nil:
+		return refused("it was interrupted before anything was broken")
+	case len(missing) > 0:
+		return refused("the lab is not in its steady state: %s; `lab status` shows more", strings.Join(missing, "; "))
+	}
+	r.observer.settle()
+	if err := r.aim(); err != nil {
+		return err
+	}
+	r.say(Good, "the lab is in its steady state")
+	return nil
+}
+
+// unsteady tells what is missing for the steady state.
+func (r *run) unsteady(now time.Time) ([]string, error) {
+	p := r.observer.now()
+	for _, n := range r.Lab.Topology.Nodes {
+		if !p.heard[n.Name] {
+			return []string{"nothing was heard of " + n.Name + " yet"}, nil
+		}
+	}
+	if p.servers == nil && p.voting == 0 {
+		return []string{"the balancer does not answer"}, nil
+	}
+	r.homes = p.homes()
+	return r.missing(now)
+}
+
+// missing tells what conditions of the steady state do not hold.
+func (r *run) missing(now time.Time) ([]string, error) {
+	scene := r.scene(now, now)
+	var missing []string
+	for _, c := range r.steady {
+		holds, err := c.When.Holds(scene)
+		if err != nil {
+			return nil, err
+		}
+		if !holds {
+			missing = append(missing, fmt.Sprintf("it is not so that %s (%s)", c.See, c.When.Saw(scene)))
+		}
+	}
+	return missing, nil
+}
+
+// aim makes sure that all that the drill names is there.
+func (r *run) aim() error {
+	node := func(name string) error {
+		if _, ok := r.Lab.Topology.Node(name); !ok {
+			return refused("the lab has no node %s", name)
+		}
+		return nil
+	}
+	var errs []error
+	for _, i := range r.drill.Inject {
+		if i.Container != "" {
+			if _, ok := r.homes[i.Container]; !ok {
+				errs = append(errs, refused("the lab has no container %s", i.Container))
+			}
+		} else {
+			errs = append(errs, node(i.Node))
+		}
+		for _, peer := range i.Peers {
+			errs = append(errs, node(peer))
+		}
+	}
+	now := time.Now()
+	scene := r.scene(now, now)
+	for _, c := range slices.Concat(r.drill.Expect, r.drill.Recover) {
+		_, err := c.When.Holds(scene)
+		if err != nil {
+			errs = append(errs, refused("%w", err))
+		}
+	}
+	if r.drill.Stop.Set() {
+		switch stop, err := r.drill.Stop.Holds(scene); {
+		case err != nil:
+			errs = append(errs, refused("%w", err))
+		case stop:
+			errs = append(errs, refused("what is to stop it holds already: %s", r.drill.Stop.Text))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cast begins the load. It ends when it is told to, not with ctx: votes that are on their way come to their end.
+func (r *run) cast(ctx context.Context) {
+	r.begin(phaseLoad)
+	voting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c := &casting{stop: stop, abandon: make(chan struct{}), done: make(chan struct{})}
+	plan := load.Plan{
+		URL: r.Lab.VotingURL(), Change: r.drill.Load.Change, Rate: r.drill.Load.Rate, Concurrency: connections, Patience: patience,
+		Seed: uint64(r.begun.UnixNano()) & math.MaxUint32, Abort: c.abandon,
+	}
+	r.votes = c
+	go func() {
+		defer close(c.done)
+		c.summary, c.ledger, c.err = r.Voters.Cast(voting, plan, r.observer.reported)
+	}()
+}
+
+// awaitFlow refuses a drill whose votes do not flow.
+func (r *run) awaitFlow(ctx context.Context) error {
+	begun := time.Now()
+	r.left = func(now time.Time) time.Duration { return max(begun.Add(r.drill.Load.Before).Sub(now), 0) }
+	flows, ended := false, false
+	through := r.loop(ctx, func(now time.Time) bool {
+		select {
+		case <-r.votes.done:
+			ended = true
+		default:
+		}
+		s := r.scene(now, begun)
+		flows = s.Accepted >= r.drill.Load.Rate/2
+		passed := now.Sub(begun)
+		return ended || passed >= r.drill.Load.Before && (flows || passed >= r.drill.Load.Before+flowWithin)
+	})
+	switch {
+	case !through:
+		return refused("it was interrupted before anything was broken")
+	case ended:
+		return refused("no votes can be cast: %w", cmp.Or(r.votes.err, errors.New("the load ended by itself")))
+	case !flows:
+		return refused("of %.0f votes per second that were cast, not half were accepted", r.drill.Load.Rate)
+	}
+	s := r.scene(time.Now(), begun)
+	r.say(Good, "votes flow: %.0f a second", s.Accepted)
+	return nil
+}

@@ -1,0 +1,174 @@
+package drill
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/vm"
+	"github.com/goccy/go-yaml"
+)
+
+// Scene is what a condition is about: the lab at one moment, as it is seen from outside. Numbers that nobody tells are -1, so that
+// `queue("frontend01") < 10` is to be written with `>= 0` where silence must not count. The functions fail for a name that the lab does not have.
+type Scene struct {
+	// Elapsed is seconds since the moment from which the check's times count.
+	Elapsed float64 `expr:"elapsed"`
+
+	// Whole: every node is all that it should be. Faults in force or ending, on the nodes and of their power.
+	Whole  bool `expr:"whole"`
+	Faults int  `expr:"faults"`
+	// Voting and Results are the HTTP statuses of the voting page and of the tally, 503 for one that would be old; 0: no answer.
+	Voting  int `expr:"voting"`
+	Results int `expr:"results"`
+
+	// Rate is the votes per second that are cast. Accepted, Failed (tries) and Counted are per second, over the last two seconds.
+	Rate     float64 `expr:"rate"`
+	Accepted float64 `expr:"accepted"`
+	Failed   float64 `expr:"failed"`
+	Counted  float64 `expr:"counted"`
+	// Silent is seconds since a vote was accepted last.
+	Silent float64 `expr:"silent"`
+	// P99 of the latency of the votes accepted in the last half second, in milliseconds.
+	P99 float64 `expr:"p99"`
+	// Queued is the votes that wait in all queues that tell.
+	Queued float64 `expr:"queued"`
+
+	// Queue is the votes that wait at a frontend.
+	Queue func(frontend string) (float64, error) `expr:"queue"`
+	// Container is Docker's word for a container's state, as "running", "exited" or "paused"; "missing", or "away" with its node or engine.
+	Container func(name string) (string, error) `expr:"container"`
+	// Restarted: the container runs, but no longer as the process that it was in the steady state.
+	Restarted func(name string) (bool, error) `expr:"restarted"`
+	// Connected: the container has an address on mynet.
+	Connected func(name string) (bool, error) `expr:"connected"`
+	// Node is "whole", "degraded" or "away".
+	Node func(name string) (string, error) `expr:"node"`
+	// Engine is "up", "down", or "away" with the node.
+	Engine func(node string) (string, error) `expr:"engine"`
+	// Healthy: the node's role says that it does its job.
+	Healthy func(node string) (bool, error) `expr:"healthy"`
+	// Server is how the balancer calls a frontend: "up", "down", "absent" from its configuration, or "unknown" when it does not answer.
+	Server func(frontend string) (string, error) `expr:"server"`
+	// Registered is how many services of a node Consul knows.
+	Registered func(node string) (float64, error) `expr:"registered"`
+}
+
+// Compile makes a condition of an expression.
+func Compile(text string) (Condition, error) {
+	if strings.TrimSpace(text) == "" {
+		return Condition{}, errors.New("the condition is empty")
+	}
+	program, err := expr.Compile(text, expr.Env(Scene{}), expr.AsBool())
+	if err != nil {
+		return Condition{}, err
+	}
+	c := Condition{Text: text, program: program}
+	for _, part := range parts(program.Node()) {
+		shown, err := expr.Compile(part, expr.Env(Scene{}))
+		if err != nil {
+			return Condition{}, err
+		}
+		c.parts = append(c.parts, shown)
+	}
+	return c, nil
+}
+
+// parts finds what an expression looks at: calls of the scene's functions, and its variables.
+func parts(node ast.Node) []string {
+	v := &looker{}
+	ast.Walk(&node, v)
+	return v.found
+}
+
+type looker struct{ found []string }
+
+// Visit implements ast.Visitor, from the leaves to the root.
+func (l *looker) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.CallNode:
+		name := n.Callee.String()
+		l.found = slices.DeleteFunc(l.found, func(part string) bool { return part == name })
+		l.add(n.String())
+	case *ast.IdentifierNode:
+		l.add(n.String())
+	}
+}
+
+func (l *looker) add(part string) {
+	if !slices.Contains(l.found, part) {
+		l.found = append(l.found, part)
+	}
+}
+
+// Saw says what a condition's parts are in a scene: `server("frontend01") is up, accepted is 140`.
+func (c Condition) Saw(s Scene) string {
+	var said []string
+	for _, part := range c.parts {
+		value, err := vm.Run(part, s)
+		switch v := value.(type) {
+		case float64:
+			value = math.Round(10*v) / 10
+		case nil:
+			value = err
+		}
+		said = append(said, fmt.Sprintf("%s is %v", part.Source().String(), value))
+	}
+	return strings.Join(said, ", ")
+}
+
+// UnmarshalYAML implements yaml.BytesUnmarshaler.
+func (c *Condition) UnmarshalYAML(data []byte) error {
+	var text string
+	if err := yaml.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	compiled, err := Compile(text)
+	if err != nil {
+		return fmt.Errorf("%q: %w", text, err)
+	}
+	*c = compiled
+	return nil
+}
+
+// Set reports whether there is a condition.
+func (c Condition) Set() bool { return c.program != nil }
+
+// Holds evaluates the condition.
+func (c Condition) Holds(s Scene) (bool, error) {
+	if !c.Set() {
+		return false, errors.New("there is no condition")
+	}
+	result, err := vm.Run(c.program, s)
+	if err != nil {
+		return false, fmt.Errorf("%q: %w", c.Text, err)
+	}
+	holds, ok := result.(bool)
+	if !ok {
+		return false, fmt.Errorf("%q: it is no yes or no but %v", c.Text, result)
+	}
+	return holds, nil
+}
+
+// Steady must hold before each drill, and be back after it.
+func Steady() ([]Check, error) {
+	var all []Check
+	for _, s := range []struct{ see, when string }{
+		{"every node is whole", "whole"},
+		{"no fault is in force", "faults == 0"},
+		{"the voting page answers", "voting == 200"},
+		{"the results page answers", "results == 200"},
+		{"the queues are as good as empty", "queued >= 0 && queued <= max(50, 2 * rate)"},
+	} {
+		when, err := Compile(s.when)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Check{See: s.see, When: when})
+	}
+	return all, nil
+}
