@@ -81,7 +81,7 @@ type Question struct {
 	Answer string `json:"answer"`
 }
 
-// Phase is a part of a run: "steady state", "load", "fault", "recovery", "verdict".
+// Phase is a part of a run: "steady state", "load", "fault", "recovery", "afterwards", "verdict".
 type Phase struct {
 	Name    string `json:"name"`
 	BegunMS int64  `json:"begun_ms"`

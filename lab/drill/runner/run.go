@@ -75,7 +75,7 @@ func (r *run) all(ctx context.Context) (*journal.Journal, error) {
 	r.breakThings(ctx)
 	r.recover(ctx)
 	if r.aborted == "" {
-		r.begin(phaseLoad)
+		r.begin(phaseAfter)
 		r.wait(ctx, r.drill.Load.After)
 	}
 	r.votes.end(r.aborted != "")

@@ -121,6 +121,7 @@ const (
 	phaseLoad     = "load"
 	phaseFault    = "fault"
 	phaseRecovery = "recovery"
+	phaseAfter    = "afterwards"
 	phaseVerdict  = "verdict"
 )
 
