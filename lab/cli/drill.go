@@ -463,16 +463,23 @@ func figureText(c *console.Console, f journal.Figure) string {
 	}
 	text := fmt.Sprintf("%-12s %s", value, f.Name)
 	if f.Limit != nil {
-		limit := fmt.Sprintf("at most %.4g %s", *f.Limit, f.Unit)
+		limit := fmt.Sprintf("%.4g %s", *f.Limit, f.Unit)
 		if f.Unit == "ms" {
-			limit = "at most " + milliseconds(*f.Limit)
+			limit = milliseconds(*f.Limit)
 		}
-		text += " " + c.Dim("("+limit+")")
+		word := "at most"
+		if f.Aim {
+			word = "aim"
+		}
+		text += " " + c.Dim(fmt.Sprintf("(%s %s)", word, limit))
 	}
-	if !f.Met() {
-		return c.Bad("✗ ") + text
+	switch {
+	case f.Met():
+		return c.Good("✓ ") + text
+	case f.Aim:
+		return c.Warn("! ") + text
 	}
-	return c.Good("✓ ") + text
+	return c.Bad("✗ ") + text
 }
 
 func printRuns(c *console.Console, ended []*journal.Journal, all int) {

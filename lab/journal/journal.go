@@ -161,6 +161,8 @@ type Figure struct {
 	Unit string `json:"unit"`
 	// Limit that the value must not pass; nil: it has none.
 	Limit *float64 `json:"limit,omitempty"`
+	// Aim: the limit is what a machine with nothing else to do keeps to. To miss it is worth a look, and no failure.
+	Aim bool `json:"aim,omitempty"`
 }
 
 // Met reports whether the figure keeps to its limit.
