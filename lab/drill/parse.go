@@ -76,7 +76,11 @@ func Parse(file string, text []byte) (*Drill, error) {
 		RecoverWithin: defaultRecoverWithin,
 	}
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&d); err != nil {
-		return nil, yamlError(file, err)
+		mistake := yamlError(file, err)
+		if mistake.Line == 0 {
+			mistake.Line = lineOf(tree, mistake.Text)
+		}
+		return nil, mistake
 	}
 	r := reader{file: file, tree: tree}
 	r.check(&d)
@@ -87,7 +91,7 @@ func Parse(file string, text []byte) (*Drill, error) {
 }
 
 // yamlError takes line and words from the library's error, without its picture of the file.
-func yamlError(file string, err error) error {
+func yamlError(file string, err error) *Error {
 	e := &Error{File: file, Text: err.Error()}
 	var syntax yaml.Error
 	if errors.As(err, &syntax) {
@@ -98,6 +102,46 @@ func yamlError(file string, err error) error {
 	}
 	e.Text, _, _ = strings.Cut(e.Text, "\n")
 	return e
+}
+
+var quoted = regexp.MustCompile(`"([^"]+)"$`)
+
+// lineOf finds the line of the value that an error of the standard library quotes, which knows nothing of lines; 0 if there is none.
+func lineOf(tree *ast.File, text string) int {
+	value := quoted.FindStringSubmatch(text)
+	if value == nil {
+		return 0
+	}
+	v := valueFinder{value: value[1]}
+	ast.Walk(&v, tree.Docs[0].Body)
+	return v.line
+}
+
+type valueFinder struct {
+	value string
+	line  int
+}
+
+// Visit implements ast.Visitor.
+func (v *valueFinder) Visit(node ast.Node) ast.Visitor {
+	if t := node.GetToken(); v.line == 0 && t != nil && t.Value == v.value {
+		v.line = t.Position.Line
+	}
+	return v
+}
+
+// compile makes conditions of their texts.
+func (r *reader) compile(at string, c *Condition) {
+	if c.Text == "" {
+		return
+	}
+	compiled, err := Compile(c.Text)
+	if err != nil {
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		r.wrong(at, "%s: %s", c.Text, text)
+		return
+	}
+	*c = compiled
 }
 
 // reader collects mistakes and knows on which lines they are.
@@ -159,10 +203,18 @@ func (r *reader) check(d *Drill) {
 		name   string
 		checks []Check
 	}{{"steady", d.Steady}, {"expect", d.Expect}, {"recover", d.Recover}} {
-		for i, c := range list.checks {
-			r.see(fmt.Sprintf("$.%s[%d]", list.name, i), c, len(d.Inject), list.name)
+		for i := range list.checks {
+			at := fmt.Sprintf("$.%s[%d]", list.name, i)
+			r.compile(at+".when", &list.checks[i].When)
+			r.see(at, list.checks[i], len(d.Inject), list.name)
 		}
 	}
+	for i, c := range d.Expect {
+		if n := max(c.After-1, 0); n < len(d.Inject) && c.Within > d.Length()-d.Inject[n].At {
+			r.wrong(fmt.Sprintf("$.expect[%d].within", i), "within: %s is longer than the drill watches: nobody would see it", c.Within)
+		}
+	}
+	r.compile("$.stop", &d.Stop)
 	if d.RecoverWithin < time.Second || d.RecoverWithin > maxFor {
 		r.wrong("$.recover_within", "recover_within: give a time from 1s to %s, not %s", maxFor, d.RecoverWithin)
 	}
@@ -211,7 +263,7 @@ func (r *reader) see(at string, c Check, injections int, phase string) {
 	if strings.TrimSpace(c.See) == "" {
 		r.wrong(at, "see is missing: what is it that has to be seen, in words?")
 	}
-	if !c.When.Set() {
+	if c.When.Text == "" {
 		r.wrong(at, "when is missing: the condition by which it is seen")
 	}
 	switch {

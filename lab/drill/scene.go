@@ -121,19 +121,8 @@ func (c Condition) Saw(s Scene) string {
 	return strings.Join(said, ", ")
 }
 
-// UnmarshalYAML implements yaml.BytesUnmarshaler.
-func (c *Condition) UnmarshalYAML(data []byte) error {
-	var text string
-	if err := yaml.Unmarshal(data, &text); err != nil {
-		return err
-	}
-	compiled, err := Compile(text)
-	if err != nil {
-		return fmt.Errorf("%q: %w", text, err)
-	}
-	*c = compiled
-	return nil
-}
+// UnmarshalYAML implements yaml.BytesUnmarshaler. It leaves the compiling to Parse, which knows the line.
+func (c *Condition) UnmarshalYAML(data []byte) error { return yaml.Unmarshal(data, &c.Text) }
 
 // Set reports whether there is a condition.
 func (c Condition) Set() bool { return c.program != nil }

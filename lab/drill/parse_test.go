@@ -1,0 +1,169 @@
+package drill
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// good is a drill with nothing wrong; tests replace a line of it.
+const good = `id: mine
+title: A title
+section: Redis failures
+story: A story.
+predict:
+  - ask: Why?
+    answer: Because.
+load:
+  rate: 100
+inject:
+  - fault: stop
+    container: redis01
+    for: 8s
+  - fault: kill
+    container: worker01
+    at: 2s
+expect:
+  - see: it leaves
+    when: server("frontend01") == "down"
+    within: 2s
+  - see: votes go on
+    when: accepted > 50
+    always: true
+    from: 1s
+recover:
+  - see: it is back
+    when: server("frontend01") == "up"
+    within: 5s
+errors_at_most: 0.5
+debrief: A debrief.
+fix: A fix.
+`
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	d, err := Parse("mine.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Length() != 8*time.Second || d.Load.Rate != 100 || d.Load.Before != defaultBefore || d.RecoverWithin != defaultRecoverWithin {
+		t.Errorf("%+v, %s long", d, d.Length())
+	}
+	if i := d.Inject[1]; i.Target() != "worker01" || i.At != 2*time.Second {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ old, new, want string }{
+		"unknown field":          {"load:\n", "lode:\n", `mine.yaml:8: unknown field "lode"`},
+		"no YAML":                {"title: A title", "title: [", "mine.yaml:"},
+		"two documents":          {"fix: A fix.\n", "fix: A fix.\n---\nid: two\n", "the file has 2 documents"},
+		"id":                     {"id: mine", "id: Mine!", `mine.yaml:1: id "Mine!"`},
+		"no title":               {"title: A title\n", "", "title is missing"},
+		"section":                {"section: Redis failures", "section: Weather", `mine.yaml:3: section "Weather"`},
+		"half a question":        {"    answer: Because.\n", "", "mine.yaml:6: a question needs ask and answer"},
+		"rate":                   {"rate: 100", "rate: 0", "mine.yaml:9: rate"},
+		"rate that is none":      {"rate: 100", "rate: .nan", "mine.yaml:9: rate"},
+		"no faults":              {good[strings.Index(good, "inject:"):strings.Index(good, "expect:")], "", "inject is missing"},
+		"no kind":                {"  - fault: stop\n    container", "  - container", "fault is missing"},
+		"no target":              {"    container: redis01\n", "", "stop of what?"},
+		"two targets":            {"    container: redis01\n", "    container: redis01\n    node: frontend01\n", "has one target"},
+		"no length":              {"    for: 8s\n", "", "for: give a time from 1s to 10m0s, not 0s"},
+		"a lease of zero":        {"for: 8s", "for: 0s", "mine.yaml:13: for: give a time"},
+		"a lease of a day":       {"for: 8s", "for: 24h", "mine.yaml:13: for: give a time"},
+		"a lease of a kill":      {"    at: 2s\n", "    at: 2s\n    for: 3s\n", "mine.yaml:17: kill is over once it has happened"},
+		"order":                  {"    at: 2s\n", "    at: -2s\n", "faults stand in the order"},
+		"no time":                {"for: 8s", "for: soon", "mine.yaml:13:"},
+		"no words":               {"  - see: it leaves\n    when", "  - when", "see is missing"},
+		"no condition":           {"    when: accepted > 50\n", "", "when is missing"},
+		"does not compile":       {"accepted > 50", "accepted >", "mine.yaml:22:"},
+		"unknown variable":       {"accepted > 50", "excepted > 50", "unknown name excepted"},
+		"unknown function":       {`server("frontend01") == "down"`, `sever("frontend01") == "down"`, "unknown name sever"},
+		"no yes or no":           {"accepted > 50", "accepted + 50", "expected bool"},
+		"wrong type":             {"accepted > 50", `accepted > "x"`, "mine.yaml:22:"},
+		"no within":              {"    within: 2s\n", "", "within: by when"},
+		"within what is watched": {"within: 2s", "within: 9s", "longer than"},
+		"always within":          {"    always: true\n", "    always: true\n    within: 1s\n", "no within"},
+		"after no injection":     {"    within: 2s\n", "    within: 2s\n    after: 3\n", "there is no injection 3"},
+		"share":                  {"errors_at_most: 0.5", "errors_at_most: 2", "errors_at_most: give a share"},
+		"steady with times":      {"recover:\n", "steady:\n  - see: x\n    when: whole\n    within: 1s\nrecover:\n", "needs no times"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.Replace(good, tt.old, tt.new, 1)
+			if text == good {
+				t.Fatalf("%q is not in the drill", tt.old)
+			}
+			d, err := Parse("mine.yaml", []byte(text))
+			var mistake *Error
+			if err == nil || d != nil || !errors.As(err, &mistake) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestCatalogue: the drills that come with the kit are good, and cover what the tutorial tells of.
+func TestCatalogue(t *testing.T) {
+	t.Parallel()
+	all, err := Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, d := range all {
+		seen[d.Section]++
+		if len(d.Predict) == 0 || len(d.Expect) == 0 {
+			t.Errorf("%s asks nothing, or looks for nothing", d.ID)
+		}
+		if d.Length() > 30*time.Second {
+			t.Errorf("%s takes %s: the whole catalogue is to fit a lesson", d.ID, d.Length())
+		}
+	}
+	if len(all) < 20 {
+		t.Errorf("there are %d drills", len(all))
+	}
+	for _, section := range Sections() {
+		if seen[section] == 0 {
+			t.Errorf("there is no drill for %q", section)
+		}
+	}
+	if !slices.IsSortedFunc(all, func(a, b *Drill) int {
+		return slices.Index(Sections(), a.Section) - slices.Index(Sections(), b.Section)
+	}) {
+		t.Error("the drills are not in the order of the tutorial")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	names, err := filepath.Glob("drills/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		d, err := Parse("fuzz.yaml", text)
+		if err != nil {
+			if d != nil || !strings.HasPrefix(err.Error(), "fuzz.yaml:") {
+				t.Errorf("%v, %v", d, err)
+			}
+			return
+		}
+		if d.Length() < 0 || d.Length() > maxLength || len(d.Inject) == 0 || !idForm.MatchString(d.ID) {
+			t.Errorf("a drill that makes no sense: %+v", d)
+		}
+	})
+}

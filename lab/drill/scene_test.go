@@ -1,0 +1,78 @@
+package drill
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func scene() Scene {
+	s := Scene{Accepted: 140.26, Rate: 150, Whole: true}
+	s.Server = func(name string) (string, error) {
+		if name != "frontend01" {
+			return "", errors.New("the lab has no node " + name)
+		}
+		return "up", nil
+	}
+	s.Container = func(string) (string, error) { return "paused", nil }
+	return s
+}
+
+func TestConditions(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		holds bool
+		saw   string
+	}{
+		`accepted >= 0.9 * rate`:                       {true, "accepted is 140.3, rate is 150"},
+		`server("frontend01") == "down"`:               {false, `server("frontend01") is up`},
+		`container("pg") in ["paused", "away"]`:        {true, `container("pg") is paused`},
+		`whole && accepted > 150 || accepted < 1`:      {false, "whole is true, accepted is 140.3"},
+		`server("frontend01") == "up" && elapsed == 0`: {true, `server("frontend01") is up, elapsed is 0`},
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if holds, err := c.Holds(scene()); err != nil || holds != want.holds {
+			t.Errorf("%s: %t, %v", text, holds, err)
+		}
+		if saw := c.Saw(scene()); saw != want.saw {
+			t.Errorf("%s: saw %q, want %q", text, saw, want.saw)
+		}
+	}
+}
+
+// A name that the lab does not have is no plain no.
+func TestUnknownNames(t *testing.T) {
+	t.Parallel()
+	c, err := Compile(`server("frontend99") == "up"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holds, err := c.Holds(scene()); err == nil || holds || !strings.Contains(err.Error(), "no node frontend99") {
+		t.Errorf("%t, %v", holds, err)
+	}
+	if saw := c.Saw(scene()); !strings.Contains(saw, "no node frontend99") {
+		t.Error(saw)
+	}
+	if _, err := (Condition{}).Holds(scene()); err == nil {
+		t.Error("no condition holds")
+	}
+}
+
+func TestSteady(t *testing.T) {
+	t.Parallel()
+	all, err := Steady()
+	if err != nil || len(all) < 4 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	s := scene()
+	s.Voting, s.Results, s.Queued = 200, 200, 3
+	for _, c := range all {
+		if holds, err := c.When.Holds(s); err != nil || !holds {
+			t.Errorf("%s: %t, %v", c.See, holds, err)
+		}
+	}
+}
