@@ -32,8 +32,12 @@ const (
 	linkTimeout = 4 * time.Second
 	// memberInterval is how often the manager's list of members is looked at.
 	memberInterval = 15 * time.Second
-	// dialTimeout bounds the question whether the swarm's manager listens.
-	dialTimeout = 700 * time.Millisecond
+	// dialTimeout bounds the making of a connection, which is the kernels' business; connectTimeout what follows, TLS, which takes an emulated
+	// processor seconds. Cut off too early it would be begun anew, for ever.
+	dialTimeout    = 700 * time.Millisecond
+	connectTimeout = 15 * time.Second
+	// share bounds the time that the agent spends on asking: one part of so many.
+	share = 4
 	// exclusions is in how many looks in a row this node must be missing from the manager's list to count as excluded: a node
 	// that has just joined may be missing in one that was taken before.
 	exclusions = 3
@@ -70,6 +74,8 @@ type link struct {
 	listed time.Time
 	// out: the node stays out of the swarm, and nothing needs to be asked.
 	out bool
+	// took is how long the last round took in which the manager answered.
+	took time.Duration
 }
 
 func newLink(manager, self *rolev1.Node, log *slog.Logger, news func()) *link {
@@ -144,7 +150,10 @@ func dialManager(manager *rolev1.Node, identity server.Identity) (*grpc.ClientCo
 		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(manager.GetName()))),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.5, MaxDelay: time.Second},
-			MinConnectTimeout: time.Second,
+			MinConnectTimeout: connectTimeout,
+		}),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
@@ -193,13 +202,14 @@ func (l *link) interval() time.Duration {
 		return linkCalm
 	}
 	if l.known.Away != "" || !l.known.Known || len(l.known.NetworkIDs) == 0 || l.swarm.State != engine.SwarmActive || l.suspicious() {
-		return linkEager
+		return min(max(linkEager, share*l.took), linkCalm)
 	}
 	return linkCalm
 }
 
 // ask brings what is known up to date.
 func (l *link) ask(ctx context.Context, client agentv1.AgentServiceClient) {
+	began := time.Now()
 	once, cancel := context.WithTimeout(ctx, linkTimeout)
 	defer cancel()
 	info, err := client.JoinInfo(once, &agentv1.JoinInfoRequest{})
@@ -212,6 +222,11 @@ func (l *link) ask(ctx context.Context, client agentv1.AgentServiceClient) {
 		return
 	}
 	l.mu.Lock()
+	// Who waits for one that is away is not to wait longer for it.
+	l.took = 0
+	if err == nil {
+		l.took = time.Since(began)
+	}
 	before := l.known
 	l.learn(info, shown, err, listens)
 	changed := !sameCluster(before, l.known)
