@@ -24,6 +24,9 @@ const maxSize = 64 << 20
 // ErrNone says that there is no such journal.
 var ErrNone = errors.New("no such journal")
 
+// ErrEmpty says that no drill has left one yet.
+var ErrEmpty = errors.New("there are no journals yet: `lab drill run ID` leaves one of each run")
+
 // NewID names a run by its time and drill, so that names sort by age.
 func NewID(begun time.Time, drill string) string {
 	return begun.UTC().Format("20060102-150405.000") + "-" + drill
@@ -75,7 +78,7 @@ func Read(dir, id string) (*Journal, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read a journal: %w", err)
 	case info.Size() > maxSize:
-		return nil, fmt.Errorf("read the journal %s: it has %d bytes, more than any has", id, info.Size())
+		return nil, fmt.Errorf("read the journal %s: it has %d bytes, more than any has", path, info.Size())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -86,12 +89,12 @@ func Read(dir, id string) (*Journal, error) {
 		err = fmt.Errorf("it says that it is the journal %q", j.ID)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the journal %s: %w", id, err)
+		return nil, fmt.Errorf("read the journal %s: %w", path, err)
 	}
 	return j, nil
 }
 
-// Parse reads the text of a journal.
+// Parse reads the text of a journal, and refuses one that makes no sense.
 func Parse(text []byte) (*Journal, error) {
 	var j Journal
 	if err := json.Unmarshal(text, &j); err != nil {
@@ -100,7 +103,10 @@ func Parse(text []byte) (*Journal, error) {
 	if j.Format != Format {
 		return nil, fmt.Errorf("it has the format %d; this lab reads %d", j.Format, Format)
 	}
-	return &j, checkID(j.ID)
+	if err := j.Validate(); err != nil {
+		return nil, err
+	}
+	return &j, nil
 }
 
 // IDs returns the names of all journals in a folder, the oldest first; none if there is no folder.
@@ -118,3 +124,34 @@ func IDs(dir string) ([]string, error) {
 	slices.Sort(ids)
 	return ids, nil
 }
+
+// Find returns the one journal whose name is, or else contains, what was given; the latest if nothing was. The error is ErrEmpty
+// when a folder has none at all, ErrNone when none fits, and one that names some of them when several do.
+func Find(dir, part string) (string, error) {
+	ids, err := IDs(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case len(ids) == 0:
+		return "", ErrEmpty
+	case part == "":
+		return ids[len(ids)-1], nil
+	case slices.Contains(ids, part):
+		return part, nil
+	}
+	fit := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.Contains(id, part) })
+	switch len(fit) {
+	case 0:
+		return "", fmt.Errorf("%w: %q is no part of a name", ErrNone, part)
+	case 1:
+		return fit[0], nil
+	}
+	named, more := fit, ""
+	if len(fit) > shownFit {
+		named, more = fit[len(fit)-shownFit:], "…, "
+	}
+	return "", fmt.Errorf("%q is part of the names of %d journals: %s%s; give more of one", part, len(fit), more, strings.Join(named, ", "))
+}
+
+// shownFit is how many journals an error names, the latest.
+const shownFit = 5
