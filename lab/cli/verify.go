@@ -205,25 +205,6 @@ func watchLine(c *console.Console, v verify.Verdict) string {
 	return line
 }
 
-// meanings of what is counted, in the words of the verdict.
-func meanings() []struct {
-	kind verdict.Kind
-	text string
-} {
-	return []struct {
-		kind verdict.Kind
-		text string
-	}{
-		{verdict.Lost, "voters with an acknowledged vote and no row"},
-		{verdict.Stale, "voters whose row is older than their latest vote"},
-		{verdict.Phantom, "rows that hold what nobody sent"},
-		{verdict.Double, "voters counted more than once"},
-		{verdict.TallyOff, "votes that the tally misses"},
-		{verdict.Recovered, "votes without an answer that count (legal)"},
-		{verdict.Overtaken, "of these, in place of a later one (legal)"},
-	}
-}
-
 func printVerdict(c *console.Console, v verify.Verdict) {
 	p := grouped()
 	say := func(format string, args ...any) { fmt.Fprintln(c, strings.TrimRight(p.Sprintf(format, args...), " ")) }
@@ -249,15 +230,16 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 	say("%-13s %11d  voters counted, %d of them others", "rows", v.Rows, v.Others)
 	say("%-13s %11d  a %d, b %d", "tally", v.Tally.Total(), v.Tally.A, v.Tally.B)
 	say("")
-	for i, m := range meanings() {
-		if i == len(verdict.Violations()) {
-			say("")
-		}
-		number := p.Sprintf("%11d", v.Found[m.kind])
-		if i < len(verdict.Violations()) && v.Found[m.kind] > 0 {
+	for _, kind := range verdict.Violations() {
+		number := p.Sprintf("%11d", v.Found[kind])
+		if v.Found[kind] > 0 {
 			number = c.Bad(number)
 		}
-		say("%-13s %s  %s", m.kind, number, c.Dim(m.text))
+		say("%-13s %s  %s", kind, number, c.Dim(kind.Meaning()))
+	}
+	say("")
+	for _, kind := range verdict.Legal() {
+		say("%-13s %11d  %s", kind, v.Found[kind], c.Dim(kind.Meaning()))
 	}
 	checked := p.Sprintf("histories checked, seed %s", fmt.Sprint(v.Register.Seed))
 	if v.Register.Violations > 0 {

@@ -105,6 +105,31 @@ const (
 // Violations are the kinds that a kept promise has none of.
 func Violations() []Kind { return []Kind{Lost, Stale, Phantom, Double, TallyOff} }
 
+// Legal are the kinds that break no promise, but are worth knowing.
+func Legal() []Kind { return []Kind{Recovered, Overtaken} }
+
+// Meaning says in words what is counted under a kind.
+func (k Kind) Meaning() string {
+	switch k {
+	case Lost:
+		return "voters with an acknowledged vote and no row"
+	case Stale:
+		return "voters whose row is older than their latest vote"
+	case Phantom:
+		return "rows that hold what nobody sent"
+	case Double:
+		return "voters counted more than once"
+	case TallyOff:
+		return "votes that the tally misses"
+	case Recovered:
+		return "votes without an answer that count (legal)"
+	case Overtaken:
+		return "of these, in place of a later one (legal)"
+	default:
+		return ""
+	}
+}
+
 // Report is the verdict with its reasons.
 type Report struct {
 	Result Result `json:"result"`

@@ -1,0 +1,137 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/journal"
+)
+
+// The functions below say in words what is to be seen in a plot.
+
+func clock(p point) string { return fmt.Sprintf("%.1f s", p.at) }
+
+// between are the points of a time, in seconds.
+func between(points []point, from, to float64) []point {
+	var some []point
+	for _, p := range points {
+		if p.at > from && p.at <= to {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
+// rounded is for rates, of which decimals say nothing.
+func rounded(v float64) string {
+	if v >= 10 {
+		return whole(int64(v + 0.5))
+	}
+	return number(v)
+}
+
+func sayRate(j *journal.Journal, accepted series) string {
+	all, known := extentOf(accepted.points())
+	if !known {
+		return "Nothing is known of the votes accepted."
+	}
+	text := fmt.Sprintf("Accepted: %s to %s votes/s, the lowest at %s.", rounded(all.low.value), rounded(all.high.value), clock(all.low))
+	f := newFrame(j)
+	if len(f.faults) == 0 {
+		return text
+	}
+	first := f.faults[0]
+	var said []string
+	for _, part := range []struct {
+		when     string
+		from, to float64
+	}{{"before", 0, first.from}, {"during", first.from, first.to}, {"after", first.to, f.end}} {
+		if e, known := extentOf(between(accepted.points(), part.from, part.to)); known {
+			said = append(said, fmt.Sprintf("%s in the median %s", rounded(e.median), part.when))
+		}
+	}
+	if len(said) == 0 {
+		return text
+	}
+	return text + fmt.Sprintf(" By “%s” (%.1f to %.1f s): %s.", cut(first.name), first.from, first.to, strings.Join(said, ", "))
+}
+
+func sayErrors(errs series) string {
+	all, known := extentOf(errs.points())
+	if !known || all.high.value == 0 {
+		return "Errors: none."
+	}
+	n := 0
+	for _, p := range errs.points() {
+		if p.value > 0 {
+			n++
+		}
+	}
+	return fmt.Sprintf("Errors: %s/s at most, at %s; there were some in %d of %d samples.", rounded(all.high.value), clock(all.high), n, len(errs.points()))
+}
+
+func sayLatency(p50, p99 series) string {
+	half, known := extentOf(p50.points())
+	slow, also := extentOf(p99.points())
+	if !known || !also {
+		return "No vote was accepted, so none was measured."
+	}
+	text := fmt.Sprintf("p50: %s to %s, the highest at %s. p99: %s to %s, the highest at %s.", latency(half.low.value), latency(half.high.value),
+		clock(half.high), latency(slow.low.value), latency(slow.high.value), clock(slow.high))
+	if gaps := len(p50.parts) - 1; gaps > 0 {
+		text += fmt.Sprintf(" It is interrupted %s.", times(gaps))
+	}
+	return text
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func sayQueues(queues []series) string {
+	if len(queues) == 0 {
+		return "No frontend told of its queue."
+	}
+	var said []string
+	for _, q := range queues {
+		if e, known := extentOf(q.points()); known {
+			text := fmt.Sprintf("%s: %s at most, at %s, and %s at the end", q.name, whole(int64(e.high.value)), clock(e.high), whole(int64(e.last.value)))
+			if gaps := len(q.parts) - 1; gaps > 0 {
+				text += ", not known in between " + times(gaps)
+			}
+			said = append(said, text)
+		}
+	}
+	return strings.Join(said, "; ") + "."
+}
+
+func sayCounted(counted, acknowledged series) string {
+	sum, known := extentOf(acknowledged.points())
+	if !known {
+		return ""
+	}
+	text := fmt.Sprintf("At the end, by the samples, about %s votes are acknowledged", whole(int64(sum.last.value+0.5)))
+	store, known := extentOf(counted.points())
+	if !known {
+		return text + "; the store did not tell what it counted."
+	}
+	text += fmt.Sprintf(" and %s counted.", whole(int64(store.last.value+0.5)))
+	behind, when := 0.0, point{}
+	i := 0
+	promised := acknowledged.points()
+	for _, p := range counted.points() {
+		for i < len(promised)-1 && promised[i].at < p.at {
+			i++
+		}
+		if d := promised[i].value - p.value; d > behind {
+			behind, when = d, p
+		}
+	}
+	if behind >= 1 {
+		text += fmt.Sprintf(" Counting was farthest behind at %s, by about %s votes.", clock(when), whole(int64(behind+0.5)))
+	}
+	return text
+}
