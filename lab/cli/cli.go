@@ -89,7 +89,7 @@ PROVIDER. They are remembered until the lab is taken down.`,
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(),
+		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(),
 	)
 	return root
 }

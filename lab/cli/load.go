@@ -13,9 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/console"
@@ -299,11 +297,4 @@ func most(counts map[string]int64) string {
 }
 
 // printable keeps what a server calls itself from playing with the terminal.
-func printable(name string) string {
-	return ansi.Truncate(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, name), 40, "…")
-}
+func printable(name string) string { return shorter(name, 40) }

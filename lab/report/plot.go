@@ -103,6 +103,7 @@ const (
 	letters = 12 // high
 	row     = 16 // of the head of a drawing
 	maxRows = 4  // of marks
+	air     = 4  // beside a name, and above and below names
 )
 
 func style(i ink) text.Style {
@@ -115,16 +116,17 @@ func style(i ink) text.Style {
 // draw makes a drawing of a chart. All charts of a page are given the same room for the labels of values, so that their times are in line.
 func (f frame) draw(c chart, s size, room vg.Length) (template.HTML, error) {
 	p := f.plot(c, s)
-	p.Y.Padding += room - labelsWidth(p)
-	labels, rows := f.labels(p.DataCanvas(draw.Canvas{Rectangle: vg.Rectangle{Max: vg.Point{X: s.width, Y: s.height}}}))
-	head := vg.Length(rows*row + 4)
+	left := room - labelsWidth(p)
+	blank := draw.Canvas{Rectangle: vg.Rectangle{Max: vg.Point{X: s.width, Y: s.height}}}
+	labels, rows := f.labels(p.DataCanvas(draw.Crop(blank, left, 0, 0, 0)))
+	head := vg.Length(rows*row + air)
 	if len(f.phases) > 0 {
-		head += row
+		head += row + air
 	}
 
 	canvas := vgsvg.NewWith(vgsvg.UseWH(s.width, s.height+head))
 	whole := draw.New(canvas)
-	below := draw.Crop(whole, 0, 0, 0, -head)
+	below := draw.Crop(whole, left, 0, 0, -head)
 	data := p.DataCanvas(below)
 	p.Add(ground{frame: f, plot: p})
 	for i, series := range c.series {
@@ -150,6 +152,7 @@ func (f frame) plot(c chart, s size) *plot.Plot {
 	p.X.Padding = 0
 	p.X.Tick.Marker = plot.ConstantTicks(timeTicks(f.end, s.ticks))
 	p.X.Label.Text = "seconds since the run began"
+	p.X.Label.Padding = 4
 	p.X.LineStyle = draw.LineStyle{Color: inkAxis, Width: 1}
 	p.X.Tick.LineStyle = p.X.LineStyle
 	p.X.Tick.Length = 4
@@ -298,7 +301,7 @@ func (g ground) Plot(c draw.Canvas, p *plot.Plot) {
 	for _, f := range g.frame.faults {
 		// One that was over at once is seen as well.
 		from, to := x(f.from), max(x(f.to), x(f.from)+1.5)
-		c.FillPolygon(faint{inkFault, 0.22}, []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
+		c.FillPolygon(inkShade, []vg.Point{{X: from, Y: c.Min.Y}, {X: to, Y: c.Min.Y}, {X: to, Y: c.Max.Y}, {X: from, Y: c.Max.Y}})
 	}
 	for _, t := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
 		y := c.Y(p.Y.Norm(t.Value))
@@ -349,7 +352,6 @@ type label struct {
 // labels finds a place for the name of each mark, to the right of its line, so that no name lies upon another and no line crosses one: a
 // name is in the first row that is free, with all rows below it, which its line has to pass.
 func (f frame) labels(data draw.Canvas) (all []label, rows int) {
-	const air = 3
 	letters := style(inkText)
 	var free [maxRows]vg.Length
 	for _, m := range f.marks {
@@ -389,7 +391,7 @@ func (f frame) head(c draw.Canvas, labels []label) {
 			}
 			c.StrokeLine2(draw.LineStyle{Color: inkAxis, Width: 3}, from+1, top-row, max(to-1, from+1), top-row)
 		}
-		top -= row
+		top -= row + air
 	}
 	for _, l := range labels {
 		x := c.X(l.at / f.end)

@@ -30,12 +30,25 @@ func rounded(v float64) string {
 	return number(v)
 }
 
-func sayRate(j *journal.Journal, accepted series) string {
-	all, known := extentOf(accepted.points())
-	if !known {
-		return "Nothing is known of the votes accepted."
+// busy leaves out what was before the first try of a vote and after the last one.
+func busy(samples []journal.Sample) []journal.Sample {
+	idle := func(s journal.Sample) bool { return s.Accepted == 0 && s.Errors == 0 }
+	for len(samples) > 0 && idle(samples[0]) {
+		samples = samples[1:]
 	}
-	text := fmt.Sprintf("Accepted: %s to %s votes/s, the lowest at %s.", rounded(all.low.value), rounded(all.high.value), clock(all.low))
+	for len(samples) > 0 && idle(samples[len(samples)-1]) {
+		samples = samples[:len(samples)-1]
+	}
+	return samples
+}
+
+func sayRate(j *journal.Journal) string {
+	accepted := line("", busy(j.Samples), func(s journal.Sample) (float64, bool) { return s.Accepted, true }).points()
+	all, known := extentOf(accepted)
+	if !known {
+		return "No vote was tried."
+	}
+	text := fmt.Sprintf("Accepted while votes were cast: %s to %s a second, the fewest at %s.", rounded(all.low.value), rounded(all.high.value), clock(all.low))
 	f := newFrame(j)
 	if len(f.faults) == 0 {
 		return text
@@ -46,14 +59,11 @@ func sayRate(j *journal.Journal, accepted series) string {
 		when     string
 		from, to float64
 	}{{"before", 0, first.from}, {"during", first.from, first.to}, {"after", first.to, f.end}} {
-		if e, known := extentOf(between(accepted.points(), part.from, part.to)); known {
-			said = append(said, fmt.Sprintf("%s in the median %s", rounded(e.median), part.when))
+		if e, known := extentOf(between(accepted, part.from, part.to)); known {
+			said = append(said, fmt.Sprintf("%s %s", rounded(e.median), part.when))
 		}
 	}
-	if len(said) == 0 {
-		return text
-	}
-	return text + fmt.Sprintf(" By “%s” (%.1f to %.1f s): %s.", cut(first.name), first.from, first.to, strings.Join(said, ", "))
+	return text + fmt.Sprintf(" In the median %s “%s”.", strings.Join(said, ", "), cut(first.name))
 }
 
 func sayErrors(errs series) string {
@@ -79,7 +89,7 @@ func sayLatency(p50, p99 series) string {
 	text := fmt.Sprintf("p50: %s to %s, the highest at %s. p99: %s to %s, the highest at %s.", latency(half.low.value), latency(half.high.value),
 		clock(half.high), latency(slow.low.value), latency(slow.high.value), clock(slow.high))
 	if gaps := len(p50.parts) - 1; gaps > 0 {
-		text += fmt.Sprintf(" It is interrupted %s.", times(gaps))
+		text += fmt.Sprintf(" There is a gap %s.", times(gaps))
 	}
 	return text
 }

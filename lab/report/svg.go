@@ -21,7 +21,8 @@ const (
 	inkQuiet ink = "quiet"
 	inkGrid  ink = "grid"
 	inkAxis  ink = "axis"
-	inkFault ink = "fault"
+	// inkShade lies below everything else while a fault is in force.
+	inkShade ink = "shade"
 	inkMark  ink = "mark"
 )
 
@@ -31,7 +32,7 @@ const seriesInks = 4
 func inkOf(series int) ink { return ink(fmt.Sprintf("s%d", series%seriesInks+1)) }
 
 func inks() []ink {
-	all := []ink{inkText, inkQuiet, inkGrid, inkAxis, inkFault, inkMark}
+	all := []ink{inkText, inkQuiet, inkGrid, inkAxis, inkShade, inkMark}
 	for i := range seriesInks {
 		all = append(all, inkOf(i))
 	}
@@ -61,20 +62,6 @@ func variable(standIn string) string {
 		}
 	}
 	return standIn
-}
-
-// faint is an ink that what lies below shines through.
-type faint struct {
-	ink
-	// share of the ink, 0 to 1.
-	share float64
-}
-
-// RGBA implements color.Color.
-func (f faint) RGBA() (r, g, b, a uint32) {
-	r, g, b, _ = f.ink.RGBA()
-	of := func(v uint32) uint32 { return uint32(float64(v) * f.share) }
-	return of(r), of(g), of(b), of(0xffff)
 }
 
 // inline makes an SVG file part of a page: its size is left to the page, style attributes, which the page's policy forbids, become

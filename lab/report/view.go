@@ -201,7 +201,7 @@ func charts(j *journal.Journal) []chart {
 		{
 			id: "rate", title: "Votes accepted, and errors", unit: "per second", series: []series{accepted, errs}, label: number,
 			about: "An error is a try without an answer that settles the vote; the vote itself may be tried again.",
-			words: sayRate(j, accepted) + " " + sayErrors(errs),
+			words: sayRate(j) + " " + sayErrors(errs),
 		},
 		{
 			id: "latency", title: "Latency of accepted votes", unit: "milliseconds", series: []series{p50, p99}, label: number,
@@ -235,7 +235,7 @@ func drawings(j *journal.Journal) ([]drawing, error) {
 	for _, c := range all {
 		d := drawing{ID: c.id, Title: c.title, Unit: c.unit, About: c.about, Words: strings.TrimSpace(c.words)}
 		if c.log {
-			d.Unit += ", each line a multiple of the one below"
+			d.Unit += ", on a logarithmic axis"
 		}
 		for i, s := range c.series {
 			d.Key = append(d.Key, key{Name: s.name, Class: string(inkOf(i)), Dashes: dashArray(i)})

@@ -1,0 +1,412 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/report"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/verdict"
+)
+
+func (a *App) report() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Show what drills have left behind, and make pages of it",
+		Long: `Each run of a drill leaves a journal below .lab/journal, which outlives the lab. A report tells of one: what was broken, what was
+seen and when, what became of the votes, and what is to be learned from it. No lab need be up.
+
+A run is named by its ID or by any part of it that no other run's has; without one the latest run is meant.`,
+		Example: `  lab report list
+  lab report show                           # the latest run
+  lab report show redis-stop
+  lab report export --out report.html`,
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return usageError{errors.New("give one of list, show and export")} },
+	}
+	cmd.AddCommand(a.reportList(), a.reportShow(), a.reportExport())
+	return cmd
+}
+
+func (a *App) reportList() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the runs of drills, the newest last",
+		Example: "  lab report list\n  lab report list --json | jq -r '.[] | select(.result == \"failed\") | .id'",
+		Args:    args(cobra.NoArgs),
+		RunE: func(_ *cobra.Command, _ []string) error {
+			lab, err := a.lab()
+			if err != nil {
+				return err
+			}
+			runs, broken, err := readRuns(lab)
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				err = a.printJSON(runs)
+			case len(runs)+len(broken) == 0:
+				fmt.Fprintf(a.Err, "%v\n", journal.ErrEmpty)
+			default:
+				printRuns(a.console(), runs)
+			}
+			for _, b := range broken {
+				fmt.Fprintf(a.Err, "lab: %v\n", b)
+				err = errSaid
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *App) reportShow() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show [ID]",
+		Short: "Show how a run went, on the terminal; the latest without ID",
+		Long: `Prints the verdict on a run, what had to be seen and was, what was measured, and how the votes went. The exit status tells whether
+it could be shown, not how the run went. With --json it prints the whole journal.`,
+		Example:           "  lab report show\n  lab report show redis-stop\n  lab report show --json | jq '.checks[] | select(.held | not)'",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.completeRuns,
+		RunE: func(_ *cobra.Command, given []string) error {
+			lab, j, err := a.run(given)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(j)
+			}
+			printRun(a.console(), lab, j)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the journal")
+	return cmd
+}
+
+// exportFlags are what `lab report export` was asked for.
+type exportFlags struct {
+	out   string
+	force bool
+}
+
+func (a *App) reportExport() *cobra.Command {
+	var flags exportFlags
+	cmd := &cobra.Command{
+		Use:   "export [ID]",
+		Short: "Write the report on a run as one HTML file, with plots; of the latest without ID",
+		Long: `Writes a page that needs nothing else: no other file, no network, no script. It can be mailed, shown on a projector and printed.
+Whoever reads it learns who ran the drill, and when.`,
+		Example:           "  lab report export\n  lab report export redis-stop --out report.html --force\n  lab report export --out - | gzip >report.html.gz",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.completeRuns,
+		RunE: func(_ *cobra.Command, given []string) error {
+			if flags.out == "-" && flags.force {
+				return usageError{errors.New("--force: the standard output is no file that could be replaced")}
+			}
+			_, j, err := a.run(given)
+			if err != nil {
+				return err
+			}
+			if flags.out == "-" {
+				return report.HTML(a.Out, j)
+			}
+			path := cmp.Or(flags.out, j.ID+report.Suffix)
+			if a.Dir != "" && !filepath.IsAbs(path) {
+				path = filepath.Join(a.Dir, path)
+			}
+			if err := export(path, flags.force, func(w io.Writer) error { return report.HTML(w, j) }); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.Out, path)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&flags.out, "out", "", "the file to write, - for the standard output (default ID.html in the working directory)")
+	f.BoolVar(&flags.force, "force", false, "replace the file if it is there")
+	_ = cmd.MarkFlagFilename("out", "html") // it fails for a flag that is not there
+	return cmd
+}
+
+// export writes a file that is not there yet, unless it may be replaced. Of one that could not be written, nothing is left.
+func export(path string, force bool, write func(io.Writer) error) error {
+	how := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if force {
+		how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, how, 0o644) //nolint:gosec // a page to be read by others
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s is there already, and was left as it is: --force replaces it, --out gives another name", path)
+	case err != nil:
+		return fmt.Errorf("export the report: %w", err)
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("export the report: %w", err), os.Remove(path))
+	}
+	return nil
+}
+
+// run reads the journal that was meant.
+func (a *App) run(given []string) (*settings.Lab, *journal.Journal, error) {
+	lab, err := a.lab()
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := journal.Find(lab.JournalDir(), strings.Join(given, ""))
+	if errors.Is(err, journal.ErrNone) {
+		err = fmt.Errorf("%w; `lab report list` shows them", err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := journal.Read(lab.JournalDir(), id)
+	return lab, j, err
+}
+
+func (a *App) completeRuns(_ *cobra.Command, given []string, part string) ([]string, cobra.ShellCompDirective) {
+	lab, err := a.lab()
+	if err != nil || len(given) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ids, _ := journal.IDs(lab.JournalDir()) // There is nothing to complete then.
+	slices.Reverse(ids)
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.Contains(id, part) })
+	return ids, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// shownRun is a run as `lab report list --json` prints it.
+type shownRun struct {
+	ID    string    `json:"id"`
+	Drill string    `json:"drill"`
+	Begun time.Time `json:"begun"`
+	// Result is empty for a run that goes on, or was cut off.
+	Result   journal.Result `json:"result"`
+	LengthMS int64          `json:"length_ms"`
+	// Lost and Double voters; null where the ledger was not judged.
+	Lost   *int64 `json:"lost"`
+	Double *int64 `json:"double"`
+	// Journal is relative to the clone.
+	Journal string `json:"journal"`
+}
+
+// readRuns reads all journals, and says of those that cannot be read why.
+func readRuns(lab *settings.Lab) (runs []shownRun, broken []error, err error) {
+	ids, err := journal.IDs(lab.JournalDir())
+	if err != nil {
+		return nil, nil, err
+	}
+	runs = []shownRun{}
+	for _, id := range ids {
+		j, err := journal.Read(lab.JournalDir(), id)
+		if err != nil {
+			broken = append(broken, err)
+			continue
+		}
+		r := shownRun{
+			ID: id, Drill: j.Drill.ID, Begun: j.Begun, Result: j.Result, LengthMS: j.LengthMS,
+			Journal: lab.Relative(journal.Path(lab.JournalDir(), id)),
+		}
+		if v := j.Verdict; v != nil {
+			lost, double := v.Found[verdict.Lost], v.Found[verdict.Double]
+			r.Lost, r.Double = &lost, &double
+		}
+		runs = append(runs, r)
+	}
+	slices.SortStableFunc(runs, func(x, y shownRun) int { return x.Begun.Compare(y.Begun) })
+	return runs, broken, nil
+}
+
+// printRuns needs 80 columns at most. The name of the drill is part of the id.
+func printRuns(c *console.Console, runs []shownRun) {
+	const format = "%-38s %-12s %s %s %7s"
+	fmt.Fprintln(c, c.Dim(fmt.Sprintf(format, "ID", "WHEN", fmt.Sprintf("%-9s", "RESULT"), "LOST/DOUBLE", "LENGTH")))
+	for _, r := range runs {
+		fmt.Fprintf(c, format+"\n", shorter(r.ID, 38), r.Begun.Local().Format("Jan _2 15:04"), coloured(c, r.Result, 9), violations(c, r), length(r.LengthMS))
+	}
+}
+
+func violations(c *console.Console, r shownRun) string {
+	if r.Lost == nil || r.Double == nil {
+		return fmt.Sprintf("%11s", "?")
+	}
+	text := fmt.Sprintf("%11s", fmt.Sprintf("%d/%d", *r.Lost, *r.Double))
+	if *r.Lost+*r.Double > 0 {
+		return c.Bad(text)
+	}
+	return text
+}
+
+func length(ms int64) string {
+	if ms == 0 {
+		return "–"
+	}
+	return (time.Duration(ms) * time.Millisecond).Round(time.Second).String()
+}
+
+// resultText is a result in a word, also of a run that has none.
+func resultText(r journal.Result) string { return cmp.Or(string(r), "not ended") }
+
+func coloured(c *console.Console, r journal.Result, width int) string {
+	text := fmt.Sprintf("%-*s", width, resultText(r))
+	switch r {
+	case journal.Passed:
+		return c.Good(text)
+	case journal.Failed:
+		return c.Bad(text)
+	default:
+		return c.Warn(text)
+	}
+}
+
+// shorter makes what a file says fit, and harmless to a terminal.
+func shorter(text string, width int) string {
+	return ansi.Truncate(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, text), max(width, 1), "…")
+}
+
+func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
+	p := grouped()
+	say := func(format string, args ...any) { fmt.Fprintln(c, strings.TrimRight(p.Sprintf(format, args...), " ")) }
+	say("%s  %s", coloured(c, j.Result, 0), shorter(cmp.Or(j.Drill.Title, j.Drill.ID), c.Width()-12))
+	for _, reason := range j.Reasons {
+		say("  %s %s", c.Warn("!"), shorter(reason, c.Width()-4))
+	}
+	say("")
+	say("%-10s %s", "run", j.ID)
+	took := "not ended"
+	if j.LengthMS > 0 {
+		took = "for " + console.Seconds(time.Duration(j.LengthMS)*time.Millisecond)
+	}
+	say("%-10s %s, %s, by %s", "begun", j.Begun.Local().Format(time.DateTime), took, shorter(cmp.Or(j.By, "somebody"), 40))
+	for i, f := range j.Faults {
+		head := ""
+		if i == 0 {
+			head = "broken"
+		}
+		until := "never seen to be over"
+		if f.HealedMS > 0 {
+			until = "gone at " + fmt.Sprintf("%.1f s", seconds(f.HealedMS))
+		}
+		say("%-10s %s, at %s, %s", head, shorter(f.What+" on "+f.Node, 40), fmt.Sprintf("%.1f s", seconds(f.InjectedMS)), until)
+	}
+	printChecks(c, j.Checks)
+	printFigures(c, j.Figures)
+	printVotes(c, j)
+	say("")
+	say("journal    %s", lab.Relative(journal.Path(lab.JournalDir(), j.ID)))
+	if path := report.Path(lab.JournalDir(), j.ID); exists(path) {
+		say("report     %s", lab.Relative(path))
+	} else {
+		say("report     `lab report export %s` makes a page of it", j.ID)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func seconds(ms int64) float64 { return (time.Duration(ms) * time.Millisecond).Seconds() }
+
+func printChecks(c *console.Console, checks []journal.Check) {
+	if len(checks) == 0 {
+		return
+	}
+	fmt.Fprintf(c, "\n%s\n", c.Bold("What had to be seen"))
+	for _, k := range checks {
+		took := time.Duration(k.AfterMS) * time.Millisecond
+		sign, how := c.Good("✓"), "after "+console.Seconds(took)
+		switch {
+		case k.Held && k.Always:
+			how = "always"
+		case k.Always:
+			sign, how = c.Bad("✗"), "only for "+console.Seconds(took)
+		case !k.Held:
+			sign, how = c.Bad("✗"), "not within "+console.Seconds(time.Duration(k.WithinMS)*time.Millisecond)
+		}
+		fmt.Fprintf(c, "  %s %-16s %s\n", sign, how, shorter(k.See, c.Width()-21))
+		if !k.Held && k.Saw != "" {
+			fmt.Fprintf(c, "    %-16s %s\n", "", c.Dim(shorter(k.Saw, c.Width()-21)))
+		}
+	}
+}
+
+func printFigures(c *console.Console, figures []journal.Figure) {
+	if len(figures) == 0 {
+		return
+	}
+	p := grouped()
+	fmt.Fprintf(c, "\n%s\n", c.Bold("What was measured"))
+	for _, f := range figures {
+		sign, limit := " ", ""
+		if f.Limit != nil {
+			sign, limit = c.Good("✓"), p.Sprintf("at most %v", *f.Limit)
+		}
+		if !f.Met() {
+			sign = c.Bad("✗")
+		}
+		line := p.Sprintf("%12v %-5s %-16s", f.Value, shorter(f.Unit, 8), limit)
+		fmt.Fprintf(c, "  %s %s %s\n", sign, line, shorter(f.Name, c.Width()-41))
+	}
+}
+
+// printVotes draws a bar for each sample or few.
+func printVotes(c *console.Console, j *journal.Journal) {
+	p := grouped()
+	if v := j.Verdict; v != nil {
+		fmt.Fprintf(c, "\n%s\n", c.Bold("What became of the votes"))
+		fmt.Fprintln(c, p.Sprintf("  ledger   %s: %d acknowledged, %d lost, %d stale, %d double, %d phantom", v.Result, v.Sent.Acknowledged,
+			v.Found[verdict.Lost], v.Found[verdict.Stale], v.Found[verdict.Double], v.Found[verdict.Phantom]))
+	}
+	if len(j.Samples) == 0 {
+		return
+	}
+	var accepted, errs, queued []int64
+	var most, worst, longest float64
+	for _, s := range j.Samples {
+		sum := 0.0
+		for _, n := range s.Queued {
+			sum += n
+		}
+		accepted, errs, queued = append(accepted, int64(s.Accepted)), append(errs, int64(s.Errors)), append(queued, int64(sum))
+		most, worst, longest = max(most, s.Accepted), max(worst, s.Errors), max(longest, sum)
+	}
+	if j.Verdict == nil {
+		fmt.Fprintln(c)
+	}
+	for _, line := range []struct {
+		name   string
+		values []int64
+		most   float64
+	}{{"votes/s", accepted, most}, {"errors/s", errs, worst}, {"queued", queued, longest}} {
+		width := c.Width() - 24
+		fmt.Fprintf(c, "  %-8s %s %s\n", line.name, c.Accent(console.Spark(line.values, width)), p.Sprintf("to %.0f", line.most))
+	}
+}
