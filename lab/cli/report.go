@@ -36,7 +36,9 @@ A run is named by its ID or by any part of it that no other run's has; without o
   lab report show redis-stop
   lab report export --out report.html`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return usageError{errors.New("give one of list, show and export")} },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError{errors.New("give one of list, show and export")}
+		},
 	}
 	cmd.AddCommand(a.reportList(), a.reportShow(), a.reportExport())
 	return cmd

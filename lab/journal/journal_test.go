@@ -146,6 +146,7 @@ func TestParseRefusesNonsense(t *testing.T) {
 		`healed_ms of the fault "stop redis01": 1 ms is before`:         func(j *journal.Journal) { j.Faults[0].HealedMS = 1 },
 		`within_ms of the check "the pair leaves the balancer": -1 ms`:  func(j *journal.Journal) { j.Checks[0].WithinMS = -1 },
 		`at_ms of the mark "ejected": -1 ms`:                            func(j *journal.Journal) { j.Marks[0].AtMS = -1 },
+		"1001 marks: no run has so many":                                func(j *journal.Journal) { j.Marks = make([]journal.Mark, 1001) },
 		"at_ms of event 1: -1 ms":                                       func(j *journal.Journal) { j.Events[0].AtMS = -1 },
 		"at_ms of sample 2: 499 is before the sample before it":         func(j *journal.Journal) { j.Samples[1].AtMS = 499 },
 		"accepted_per_s of sample 1: -1 is no number":                   func(j *journal.Journal) { j.Samples[0].Accepted = -1 },

@@ -11,6 +11,8 @@ const (
 	maxMS = 31 * 24 * 60 * 60 * 1000
 	// maxNumber is more than anything that is counted or measured.
 	maxNumber = 1e15
+	// maxMany is more phases, faults, checks, marks or figures than any run has.
+	maxMany = 1000
 )
 
 // Validate says what no run can have left behind: what is read from a file may have been made by anybody. It looks for nonsense, not for
@@ -26,6 +28,13 @@ func (j *Journal) Validate() error {
 	}
 	if j.Begun.IsZero() {
 		return errors.New("begun: it does not say when")
+	}
+	for what, n := range map[string]int{
+		"phases": len(j.Phases), "faults": len(j.Faults), "checks": len(j.Checks), "marks": len(j.Marks), "figures": len(j.Figures),
+	} {
+		if n > maxMany {
+			return fmt.Errorf("%d %s: no run has so many", n, what)
+		}
 	}
 	var c checker
 	c.time(j.LengthMS, "length_ms")

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -59,8 +60,8 @@ func newFrame(j *journal.Journal) frame {
 	for _, s := range j.Samples {
 		reach(s.AtMS)
 	}
-	for _, m := range j.Marks {
-		f.marks = append(f.marks, moment{m.Name, reach(m.AtMS)})
+	for _, m := range j.Marks[:min(len(j.Marks), maxMarks)] {
+		f.marks = append(f.marks, moment{drawable(m.Name), reach(m.AtMS)})
 	}
 	for _, x := range j.Faults {
 		reach(max(x.InjectedMS, x.EndedMS, x.HealedMS))
@@ -76,14 +77,31 @@ func newFrame(j *journal.Journal) frame {
 		}
 		return seconds(ms)
 	}
-	for _, x := range j.Faults {
+	for _, x := range j.Faults[:min(len(j.Faults), maxMarks)] {
 		f.faults = append(f.faults, stretch{x.What, seconds(x.InjectedMS), until(x.HealedMS)})
 	}
 	for _, p := range j.Phases {
-		f.phases = append(f.phases, stretch{p.Name, seconds(p.BegunMS), until(p.EndedMS)})
+		f.phases = append(f.phases, stretch{drawable(p.Name), seconds(p.BegunMS), until(p.EndedMS)})
 	}
 	slices.SortStableFunc(f.marks, func(a, b moment) int { return int(math.Copysign(1, a.at-b.at)) })
 	return f
+}
+
+// maxName is how much of a name is drawn.
+const maxName = 28
+
+// drawable is what a drawing can hold of a name: one line of characters that XML has.
+func drawable(name string) string {
+	runes := []rune(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, name))
+	if len(runes) > maxName {
+		runes = append(runes[:maxName-1], '…')
+	}
+	return string(runes)
 }
 
 // size of a drawing in units of its own, in which letters are 12 high: it grows with the page.
@@ -101,9 +119,12 @@ func sizes() []size {
 
 const (
 	letters = 12 // high
-	row     = 16 // of the head of a drawing
-	maxRows = 4  // of marks
-	air     = 4  // beside a name, and above and below names
+	// maxSpread is how many times its lowest value an axis reaches; what is below is drawn at its foot.
+	maxSpread = 1e6
+	maxMarks  = 60 // and as many faults are drawn
+	row       = 16 // of the head of a drawing
+	maxRows   = 4  // of marks
+	air       = 4  // beside a name, and above and below names
 )
 
 func style(i ink) text.Style {
@@ -163,7 +184,7 @@ func (f frame) plot(c chart, s size) *plot.Plot {
 		p.Y.Scale = plot.LogScale{}
 	}
 	p.Y.Padding = 2
-	p.Y.LineStyle.Width = 0
+	p.Y.Width = 0
 	p.Y.Tick.Length = 0
 	for _, label := range []*text.Style{&p.X.Tick.Label, &p.Y.Tick.Label, &p.X.Label.TextStyle} {
 		label.Color, label.Font = inkQuiet, style(inkQuiet).Font
@@ -193,6 +214,7 @@ func limits(c chart) (low, high float64) {
 	if !c.log {
 		return 0, max(high*1.05, 1)
 	}
+	low = max(low, high/maxSpread)
 	return min(math.Pow(10, math.Floor(math.Log10(low))), high/10), high * 1.2
 }
 

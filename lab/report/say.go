@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/swarmlab/swarmlab/lab/journal"
@@ -22,10 +23,10 @@ func between(points []point, from, to float64) []point {
 	return some
 }
 
-// rounded is for rates, of which decimals say nothing.
+// rounded is for what decimals say nothing of.
 func rounded(v float64) string {
 	if v >= 10 {
-		return whole(int64(v + 0.5))
+		return number(math.Round(v))
 	}
 	return number(v)
 }
@@ -108,7 +109,7 @@ func sayQueues(queues []series) string {
 	var said []string
 	for _, q := range queues {
 		if e, known := extentOf(q.points()); known {
-			text := fmt.Sprintf("%s: %s at most, at %s, and %s at the end", q.name, whole(int64(e.high.value)), clock(e.high), whole(int64(e.last.value)))
+			text := fmt.Sprintf("%s: %s at most, at %s, and %s at the end", q.name, rounded(e.high.value), clock(e.high), rounded(e.last.value))
 			if gaps := len(q.parts) - 1; gaps > 0 {
 				text += ", not known in between " + times(gaps)
 			}
@@ -123,12 +124,12 @@ func sayCounted(counted, acknowledged series) string {
 	if !known {
 		return ""
 	}
-	text := fmt.Sprintf("At the end, by the samples, about %s votes are acknowledged", whole(int64(sum.last.value+0.5)))
+	text := fmt.Sprintf("At the end, by the samples, about %s votes are acknowledged", number(math.Round(sum.last.value)))
 	store, known := extentOf(counted.points())
 	if !known {
 		return text + "; the store did not tell what it counted."
 	}
-	text += fmt.Sprintf(" and %s counted.", whole(int64(store.last.value+0.5)))
+	text += fmt.Sprintf(" and %s counted.", number(math.Round(store.last.value)))
 	behind, when := 0.0, point{}
 	i := 0
 	promised := acknowledged.points()
@@ -141,7 +142,7 @@ func sayCounted(counted, acknowledged series) string {
 		}
 	}
 	if behind >= 1 {
-		text += fmt.Sprintf(" Counting was farthest behind at %s, by about %s votes.", clock(when), whole(int64(behind+0.5)))
+		text += fmt.Sprintf(" Counting was farthest behind at %s, by about %s votes.", clock(when), number(math.Round(behind)))
 	}
 	return text
 }

@@ -157,15 +157,17 @@ func thin(points []point, most int) []point {
 	return kept
 }
 
-// thinned has maxPoints at most, over all of its parts, and two for each part.
+// thinned has about maxPoints at most, over all of its parts. Where there are more parts than that, some are left out: nobody could tell
+// them apart.
 func (s series) thinned() [][]point {
 	total := len(s.points())
 	if total <= maxPoints {
 		return s.parts
 	}
+	each := (len(s.parts)*2 + maxPoints - 1) / maxPoints
 	var parts [][]point
-	for _, part := range s.parts {
-		parts = append(parts, thin(part, max(2, len(part)*maxPoints/total)))
+	for i := 0; i < len(s.parts); i += each {
+		parts = append(parts, thin(s.parts[i], max(2, len(s.parts[i])*maxPoints/total)))
 	}
 	return parts
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/verdict"
 )
 
-// maxEvents are shown; the journal has all.
-const maxEvents = 300
+// maxTable rows of the timeline and of the events are shown; the journal has all.
+const maxTable = 300
 
 // page is what page.html shows.
 type page struct {
@@ -30,7 +30,8 @@ type page struct {
 	Moments                    []happening
 	Kinds                      []kind
 	ServedBy, Troubles         []counted
-	MoreEvents                 int
+	// MoreMoments and MoreEvents are not shown.
+	MoreMoments, MoreEvents int
 }
 
 // tile is a number to be seen first.
@@ -74,8 +75,10 @@ func newPage(j *journal.Journal) (*page, error) {
 	css := "\n" + pageCSS
 	p := &page{
 		Journal: j, Style: template.CSS(css), Policy: policy(css), //nolint:gosec // the package's own
-		Tiles: tiles(j), Moments: moments(j), MoreEvents: max(len(j.Events)-maxEvents, 0),
+		Tiles: tiles(j), Moments: moments(j), MoreEvents: max(len(j.Events)-maxTable, 0),
 	}
+	p.MoreMoments = max(len(p.Moments)-maxTable, 0)
+	p.Moments = p.Moments[:len(p.Moments)-p.MoreMoments]
 	p.Sign, p.Word, p.Class, p.Meaning = result(j)
 	var err error
 	if p.Plots, err = drawings(j); err != nil {
@@ -259,7 +262,7 @@ func functions() template.FuncMap {
 		"count": count, "words": words,
 		"moment":  func(t time.Time) string { return t.Format("2 January 2006, 15:04:05 MST") },
 		"machine": func(t time.Time) string { return t.Format(time.RFC3339) },
-		"shown":   func(all []journal.Event) []journal.Event { return all[:min(len(all), maxEvents)] },
+		"shown":   func(all []journal.Event) []journal.Event { return all[:min(len(all), maxTable)] },
 		"int64":   func(n int) int64 { return int64(n) },
 		"seconds": func(s float64) string { return span(int64(s * 1000)) },
 	}
