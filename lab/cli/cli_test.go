@@ -135,6 +135,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	node NAME refuse TEXT     refuses to inject faults, for this reason
 //	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
 //	ledger VERB…              see ledgerCommand
+//	journal RUN…              leaves the journals of these runs: passed, failed, running, foreign
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"exits": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -170,7 +171,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 			fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
 			node(ts, fake.Agents[args[0]], args[1], strings.Join(args[2:], " "))
 		},
-		"ledger": ledgerCommand,
+		"ledger":  ledgerCommand,
+		"journal": journalCommand,
 	}
 }
 

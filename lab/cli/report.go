@@ -240,10 +240,10 @@ func readRuns(lab *settings.Lab) (runs []shownRun, broken []error, err error) {
 
 // printRuns needs 80 columns at most. The name of the drill is part of the id.
 func printRuns(c *console.Console, runs []shownRun) {
-	const format = "%-38s %-12s %s %s %7s"
+	const format = "%-37s %-12s %s %s %7s"
 	fmt.Fprintln(c, c.Dim(fmt.Sprintf(format, "ID", "WHEN", fmt.Sprintf("%-9s", "RESULT"), "LOST/DOUBLE", "LENGTH")))
 	for _, r := range runs {
-		fmt.Fprintf(c, format+"\n", shorter(r.ID, 38), r.Begun.Local().Format("Jan _2 15:04"), coloured(c, r.Result, 9), violations(c, r), length(r.LengthMS))
+		fmt.Fprintf(c, format+"\n", shorter(r.ID, 37), r.Begun.Local().Format("Jan _2 15:04"), coloured(c, r.Result, 9), violations(c, r), length(r.LengthMS))
 	}
 }
 
@@ -408,7 +408,7 @@ func printVotes(c *console.Console, j *journal.Journal) {
 		values []int64
 		most   float64
 	}{{"votes/s", accepted, most}, {"errors/s", errs, worst}, {"queued", queued, longest}} {
-		width := c.Width() - 24
-		fmt.Fprintf(c, "  %-8s %s %s\n", line.name, c.Accent(console.Spark(line.values, width)), p.Sprintf("to %.0f", line.most))
+		width := c.Width() - 28
+		fmt.Fprintf(c, "  %-8s %s %s\n", line.name, c.Accent(console.Spark(line.values, width)), p.Sprintf("at most %.0f", line.most))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -140,6 +141,8 @@ func checkAlone(t *testing.T, source string, page *html.Node) {
 			switch {
 			case a.Key == "style", strings.HasPrefix(a.Key, "on"), a.Key == "src", a.Key == "srcset", a.Namespace != "":
 				t.Errorf("<%s> has %s=%q", e.Data, a.Key, a.Val)
+			case a.Key != "aria-label" && strings.Contains(a.Val, "url("):
+				t.Errorf("<%s> takes %s=%q from somewhere", e.Data, a.Key, a.Val)
 			case a.Key == "href" && !strings.HasPrefix(a.Val, "#"):
 				t.Errorf("a link leads to %q", a.Val)
 			case a.Key == "id" && ids[a.Val]:
@@ -154,14 +157,14 @@ func checkAlone(t *testing.T, source string, page *html.Node) {
 			t.Errorf("a link leads to %q, which is not there", attr(link, "href"))
 		}
 	}
-	for _, bad := range []string{"http:", "https:", "url(", "@import", "javascript:", "data:"} {
-		if strings.Contains(source, bad) {
-			t.Errorf("the page has %q", bad)
-		}
-	}
 	styles := elements(page, "style")
 	if len(styles) != 1 {
 		t.Fatalf("%d style sheets", len(styles))
+	}
+	for _, bad := range []string{"url(", "@import", "http"} {
+		if strings.Contains(styles[0].FirstChild.Data, bad) {
+			t.Errorf("the style sheet has %q", bad)
+		}
 	}
 	sum := sha256.Sum256([]byte(styles[0].FirstChild.Data))
 	want := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"
@@ -246,7 +249,7 @@ func spoil(v reflect.Value, evil string) {
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()
 	for _, evil := range []string{
-		`</style></title></svg><script>hacked=1</script>"'><img src=x onerror=hacked=1>{{.ID}}`, "a\x00b\x1b]0;\xff\ufffe\nnext", "javascript" + ":alert(1)", "`", "- `", strings.Repeat("W", 100_000),
+		`</style></title></svg><script>hacked=1</script>"'><img src=x onerror=hacked=1>{{.ID}}`, "a\x00b\x1b]0;\xff\ufffe\nnext", "javascript:alert(1)", "`", "- `", strings.Repeat("W", 100_000),
 	} {
 		j := reporttest.RedisStop()
 		spoil(reflect.ValueOf(j).Elem(), evil)
@@ -255,7 +258,6 @@ func TestHostileTexts(t *testing.T) {
 		}
 		j.ID, j.Result = "20260301-093000.250-redis-stop", journal.Failed
 		source, page := render(t, j)
-		source = strings.ReplaceAll(source, "javascript"+":alert", "")
 		checkAlone(t, source, page)
 		if strings.HasPrefix(evil, "</style>") && !strings.Contains(section(page, "broken"), evil) {
 			t.Errorf("the text is not shown as it is: %s", section(page, "broken"))
@@ -371,4 +373,22 @@ func TestWrite(t *testing.T) {
 	if _, err := report.Write(filepath.Join(dir, "missing"), j); err == nil || !strings.Contains(err.Error(), "write the report on "+j.ID) {
 		t.Error(err)
 	}
+}
+
+// FuzzHTML: of every journal that can be read a page can be made, and one that stands alone.
+func FuzzHTML(f *testing.F) {
+	for _, j := range []*journal.Journal{reporttest.RedisStop(), {Format: journal.Format, ID: "a", Begun: reporttest.Begun(), Samples: []journal.Sample{{AtMS: 1}}}} {
+		j.Samples = j.Samples[:min(len(j.Samples), 30)]
+		text, err := json.Marshal(j)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if j, err := journal.Parse(text); err == nil {
+			source, page := render(t, j)
+			checkAlone(t, source, page)
+		}
+	})
 }
