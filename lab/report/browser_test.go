@@ -23,17 +23,18 @@ import (
 func browser(t *testing.T) context.Context {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"} {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break
 		}
 	}
 	if path == "" {
+		const why = "there is no chromium; `vagrant/prerequisites.sh test` installs it"
 		if os.Getenv("LAB_REQUIRE_SERVICES") == "1" {
-			t.Fatal("no chromium in the PATH")
+			t.Fatal(why)
 		}
-		t.Skip("no chromium in the PATH")
+		t.Skip(why)
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))
 	if os.Geteuid() == 0 {
