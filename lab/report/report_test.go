@@ -90,7 +90,7 @@ func TestPageSaysAll(t *testing.T) {
 		"plots":     {"stop redis01, 12.0 s to 28.3 s", "In the median 201 before, 200 during, 200 after", "Errors: 64/s at most", "p99: 9.02 ms to", "frontend01: 123 at most", "frontend02: 136 at most", "about 9,548 votes are acknowledged"},
 		"timeline":  {"0.0 s phase steady state for 3 s", "12.0 s fault stop redis01 ordered frontend01", "13.7 s mark ejected HAProxy has taken frontend01 out"},
 		"figures":   {"time with errors 1,690 ms 2,000 ms ✓ yes", "left the balancer 4,210 ms 2,000 ms ✗ no", "longest queue 121 votes – no limit"},
-		"votes":     {"FAIL The promise is broken.", "acknowledged 9,803 promised to count", "lost ✗ 2 voters with an acknowledged vote and no row", "double 0", "recovered 2", "porcupine 1,000 histories checked"},
+		"votes":     {"FAIL The promise is broken.", "acknowledged 9,803 promised to count", "lost ✗ 2 voters with an acknowledged vote and no row", "lost, for example a vote was acknowledged by frontend01 at 12.4 s", "6f1c1b0e-7a55", "double 0", "recovered 2", "porcupine 1,000 histories checked"},
 		"load":      {"9,806 votes of 7,845 voters in 49.1 s: 200 acknowledged a second. 171 took more than one try.", "p99 310 ms", "highest 2.14 s", "frontend02 6,463 frontend01 3,340", "status 503 158"},
 		"questions": {"How long do voters see errors? Answer Until the balancer's check fails: /healthz is asked"},
 		"debrief":   {"The pair of frontend and Redis is the unit of failure."},

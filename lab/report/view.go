@@ -64,6 +64,8 @@ type kind struct {
 	Name, Meaning string
 	Found         int64
 	Wrong         bool
+	// Examples say what is wrong, of a few.
+	Examples []string
 }
 
 type counted struct {
@@ -86,14 +88,33 @@ func newPage(j *journal.Journal) (*page, error) {
 	}
 	if v := j.Verdict; v != nil {
 		for _, k := range slices.Concat(verdict.Violations(), verdict.Legal()) {
-			wrong := v.Found[k] > 0 && slices.Contains(verdict.Violations(), k)
-			p.Kinds = append(p.Kinds, kind{Name: string(k), Meaning: k.Meaning(), Found: v.Found[k], Wrong: wrong})
+			one := kind{Name: string(k), Meaning: k.Meaning(), Found: v.Found[k], Wrong: v.Found[k] > 0 && slices.Contains(verdict.Violations(), k)}
+			if one.Wrong {
+				for _, x := range v.Examples[k][:min(len(v.Examples[k]), maxExamples)] {
+					one.Examples = append(one.Examples, example(x))
+				}
+			}
+			p.Kinds = append(p.Kinds, one)
 		}
 	}
 	if l := j.Load; l != nil {
 		p.ServedBy, p.Troubles = most(l.ServedBy), most(l.Troubles)
 	}
 	return p, nil
+}
+
+// maxExamples of each kind of violation are shown.
+const maxExamples = 3
+
+func example(x verdict.Example) string {
+	text := cut(x.Why)
+	if x.VoterID != nil {
+		text += ", voter " + x.VoterID.String()
+	}
+	if x.Promised != nil {
+		text += ", vote " + x.Promised.VoteID.String() + " for " + cut(x.Promised.Choice)
+	}
+	return text
 }
 
 func result(j *journal.Journal) (sign, word, class, meaning string) {

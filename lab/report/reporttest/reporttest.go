@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/ledger"
 	"github.com/swarmlab/swarmlab/lab/load"
@@ -173,5 +175,9 @@ func Failed() *journal.Journal {
 	j.Figures[0].Value = 4_210
 	j.Verdict.Result = verdict.Fail
 	j.Verdict.Found[verdict.Lost] = 2
+	voter, vote := uuid.MustParse("6f1c1b0e-7a55-4d0e-9b1c-0d5f0c7c1a11"), uuid.MustParse("0b54a2a4-5d0b-4c7e-8a83-3d1f4a5be7c2")
+	j.Verdict.Examples = map[verdict.Kind][]verdict.Example{verdict.Lost: {{
+		Why: "a vote was acknowledged by frontend01 at 12.4 s, and its voter has no row", VoterID: &voter, Promised: &verdict.Cast{VoteID: vote, Choice: "a"},
+	}}}
 	return j
 }
