@@ -21,6 +21,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
@@ -320,12 +321,15 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 			return err
 		}
 		ended = append(ended, j)
+		if _, err := report.Write(lab.JournalDir(), j); err != nil {
+			return err
+		}
 		if flags.json {
 			if err := json.NewEncoder(a.Out).Encode(j); err != nil {
 				return fmt.Errorf("print: %w", err)
 			}
-		} else {
-			a.printRun(lab, j)
+		} else if len(drills) == 1 {
+			printRun(a.console(), lab, j)
 		}
 		if ctx.Err() != nil {
 			break
@@ -333,7 +337,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		steady = steadyNext
 	}
 	if len(drills) > 1 && !flags.json {
-		printRuns(a.console(), ended, len(drills))
+		printEnded(a.console(), lab, ended, len(drills))
 	}
 	if len(ended) < len(drills) || slices.ContainsFunc(ended, func(j *journal.Journal) bool { return j.Result != journal.Passed }) {
 		return errSaid
@@ -431,70 +435,22 @@ func drillLine(c *console.Console, u runner.Update) string {
 	return fmt.Sprintf("  %s %6.1f s  %s", mark, u.At.Seconds(), u.Line)
 }
 
-// resultText is a result as it stands out.
-func resultText(c *console.Console, result journal.Result) string {
-	text := strings.ToUpper(string(result))
-	switch result {
-	case journal.Passed:
-		return c.Good(text)
-	case journal.Failed:
-		return c.Bad(text)
-	default:
-		return c.Warn(text)
-	}
-}
-
-func (a *App) printRun(lab *settings.Lab, j *journal.Journal) {
-	c := a.console()
-	fmt.Fprintf(c, "\n%s  %s\n", resultText(c, j.Result), j.Drill.Title)
-	for _, reason := range j.Reasons {
-		fmt.Fprintf(c, "  %s %s\n", c.Bad("!"), reason)
-	}
-	for _, f := range j.Figures {
-		fmt.Fprintf(c, "  %s\n", figureText(c, f))
-	}
-	fmt.Fprintf(c, "journal   %s\n\n", lab.Relative(journal.Path(lab.JournalDir(), j.ID)))
-}
-
-func figureText(c *console.Console, f journal.Figure) string {
-	value := fmt.Sprintf("%.4g %s", f.Value, f.Unit)
-	if f.Unit == "ms" {
-		value = milliseconds(f.Value)
-	}
-	text := fmt.Sprintf("%-12s %s", value, f.Name)
-	if f.Limit != nil {
-		limit := fmt.Sprintf("%.4g %s", *f.Limit, f.Unit)
-		if f.Unit == "ms" {
-			limit = milliseconds(*f.Limit)
-		}
-		word := "at most"
-		if f.Aim {
-			word = "aim"
-		}
-		text += " " + c.Dim(fmt.Sprintf("(%s %s)", word, limit))
-	}
-	switch {
-	case f.Met():
-		return c.Good("✓ ") + text
-	case f.Aim:
-		return c.Warn("! ") + text
-	}
-	return c.Bad("✗ ") + text
-}
-
-func printRuns(c *console.Console, ended []*journal.Journal, all int) {
-	passed, length := 0, time.Duration(0)
+// printEnded tells of all runs, a line each.
+func printEnded(c *console.Console, lab *settings.Lab, ended []*journal.Journal, all int) {
+	var runs []shownRun
+	passed, took := 0, int64(0)
 	for _, j := range ended {
-		took := time.Duration(j.LengthMS) * time.Millisecond
-		length += took
+		runs = append(runs, newShownRun(lab, j))
+		took += j.LengthMS
 		if j.Result == journal.Passed {
 			passed++
 		}
-		reason := ""
-		if len(j.Reasons) > 0 {
-			reason = j.Reasons[0]
-		}
-		fmt.Fprintf(c, "%-9s  %-22s %8s  %s\n", resultText(c, j.Result), j.Drill.ID, console.Seconds(took), reason)
 	}
-	fmt.Fprintf(c, "%d of %d drills passed, in %s\n", passed, all, console.Seconds(length))
+	printRuns(c, runs)
+	fmt.Fprintf(c, "%d of %d drills passed, in %s\n", passed, all, length(took))
+	for _, j := range ended {
+		for _, reason := range j.Reasons {
+			fmt.Fprintf(c, "  %s %s: %s\n", c.Warn("!"), j.Drill.ID, shorter(reason, c.Width()-6-len(j.Drill.ID)))
+		}
+	}
 }

@@ -224,18 +224,22 @@ func readRuns(lab *settings.Lab) (runs []shownRun, broken []error, err error) {
 			broken = append(broken, err)
 			continue
 		}
-		r := shownRun{
-			ID: id, Drill: j.Drill.ID, Begun: j.Begun, Result: j.Result, LengthMS: j.LengthMS,
-			Journal: lab.Relative(journal.Path(lab.JournalDir(), id)),
-		}
-		if v := j.Verdict; v != nil {
-			lost, double := v.Found[verdict.Lost], v.Found[verdict.Double]
-			r.Lost, r.Double = &lost, &double
-		}
-		runs = append(runs, r)
+		runs = append(runs, newShownRun(lab, j))
 	}
 	slices.SortStableFunc(runs, func(x, y shownRun) int { return x.Begun.Compare(y.Begun) })
 	return runs, broken, nil
+}
+
+func newShownRun(lab *settings.Lab, j *journal.Journal) shownRun {
+	r := shownRun{
+		ID: j.ID, Drill: j.Drill.ID, Begun: j.Begun, Result: j.Result, LengthMS: j.LengthMS,
+		Journal: lab.Relative(journal.Path(lab.JournalDir(), j.ID)),
+	}
+	if v := j.Verdict; v != nil {
+		lost, double := v.Found[verdict.Lost], v.Found[verdict.Double]
+		r.Lost, r.Double = &lost, &double
+	}
+	return r
 }
 
 // printRuns needs 80 columns at most. The name of the drill is part of the id.
@@ -371,7 +375,11 @@ func printFigures(c *console.Console, figures []journal.Figure) {
 		if f.Limit != nil {
 			sign, limit = c.Good("✓"), p.Sprintf("at most %v", *f.Limit)
 		}
-		if !f.Met() {
+		switch {
+		case f.Met():
+		case f.Aim:
+			sign = c.Warn("!")
+		default:
 			sign = c.Bad("✗")
 		}
 		line := p.Sprintf("%12v %-5s %-16s", f.Value, shorter(f.Unit, 8), limit)

@@ -102,6 +102,16 @@ func (r *run) closeChecks(phase string) {
 	}
 }
 
+// abandon says of the checks that are not decided why they are not.
+func (r *run) abandon() {
+	for _, c := range r.checks {
+		if !c.decided {
+			c.decided = true
+			r.journal.Checks[c.result].Saw = "the drill ended before it was decided"
+		}
+	}
+}
+
 // open reports whether a check of a phase is undecided that something could still decide.
 func (r *run) open(phase string) bool {
 	for _, c := range r.checks {

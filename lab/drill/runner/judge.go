@@ -33,6 +33,7 @@ func (r *run) judge(ctx context.Context) {
 		r.begin(phaseVerdict)
 		r.judgeVotes(ctx)
 	}
+	r.abandon()
 	r.observer.write(j)
 	r.measure()
 	now := time.Now()
