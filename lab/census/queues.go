@@ -23,6 +23,8 @@ type Queue struct {
 	// Waiting votes, and the entries of the queue that are with a worker: an entry holds one vote or many. Dead votes were put aside as
 	// unreadable.
 	Waiting, Delivered, Dead int64
+	// Left is how many votes have left the queue since it was made: they were counted, or put aside.
+	Left int64
 	// Settled is the time, by this host's clock, before which everything that was captured has left the queue. It is zero when that
 	// cannot be told: nothing may be concluded from what is missing then.
 	Settled time.Time
@@ -74,14 +76,15 @@ func (r redisAt) look(ctx context.Context, q *Queue) error {
 		return pending.Err()
 	}
 	q.Dead, q.Settled = dead.Val(), asked
-	if n := length.Val(); n > 0 {
-		counts := [2]int64{}
-		for i, cmd := range []*redis.StringCmd{captured, settled} {
-			var err error
-			if counts[i], err = cmd.Int64(); err != nil && !errors.Is(err, redis.Nil) { // The first vote makes them.
-				return err
-			}
+	counts := [2]int64{}
+	for i, cmd := range []*redis.StringCmd{captured, settled} {
+		var err error
+		if counts[i], err = cmd.Int64(); err != nil && !errors.Is(err, redis.Nil) { // The first vote makes them.
+			return err
 		}
+	}
+	q.Left = counts[1]
+	if n := length.Val(); n > 0 {
 		q.Waiting = max(counts[0]-counts[1], n) // What somebody put there by hand is in no counter.
 	}
 	if p := pending.Val(); p != nil {

@@ -26,7 +26,8 @@ type Scene struct {
 	Voting  int `expr:"voting"`
 	Results int `expr:"results"`
 
-	// Rate is the votes per second that are cast. Accepted, Failed (tries) and Counted are per second, over the last two seconds.
+	// Rate is the votes per second that are cast. Accepted, Failed (tries) and Counted (votes that left the
+	// queues) are per second, over the last two seconds.
 	Rate     float64 `expr:"rate"`
 	Accepted float64 `expr:"accepted"`
 	Failed   float64 `expr:"failed"`

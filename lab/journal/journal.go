@@ -149,7 +149,7 @@ type Sample struct {
 	P99MS *float64 `json:"p99_ms,omitempty"`
 	// Queued votes by frontend; one that does not tell is missing.
 	Queued map[string]float64 `json:"queued"`
-	// Counted votes since the run began; nil when the store does not tell.
+	// Counted is how many votes left the queues since the run began; nil when no queue tells.
 	Counted *float64 `json:"counted,omitempty"`
 }
 

@@ -240,7 +240,7 @@ func charts(j *journal.Journal) []chart {
 		},
 		{
 			id: "counted", title: "Counted and acknowledged", unit: "votes since the run began", series: []series{counted, acknowledged(j.Samples)}, label: number,
-			about: "What was promised to voters and what the store holds. The two have to meet at the end; a changed vote is counted in place of an earlier one.",
+			about: "What was promised to voters, and what the workers have taken out of the queues and counted. The two have to meet at the end.",
 			words: sayCounted(counted, acknowledged(j.Samples)),
 		},
 	}

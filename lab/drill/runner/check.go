@@ -49,7 +49,7 @@ func (r *run) evaluate(c *pending, now time.Time) {
 	scene := r.scene(now, c.from)
 	holds, err := c.When.Holds(scene)
 	result := &r.journal.Checks[c.result]
-	result.FromMS = r.observer.at(c.from)
+	result.FromMS = r.observer.at(c.from.Add(c.From))
 	after := now.Sub(c.from)
 	switch {
 	case err != nil:
@@ -94,7 +94,7 @@ func (r *run) closeChecks(phase string) {
 		case c.from.IsZero() || c.Always && now.Before(c.from.Add(c.From)):
 			result.Saw = "it did not come to that"
 		case c.Always:
-			result.FromMS, result.Held = r.observer.at(c.from), true
+			result.FromMS, result.Held = r.observer.at(c.from.Add(c.From)), true
 			r.say(Good, "all the time: %s", c.See)
 		default:
 			result.FromMS, result.AfterMS, result.Saw = r.observer.at(c.from), now.Sub(c.from).Milliseconds(), c.When.Saw(r.scene(now, c.from))

@@ -12,7 +12,6 @@ import (
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
 // How often the app's parts are asked, and how long each may take to answer.
@@ -43,7 +42,6 @@ type Sights struct {
 	// Pages are the app's; *voting.Client.
 	Pages interface {
 		Statuses(ctx context.Context) (page, results int)
-		Tally(ctx context.Context) (voting.Tally, error)
 	}
 }
 
@@ -58,7 +56,7 @@ type observer struct {
 	events  []journal.Event
 	samples []journal.Sample
 	failed  int64
-	// base is the tally when the first sample was taken; -1 before.
+	// base is how many votes had left the queues when the first sample was taken; -1 before.
 	base int64
 }
 
@@ -90,26 +88,19 @@ func (o *observer) run(ctx context.Context, s Sights) {
 	})
 	all.Go(func() {
 		every(ctx, queuesEvery, func(ctx context.Context) {
-			waiting := map[string]int64{}
+			waiting, left := map[string]int64{}, map[string]int64{}
 			for _, q := range s.Queues.Queues(ctx) {
 				if q.Err == nil {
-					waiting[q.Node] = q.Waiting
+					waiting[q.Node], left[q.Node] = q.Waiting, q.Left
 				}
 			}
-			o.change(ctx, func(p *picture) { p.queues = waiting })
+			o.change(ctx, func(p *picture) { p.drained(waiting, left, time.Now()) })
 		})
 	})
 	all.Go(func() {
 		every(ctx, pagesEvery, func(ctx context.Context) {
 			page, results := s.Pages.Statuses(ctx)
 			o.change(ctx, func(p *picture) { p.voting, p.results = page, results })
-		})
-	})
-	all.Go(func() {
-		every(ctx, pagesEvery, func(ctx context.Context) {
-			if tally, err := s.Pages.Tally(ctx); err == nil {
-				o.change(ctx, func(p *picture) { p.tallied(tally.Total, time.Now()) })
-			}
 		})
 	})
 	all.Wait()

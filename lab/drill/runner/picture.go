@@ -2,6 +2,7 @@ package runner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,18 +29,20 @@ type picture struct {
 	voting, results int
 	// queues by frontend: the votes that wait; one that does not tell is missing.
 	queues map[string]int64
-	rate   float64
+	// left is how many votes have left each queue, as far as it told last.
+	left map[string]int64
+	rate float64
 	// recent reports of the load, the oldest first, over span or a little more.
 	recent []load.Progress
 	// accepted is when a vote was accepted last, or the load began.
 	accepted time.Time
-	// counted are the totals of the results page over the same span; the last is as old as the page's silence.
+	// counted are how many votes have left all queues, over the same span; the last is as old as their silence.
 	counted []counted
 	// pids are the containers' processes in the steady state.
 	pids map[string]int64
 }
 
-// counted is the tally's total at a moment.
+// counted is how many votes have left the queues by a moment.
 type counted struct {
 	at    time.Time
 	votes int64
@@ -228,9 +231,23 @@ func (p *picture) reported(report load.Progress, now time.Time) {
 	}
 }
 
-// tallied takes in what the results page counts.
-func (p *picture) tallied(votes int64, now time.Time) {
-	p.counted = append(slices.Clone(p.counted), counted{now, votes})
+// drained takes in what the queues tell: what waits, and what has left them.
+func (p *picture) drained(waiting, left map[string]int64, now time.Time) {
+	p.queues = waiting
+	known := maps.Clone(p.left)
+	if known == nil {
+		known = map[string]int64{}
+	}
+	maps.Copy(known, left)
+	p.left = known
+	if len(left) == 0 {
+		return
+	}
+	total := int64(0)
+	for _, n := range known {
+		total += n
+	}
+	p.counted = append(slices.Clone(p.counted), counted{now, total})
 	for len(p.counted) > 2 && now.Sub(p.counted[1].at) >= span {
 		p.counted = p.counted[1:]
 	}

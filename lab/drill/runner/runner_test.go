@@ -23,7 +23,6 @@ import (
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
-	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
 // fake is a lab of two frontends, a worker and the others, whose parts do what they are told. What is broken in it shows at once.
@@ -143,13 +142,11 @@ func (f *fake) Servers(context.Context) (map[string]bool, error) {
 }
 
 func (f *fake) Queues(context.Context) []census.Queue {
-	return []census.Queue{{Node: "frontend01", Waiting: 1}, {Node: "frontend02"}}
+	return []census.Queue{{Node: "frontend01", Waiting: 1, Left: time.Now().Unix()}, {Node: "frontend02"}}
 }
 
 func (f *fake) Statuses(context.Context) (page, results int) { return 200, 200 }
-func (f *fake) Tally(context.Context) (voting.Tally, error) {
-	return voting.Tally{Total: time.Now().Unix()}, nil
-}
+
 func (f *fake) Renew(_ context.Context, b Broken, l time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
