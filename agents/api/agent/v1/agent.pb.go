@@ -400,7 +400,7 @@ func (x *NodeSnapshot) GetFaults() []*Fault {
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// "kill", "stop", "pause", "remove", "disconnect": of a container; "engine-stop", "engine-kill"; "partition": from the peers.
+	// One of those of package faultkind.
 	Kind      string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
 	// Names of nodes.
@@ -415,7 +415,13 @@ type Fault struct {
 	// How it was seen that the fault is in force.
 	Evidence string `protobuf:"bytes,9,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	// Why it is not over yet.
-	Trouble       string `protobuf:"bytes,10,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	Trouble string `protobuf:"bytes,10,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// How bad it is; see InjectRequest.
+	Delay         *durationpb.Duration `protobuf:"bytes,11,opt,name=delay,proto3" json:"delay,omitempty"`
+	Jitter        *durationpb.Duration `protobuf:"bytes,12,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	Loss          float64              `protobuf:"fixed64,13,opt,name=loss,proto3" json:"loss,omitempty"`
+	Rate          uint64               `protobuf:"varint,14,opt,name=rate,proto3" json:"rate,omitempty"`
+	Skew          *durationpb.Duration `protobuf:"bytes,15,opt,name=skew,proto3" json:"skew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -518,6 +524,41 @@ func (x *Fault) GetTrouble() string {
 		return x.Trouble
 	}
 	return ""
+}
+
+func (x *Fault) GetDelay() *durationpb.Duration {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
+func (x *Fault) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *Fault) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
+func (x *Fault) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *Fault) GetSkew() *durationpb.Duration {
+	if x != nil {
+		return x.Skew
+	}
+	return nil
 }
 
 type AgentStatus struct {
@@ -1723,7 +1764,16 @@ type InjectRequest struct {
 	// 1 s to 10 min.
 	Lease *durationpb.Duration `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
 	// At most 64 characters.
-	Holder        string `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	Holder string `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Of kind "delay": 1 ms to 10 s, and by how much it varies, 0 to the delay.
+	Delay  *durationpb.Duration `protobuf:"bytes,6,opt,name=delay,proto3" json:"delay,omitempty"`
+	Jitter *durationpb.Duration `protobuf:"bytes,7,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	// Of kind "loss": the share of packets that are lost, above 0, to 1.
+	Loss float64 `protobuf:"fixed64,8,opt,name=loss,proto3" json:"loss,omitempty"`
+	// Of kind "bandwidth": in bytes a second, 1 KiB to 1 GiB.
+	Rate uint64 `protobuf:"varint,9,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Of kind "skew": by how much the clock is ahead, up to an hour; negative: behind.
+	Skew          *durationpb.Duration `protobuf:"bytes,10,opt,name=skew,proto3" json:"skew,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1791,6 +1841,41 @@ func (x *InjectRequest) GetHolder() string {
 		return x.Holder
 	}
 	return ""
+}
+
+func (x *InjectRequest) GetDelay() *durationpb.Duration {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
+func (x *InjectRequest) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *InjectRequest) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
+func (x *InjectRequest) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *InjectRequest) GetSkew() *durationpb.Duration {
+	if x != nil {
+		return x.Skew
+	}
+	return nil
 }
 
 type InjectResponse struct {
@@ -2717,7 +2802,7 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\apending\x18\r \x03(\v2\x1a.swarmlab.agent.v1.PendingR\apending\x12\x14\n" +
 	"\x05whole\x18\x0e \x01(\bR\x05whole\x124\n" +
 	"\x05clock\x18\x0f \x01(\v2\x1e.swarmlab.agent.v1.ClockStatusR\x05clock\x120\n" +
-	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\"\xb1\x02\n" +
+	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\"\xec\x03\n" +
 	"\x05Fault\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
@@ -2730,7 +2815,12 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x06ending\x18\b \x01(\bR\x06ending\x12\x1a\n" +
 	"\bevidence\x18\t \x01(\tR\bevidence\x12\x18\n" +
 	"\atrouble\x18\n" +
-	" \x01(\tR\atrouble\"\xc9\x01\n" +
+	" \x01(\tR\atrouble\x12/\n" +
+	"\x05delay\x18\v \x01(\v2\x19.google.protobuf.DurationR\x05delay\x121\n" +
+	"\x06jitter\x18\f \x01(\v2\x19.google.protobuf.DurationR\x06jitter\x12\x12\n" +
+	"\x04loss\x18\r \x01(\x01R\x04loss\x12\x12\n" +
+	"\x04rate\x18\x0e \x01(\x04R\x04rate\x12-\n" +
+	"\x04skew\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\x04skew\"\xc9\x01\n" +
 	"\vAgentStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -2835,13 +2925,19 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x04tail\x18\x03 \x01(\rR\x04tail\":\n" +
 	"\fLogsResponse\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\tR\x04line\x12\x16\n" +
-	"\x06stderr\x18\x02 \x01(\bR\x06stderr\"\xa0\x01\n" +
+	"\x06stderr\x18\x02 \x01(\bR\x06stderr\"\xdb\x02\n" +
 	"\rInjectRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x14\n" +
 	"\x05peers\x18\x03 \x03(\tR\x05peers\x12/\n" +
 	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x16\n" +
-	"\x06holder\x18\x05 \x01(\tR\x06holder\"@\n" +
+	"\x06holder\x18\x05 \x01(\tR\x06holder\x12/\n" +
+	"\x05delay\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x121\n" +
+	"\x06jitter\x18\a \x01(\v2\x19.google.protobuf.DurationR\x06jitter\x12\x12\n" +
+	"\x04loss\x18\b \x01(\x01R\x04loss\x12\x12\n" +
+	"\x04rate\x18\t \x01(\x04R\x04rate\x12-\n" +
+	"\x04skew\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x04skew\"@\n" +
 	"\x0eInjectResponse\x12.\n" +
 	"\x05fault\x18\x01 \x01(\v2\x18.swarmlab.agent.v1.FaultR\x05fault\"O\n" +
 	"\fRenewRequest\x12\x0e\n" +
@@ -3000,65 +3096,71 @@ var file_agent_v1_agent_proto_depIdxs = []int32{
 	5,  // 13: swarmlab.agent.v1.NodeSnapshot.faults:type_name -> swarmlab.agent.v1.Fault
 	44, // 14: swarmlab.agent.v1.Fault.injected_at:type_name -> google.protobuf.Timestamp
 	46, // 15: swarmlab.agent.v1.Fault.left:type_name -> google.protobuf.Duration
-	44, // 16: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
-	9,  // 17: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
-	0,  // 18: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
-	44, // 19: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
-	41, // 20: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
-	47, // 21: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
-	42, // 22: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
-	44, // 23: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
-	44, // 24: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
-	46, // 25: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
-	46, // 26: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
-	44, // 27: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
-	1,  // 28: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
-	44, // 29: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
-	46, // 30: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
-	17, // 31: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
-	4,  // 32: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
-	44, // 33: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
-	45, // 34: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
-	46, // 35: swarmlab.agent.v1.InjectRequest.lease:type_name -> google.protobuf.Duration
-	5,  // 36: swarmlab.agent.v1.InjectResponse.fault:type_name -> swarmlab.agent.v1.Fault
-	46, // 37: swarmlab.agent.v1.RenewRequest.lease:type_name -> google.protobuf.Duration
-	5,  // 38: swarmlab.agent.v1.RenewResponse.fault:type_name -> swarmlab.agent.v1.Fault
-	5,  // 39: swarmlab.agent.v1.HealResponse.ended:type_name -> swarmlab.agent.v1.Fault
-	45, // 40: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
-	44, // 41: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
-	44, // 42: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
-	39, // 43: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
-	2,  // 44: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
-	15, // 45: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
-	18, // 46: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
-	20, // 47: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
-	22, // 48: swarmlab.agent.v1.AgentService.Inject:input_type -> swarmlab.agent.v1.InjectRequest
-	24, // 49: swarmlab.agent.v1.AgentService.Renew:input_type -> swarmlab.agent.v1.RenewRequest
-	26, // 50: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
-	28, // 51: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
-	30, // 52: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
-	32, // 53: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
-	34, // 54: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
-	36, // 55: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
-	38, // 56: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
-	3,  // 57: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
-	16, // 58: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
-	19, // 59: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
-	21, // 60: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
-	23, // 61: swarmlab.agent.v1.AgentService.Inject:output_type -> swarmlab.agent.v1.InjectResponse
-	25, // 62: swarmlab.agent.v1.AgentService.Renew:output_type -> swarmlab.agent.v1.RenewResponse
-	27, // 63: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
-	29, // 64: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
-	31, // 65: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
-	33, // 66: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
-	35, // 67: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
-	37, // 68: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
-	40, // 69: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
-	57, // [57:70] is the sub-list for method output_type
-	44, // [44:57] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	46, // 16: swarmlab.agent.v1.Fault.delay:type_name -> google.protobuf.Duration
+	46, // 17: swarmlab.agent.v1.Fault.jitter:type_name -> google.protobuf.Duration
+	46, // 18: swarmlab.agent.v1.Fault.skew:type_name -> google.protobuf.Duration
+	44, // 19: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
+	9,  // 20: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
+	0,  // 21: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
+	44, // 22: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
+	41, // 23: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
+	47, // 24: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
+	42, // 25: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
+	44, // 26: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
+	44, // 27: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
+	46, // 28: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
+	46, // 29: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
+	44, // 30: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
+	1,  // 31: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
+	44, // 32: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
+	46, // 33: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
+	17, // 34: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
+	4,  // 35: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
+	44, // 36: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
+	45, // 37: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
+	46, // 38: swarmlab.agent.v1.InjectRequest.lease:type_name -> google.protobuf.Duration
+	46, // 39: swarmlab.agent.v1.InjectRequest.delay:type_name -> google.protobuf.Duration
+	46, // 40: swarmlab.agent.v1.InjectRequest.jitter:type_name -> google.protobuf.Duration
+	46, // 41: swarmlab.agent.v1.InjectRequest.skew:type_name -> google.protobuf.Duration
+	5,  // 42: swarmlab.agent.v1.InjectResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	46, // 43: swarmlab.agent.v1.RenewRequest.lease:type_name -> google.protobuf.Duration
+	5,  // 44: swarmlab.agent.v1.RenewResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	5,  // 45: swarmlab.agent.v1.HealResponse.ended:type_name -> swarmlab.agent.v1.Fault
+	45, // 46: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
+	44, // 47: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
+	44, // 48: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
+	39, // 49: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
+	2,  // 50: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
+	15, // 51: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
+	18, // 52: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
+	20, // 53: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
+	22, // 54: swarmlab.agent.v1.AgentService.Inject:input_type -> swarmlab.agent.v1.InjectRequest
+	24, // 55: swarmlab.agent.v1.AgentService.Renew:input_type -> swarmlab.agent.v1.RenewRequest
+	26, // 56: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
+	28, // 57: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
+	30, // 58: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
+	32, // 59: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
+	34, // 60: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
+	36, // 61: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
+	38, // 62: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
+	3,  // 63: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
+	16, // 64: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
+	19, // 65: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
+	21, // 66: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
+	23, // 67: swarmlab.agent.v1.AgentService.Inject:output_type -> swarmlab.agent.v1.InjectResponse
+	25, // 68: swarmlab.agent.v1.AgentService.Renew:output_type -> swarmlab.agent.v1.RenewResponse
+	27, // 69: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
+	29, // 70: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
+	31, // 71: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
+	33, // 72: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
+	35, // 73: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
+	37, // 74: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
+	40, // 75: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
+	63, // [63:76] is the sub-list for method output_type
+	50, // [50:63] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_agent_v1_agent_proto_init() }

@@ -982,6 +982,7 @@ type Mount struct {
 	//	*Mount_Volume
 	//	*Mount_Secret
 	//	*Mount_File
+	//	*Mount_ClockOffset
 	Source isMount_Source `protobuf_oneof:"source"`
 	// Absolute path in the container.
 	Target        string `protobuf:"bytes,10,opt,name=target,proto3" json:"target,omitempty"`
@@ -1053,6 +1054,15 @@ func (x *Mount) GetFile() *RenderedFile {
 	return nil
 }
 
+func (x *Mount) GetClockOffset() *ClockOffset {
+	if x != nil {
+		if x, ok := x.Source.(*Mount_ClockOffset); ok {
+			return x.ClockOffset
+		}
+	}
+	return nil
+}
+
 func (x *Mount) GetTarget() string {
 	if x != nil {
 		return x.Target
@@ -1079,11 +1089,66 @@ type Mount_File struct {
 	File *RenderedFile `protobuf:"bytes,3,opt,name=file,proto3,oneof"`
 }
 
+type Mount_ClockOffset struct {
+	// The folder that says by how much the node's clock is to be off; mounted read-only.
+	ClockOffset *ClockOffset `protobuf:"bytes,4,opt,name=clock_offset,json=clockOffset,proto3,oneof"`
+}
+
 func (*Mount_Volume) isMount_Source() {}
 
 func (*Mount_Secret) isMount_Source() {}
 
 func (*Mount_File) isMount_Source() {}
+
+func (*Mount_ClockOffset) isMount_Source() {}
+
+// A node that is a container shares its host's clock, which no fault may touch. A container that mounts this adds to the clock what the file
+// "offset" in the folder says, as "-5s"; no file: nothing. It reads the file once a second or more often. A container that was started by
+// hand does as well without the mount.
+type ClockOffset struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the container tells its time, in RFC 3339 with fractions, for the agent to see: "http://127.0.0.1:5000/clock".
+	Url           string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClockOffset) Reset() {
+	*x = ClockOffset{}
+	mi := &file_role_v1_role_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClockOffset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClockOffset) ProtoMessage() {}
+
+func (x *ClockOffset) ProtoReflect() protoreflect.Message {
+	mi := &file_role_v1_role_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClockOffset.ProtoReflect.Descriptor instead.
+func (*ClockOffset) Descriptor() ([]byte, []int) {
+	return file_role_v1_role_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ClockOffset) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
 
 type RenderedFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1100,7 +1165,7 @@ type RenderedFile struct {
 
 func (x *RenderedFile) Reset() {
 	*x = RenderedFile{}
-	mi := &file_role_v1_role_proto_msgTypes[12]
+	mi := &file_role_v1_role_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1177,7 @@ func (x *RenderedFile) String() string {
 func (*RenderedFile) ProtoMessage() {}
 
 func (x *RenderedFile) ProtoReflect() protoreflect.Message {
-	mi := &file_role_v1_role_proto_msgTypes[12]
+	mi := &file_role_v1_role_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1190,7 @@ func (x *RenderedFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderedFile.ProtoReflect.Descriptor instead.
 func (*RenderedFile) Descriptor() ([]byte, []int) {
-	return file_role_v1_role_proto_rawDescGZIP(), []int{12}
+	return file_role_v1_role_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RenderedFile) GetName() string {
@@ -1159,7 +1224,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_role_v1_role_proto_msgTypes[13]
+	mi := &file_role_v1_role_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1236,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_role_v1_role_proto_msgTypes[13]
+	mi := &file_role_v1_role_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1249,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_role_v1_role_proto_rawDescGZIP(), []int{13}
+	return file_role_v1_role_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -1216,7 +1281,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_role_v1_role_proto_msgTypes[14]
+	mi := &file_role_v1_role_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1293,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_role_v1_role_proto_msgTypes[14]
+	mi := &file_role_v1_role_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1306,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_role_v1_role_proto_rawDescGZIP(), []int{14}
+	return file_role_v1_role_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Service) GetName() string {
@@ -1283,7 +1348,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_role_v1_role_proto_msgTypes[15]
+	mi := &file_role_v1_role_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1360,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_role_v1_role_proto_msgTypes[15]
+	mi := &file_role_v1_role_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1373,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_role_v1_role_proto_rawDescGZIP(), []int{15}
+	return file_role_v1_role_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckRequest) GetFacts() *Facts {
@@ -1339,7 +1404,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_role_v1_role_proto_msgTypes[16]
+	mi := &file_role_v1_role_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1416,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_role_v1_role_proto_msgTypes[16]
+	mi := &file_role_v1_role_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1429,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_role_v1_role_proto_rawDescGZIP(), []int{16}
+	return file_role_v1_role_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CheckResponse) GetHealthy() bool {
@@ -1455,14 +1520,17 @@ const file_role_v1_role_proto_rawDesc = "" +
 	"\rPublishedPort\x12!\n" +
 	"\fhost_address\x18\x01 \x01(\tR\vhostAddress\x12\x1b\n" +
 	"\thost_port\x18\x02 \x01(\rR\bhostPort\x12%\n" +
-	"\x0econtainer_port\x18\x03 \x01(\rR\rcontainerPort\"\x93\x01\n" +
+	"\x0econtainer_port\x18\x03 \x01(\rR\rcontainerPort\"\xd7\x01\n" +
 	"\x05Mount\x12\x18\n" +
 	"\x06volume\x18\x01 \x01(\tH\x00R\x06volume\x12\x18\n" +
 	"\x06secret\x18\x02 \x01(\tH\x00R\x06secret\x124\n" +
-	"\x04file\x18\x03 \x01(\v2\x1e.swarmlab.role.v1.RenderedFileH\x00R\x04file\x12\x16\n" +
+	"\x04file\x18\x03 \x01(\v2\x1e.swarmlab.role.v1.RenderedFileH\x00R\x04file\x12B\n" +
+	"\fclock_offset\x18\x04 \x01(\v2\x1d.swarmlab.role.v1.ClockOffsetH\x00R\vclockOffset\x12\x16\n" +
 	"\x06target\x18\n" +
 	" \x01(\tR\x06targetB\b\n" +
-	"\x06source\"a\n" +
+	"\x06source\"\x1f\n" +
+	"\vClockOffset\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\"a\n" +
 	"\fRenderedFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12#\n" +
@@ -1521,7 +1589,7 @@ func file_role_v1_role_proto_rawDescGZIP() []byte {
 }
 
 var file_role_v1_role_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_role_v1_role_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_role_v1_role_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_role_v1_role_proto_goTypes = []any{
 	(SwarmMembership)(0),        // 0: swarmlab.role.v1.SwarmMembership
 	(Stage)(0),                  // 1: swarmlab.role.v1.Stage
@@ -1538,14 +1606,15 @@ var file_role_v1_role_proto_goTypes = []any{
 	(*Image)(nil),               // 12: swarmlab.role.v1.Image
 	(*PublishedPort)(nil),       // 13: swarmlab.role.v1.PublishedPort
 	(*Mount)(nil),               // 14: swarmlab.role.v1.Mount
-	(*RenderedFile)(nil),        // 15: swarmlab.role.v1.RenderedFile
-	(*NetworkAttachment)(nil),   // 16: swarmlab.role.v1.NetworkAttachment
-	(*Service)(nil),             // 17: swarmlab.role.v1.Service
-	(*CheckRequest)(nil),        // 18: swarmlab.role.v1.CheckRequest
-	(*CheckResponse)(nil),       // 19: swarmlab.role.v1.CheckResponse
-	nil,                         // 20: swarmlab.role.v1.Container.EnvEntry
-	nil,                         // 21: swarmlab.role.v1.CheckResponse.MeasuresEntry
-	(*durationpb.Duration)(nil), // 22: google.protobuf.Duration
+	(*ClockOffset)(nil),         // 15: swarmlab.role.v1.ClockOffset
+	(*RenderedFile)(nil),        // 16: swarmlab.role.v1.RenderedFile
+	(*NetworkAttachment)(nil),   // 17: swarmlab.role.v1.NetworkAttachment
+	(*Service)(nil),             // 18: swarmlab.role.v1.Service
+	(*CheckRequest)(nil),        // 19: swarmlab.role.v1.CheckRequest
+	(*CheckResponse)(nil),       // 20: swarmlab.role.v1.CheckResponse
+	nil,                         // 21: swarmlab.role.v1.Container.EnvEntry
+	nil,                         // 22: swarmlab.role.v1.CheckResponse.MeasuresEntry
+	(*durationpb.Duration)(nil), // 23: google.protobuf.Duration
 }
 var file_role_v1_role_proto_depIdxs = []int32{
 	6,  // 0: swarmlab.role.v1.Facts.node:type_name -> swarmlab.role.v1.Node
@@ -1554,30 +1623,31 @@ var file_role_v1_role_proto_depIdxs = []int32{
 	8,  // 3: swarmlab.role.v1.Facts.instances:type_name -> swarmlab.role.v1.Instance
 	5,  // 4: swarmlab.role.v1.PlanRequest.facts:type_name -> swarmlab.role.v1.Facts
 	11, // 5: swarmlab.role.v1.PlanResponse.containers:type_name -> swarmlab.role.v1.Container
-	17, // 6: swarmlab.role.v1.PlanResponse.services:type_name -> swarmlab.role.v1.Service
+	18, // 6: swarmlab.role.v1.PlanResponse.services:type_name -> swarmlab.role.v1.Service
 	0,  // 7: swarmlab.role.v1.PlanResponse.swarm:type_name -> swarmlab.role.v1.SwarmMembership
 	12, // 8: swarmlab.role.v1.Container.image:type_name -> swarmlab.role.v1.Image
 	1,  // 9: swarmlab.role.v1.Container.stage:type_name -> swarmlab.role.v1.Stage
-	20, // 10: swarmlab.role.v1.Container.env:type_name -> swarmlab.role.v1.Container.EnvEntry
+	21, // 10: swarmlab.role.v1.Container.env:type_name -> swarmlab.role.v1.Container.EnvEntry
 	13, // 11: swarmlab.role.v1.Container.ports:type_name -> swarmlab.role.v1.PublishedPort
 	14, // 12: swarmlab.role.v1.Container.mounts:type_name -> swarmlab.role.v1.Mount
-	16, // 13: swarmlab.role.v1.Container.networks:type_name -> swarmlab.role.v1.NetworkAttachment
+	17, // 13: swarmlab.role.v1.Container.networks:type_name -> swarmlab.role.v1.NetworkAttachment
 	2,  // 14: swarmlab.role.v1.Container.restart:type_name -> swarmlab.role.v1.RestartPolicy
-	22, // 15: swarmlab.role.v1.Container.stop_timeout:type_name -> google.protobuf.Duration
-	15, // 16: swarmlab.role.v1.Mount.file:type_name -> swarmlab.role.v1.RenderedFile
-	5,  // 17: swarmlab.role.v1.CheckRequest.facts:type_name -> swarmlab.role.v1.Facts
-	21, // 18: swarmlab.role.v1.CheckResponse.measures:type_name -> swarmlab.role.v1.CheckResponse.MeasuresEntry
-	3,  // 19: swarmlab.role.v1.RoleService.Describe:input_type -> swarmlab.role.v1.DescribeRequest
-	9,  // 20: swarmlab.role.v1.RoleService.Plan:input_type -> swarmlab.role.v1.PlanRequest
-	18, // 21: swarmlab.role.v1.RoleService.Check:input_type -> swarmlab.role.v1.CheckRequest
-	4,  // 22: swarmlab.role.v1.RoleService.Describe:output_type -> swarmlab.role.v1.DescribeResponse
-	10, // 23: swarmlab.role.v1.RoleService.Plan:output_type -> swarmlab.role.v1.PlanResponse
-	19, // 24: swarmlab.role.v1.RoleService.Check:output_type -> swarmlab.role.v1.CheckResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	23, // 15: swarmlab.role.v1.Container.stop_timeout:type_name -> google.protobuf.Duration
+	16, // 16: swarmlab.role.v1.Mount.file:type_name -> swarmlab.role.v1.RenderedFile
+	15, // 17: swarmlab.role.v1.Mount.clock_offset:type_name -> swarmlab.role.v1.ClockOffset
+	5,  // 18: swarmlab.role.v1.CheckRequest.facts:type_name -> swarmlab.role.v1.Facts
+	22, // 19: swarmlab.role.v1.CheckResponse.measures:type_name -> swarmlab.role.v1.CheckResponse.MeasuresEntry
+	3,  // 20: swarmlab.role.v1.RoleService.Describe:input_type -> swarmlab.role.v1.DescribeRequest
+	9,  // 21: swarmlab.role.v1.RoleService.Plan:input_type -> swarmlab.role.v1.PlanRequest
+	19, // 22: swarmlab.role.v1.RoleService.Check:input_type -> swarmlab.role.v1.CheckRequest
+	4,  // 23: swarmlab.role.v1.RoleService.Describe:output_type -> swarmlab.role.v1.DescribeResponse
+	10, // 24: swarmlab.role.v1.RoleService.Plan:output_type -> swarmlab.role.v1.PlanResponse
+	20, // 25: swarmlab.role.v1.RoleService.Check:output_type -> swarmlab.role.v1.CheckResponse
+	23, // [23:26] is the sub-list for method output_type
+	20, // [20:23] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_role_v1_role_proto_init() }
@@ -1589,6 +1659,7 @@ func file_role_v1_role_proto_init() {
 		(*Mount_Volume)(nil),
 		(*Mount_Secret)(nil),
 		(*Mount_File)(nil),
+		(*Mount_ClockOffset)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1596,7 +1667,7 @@ func file_role_v1_role_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_role_v1_role_proto_rawDesc), len(file_role_v1_role_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
