@@ -67,6 +67,8 @@ type Mount struct {
 	Source   string
 	Target   string
 	ReadOnly bool
+	// Optional: a container without it is as good. It says nothing of one that exists.
+	Optional bool
 }
 
 // Attachment joins a container to a network.

@@ -86,6 +86,12 @@ func (e *Engine) Volumes(ctx context.Context, label, value string) ([]string, er
 	return names, nil
 }
 
+// VolumeFolder returns where on the node a volume's data lie.
+func (e *Engine) VolumeFolder(ctx context.Context, name string) (string, error) {
+	v, err := e.api.VolumeInspect(ctx, name)
+	return v.Mountpoint, failed("inspect volume", name, err)
+}
+
 // RemoveVolume removes a volume and its data; one in use is ErrConflict.
 func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
 	return failed("remove volume", name, e.api.VolumeRemove(ctx, name, false))

@@ -4,7 +4,7 @@
 // injected it may renew it, and when nobody does, it ends. [Keeper] owns the leases of a node: it injects, renews and ends, takes up where
 // an agent before it left off, and believes neither that a fault is in force nor that it is over before it has looked.
 //
-// Ending has two parts. What the fault did to the host (a paused container, a stopped engine, dropped packets) is undone here, as often as
+// Ending has two parts. What the fault did to the host (a paused container, a stopped engine, dropped packets, a full disk) is undone here, as often as
 // it takes. A container that was stopped, removed or disconnected comes back by the reconcile loop, which leaves it alone while the fault is
 // in force ([Keeper.Held]) and has the better means. The lease is gone only once the effect is.
 //
@@ -17,50 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 )
-
-// Kind says what is broken, and how.
-type Kind string
-
-// The kinds. The first five break a container.
-const (
-	// Kill is SIGKILL to the container's main process: a crash. Nothing holds it; Docker or the agent starts it again at once.
-	Kill Kind = "kill"
-	// Stop stops the container in order, and it stays down.
-	Stop Kind = "stop"
-	// Pause freezes the container's processes: it neither answers nor hangs up.
-	Pause Kind = "pause"
-	// Remove removes the container; its volumes stay.
-	Remove Kind = "remove"
-	// Disconnect takes the container off the lab's network; it runs on.
-	Disconnect Kind = "disconnect"
-	// EngineStop stops the node's engine in order, with its containers; it stays down.
-	EngineStop Kind = "engine-stop"
-	// EngineKill is SIGKILL to the engine: a crash. Nothing holds it; systemd starts it again.
-	EngineKill Kind = "engine-kill"
-	// Partition drops all packets from and to other nodes, but for those of the agents.
-	Partition Kind = "partition"
-)
-
-// Kinds returns all kinds, in the order in which people are told of them.
-func Kinds() []Kind {
-	return []Kind{Kill, Stop, Pause, Remove, Disconnect, EngineStop, EngineKill, Partition}
-}
-
-// OfContainer reports whether the kind breaks a container.
-func (k Kind) OfContainer() bool {
-	switch k {
-	case Kill, Stop, Pause, Remove, Disconnect:
-		return true
-	}
-	return false
-}
-
-// Momentary reports whether the fault is over once it has happened; its lease lasts until its effect is gone.
-func (k Kind) Momentary() bool { return k == Kill || k == EngineKill }
 
 // Bounds of a lease.
 const (
@@ -80,11 +40,12 @@ var (
 
 // Spec is what to break.
 type Spec struct {
-	Kind Kind `json:"kind"`
+	Kind faultkind.Kind `json:"kind"`
 	// Container by name, for the kinds that break one.
 	Container string `json:"container,omitempty"`
 	// Peers of a partition.
 	Peers []Peer `json:"peers,omitempty"`
+	faultkind.Strength
 }
 
 // Peer is another node.
@@ -96,15 +57,15 @@ type Peer struct {
 // Check tells what is wrong with a spec: an ErrInvalid.
 func (s Spec) Check() error {
 	switch {
-	case !slices.Contains(Kinds(), s.Kind):
+	case !s.Kind.Known():
 		return fmt.Errorf("%w: there is no fault %q", ErrInvalid, s.Kind)
 	case s.Kind.OfContainer() && s.Container == "":
 		return fmt.Errorf("%w: %s which container? None is named", ErrInvalid, s.Kind)
 	case !s.Kind.OfContainer() && s.Container != "":
 		return fmt.Errorf("%w: %s is not of a container, and %s is named", ErrInvalid, s.Kind, s.Container)
-	case s.Kind == Partition && len(s.Peers) == 0:
+	case s.Kind == faultkind.Partition && len(s.Peers) == 0:
 		return fmt.Errorf("%w: a partition from whom? No node is named", ErrInvalid)
-	case s.Kind != Partition && len(s.Peers) > 0:
+	case s.Kind != faultkind.Partition && len(s.Peers) > 0:
 		return fmt.Errorf("%w: %s knows no peers", ErrInvalid, s.Kind)
 	}
 	seen := map[string]bool{}
@@ -114,21 +75,18 @@ func (s Spec) Check() error {
 		}
 		seen[p.Name] = true
 	}
+	if err := s.Strength.Check(s.Kind); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	return nil
 }
 
 func (s Spec) String() string {
-	words := []string{string(s.Kind)}
-	if s.Container != "" {
-		words = append(words, s.Container)
+	var peers []string
+	for _, p := range s.Peers {
+		peers = append(peers, p.Name)
 	}
-	for i, p := range s.Peers {
-		if i == 0 {
-			words = append(words, "from")
-		}
-		words = append(words, p.Name)
-	}
-	return strings.Join(words, " ")
+	return faultkind.Text(s.Kind, s.Container, peers, s.Strength)
 }
 
 // CheckLease tells what is wrong with the length of a lease: an ErrInvalid.
@@ -174,6 +132,12 @@ type Before struct {
 	ID string `json:"id,omitempty"`
 	// PID of the container's first process, or of the engine.
 	PID int `json:"pid,omitempty"`
+	// Began tells that process from a later one with its PID: when it began, in the kernel's ticks since boot. Of faults of links.
+	Began uint64 `json:"began,omitempty"`
+	// Folder of the data, of a fault that fills their disk.
+	Folder string `json:"folder,omitempty"`
+	// Clock as it was, of a fault that sets it.
+	Clock Reading `json:"clock,omitzero"`
 }
 
 // Fault is what others are told of a record.

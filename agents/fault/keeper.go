@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 )
 
 const (
@@ -122,10 +124,13 @@ func (k *Keeper) admit(l *lease) error {
 	return nil
 }
 
-// clash reports whether two faults would get in each other's way. The engine's has all containers for its target.
+// clash reports whether two faults would get in each other's way. The engine's has all containers for its target; the net and the clock
+// are nobody else's.
 func clash(a, b Spec) bool {
-	if a.Kind == Partition || b.Kind == Partition {
-		return a.Kind == b.Kind
+	for _, k := range []faultkind.Kind{faultkind.Partition, faultkind.Skew} {
+		if a.Kind == k || b.Kind == k {
+			return a.Kind == b.Kind
+		}
 	}
 	return !a.Kind.OfContainer() || !b.Kind.OfContainer() || a.Container == b.Container
 }

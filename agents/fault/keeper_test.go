@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
 )
@@ -113,6 +114,157 @@ func (u *units) fail(err error) {
 	u.broken = err
 }
 
+// links, disk and clock are the rest of the machine.
+type links struct {
+	*units
+	impaired map[string]impairment
+	// cannot is what the kernel says.
+	cannot error
+	// born counts up when processes get the numbers of others; forbidden is one that is not to be touched any more.
+	born      uint64
+	forbidden int
+	// recorded reports whether there is a record.
+	recorded func() bool
+}
+
+type impairment struct {
+	pid  int
+	spec Spec
+}
+
+func (l *links) Can(context.Context, Spec) error { return l.cannot }
+
+func (l *links) Began(pid int) (uint64, error) {
+	c, err := l.engine.Container(context.Background(), "web")
+	if err == nil && c.PID == pid {
+		return 1000 + l.born, nil
+	}
+	return 0, os.ErrNotExist
+}
+
+func (l *links) Impair(_ context.Context, pid int, name string, s Spec) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.recorded != nil && !l.recorded() {
+		return errors.New("there is no record")
+	}
+	l.impaired[name] = impairment{pid, s}
+	return l.broken
+}
+
+func (l *links) Mend(_ context.Context, pid int, name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pid == l.forbidden {
+		return errors.New("this is another process")
+	}
+	if l.broken == nil && l.impaired[name].pid == pid {
+		delete(l.impaired, name)
+	}
+	return l.broken
+}
+
+func (l *links) Look(_ context.Context, pid int, name string) (Impaired, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	have := Impaired{Links: []string{"eth0"}}
+	i, ok := l.impaired[name]
+	if !ok || i.pid != pid {
+		return have, l.broken
+	}
+	if i.spec.Kind != faultkind.Delay {
+		have.Filtered, have.Met, have.Dropped = true, 9, 3
+	}
+	if i.spec.Kind != faultkind.Loss {
+		have.Queues = []Queue{{Link: "eth0", Delay: i.spec.Delay, Jitter: i.spec.Jitter, Rate: i.spec.Rate, Packets: 4}}
+	}
+	return have, l.broken
+}
+
+// of is what is wrong with the links of a process.
+func (l *links) of(pid int) (specs []Spec) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, i := range l.impaired {
+		if i.pid == pid {
+			specs = append(specs, i.spec)
+		}
+	}
+	return specs
+}
+
+type disk struct {
+	*units
+	free   int64
+	file   string
+	cannot error
+}
+
+func (d *disk) Room(string) (int64, error) { return d.free, d.cannot }
+
+func (d *disk) Fill(_ context.Context, path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.file = path
+	return d.broken
+}
+
+func (d *disk) Remove(path string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.broken == nil && d.file == path {
+		d.file = ""
+	}
+	return d.broken
+}
+
+func (d *disk) Look(path string) (size, free, reserve int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == path {
+		return d.free, 0, 0, d.broken
+	}
+	return -1, d.free, 0, d.broken
+}
+
+type clock struct {
+	*units
+	off    time.Duration
+	cannot error
+}
+
+func (c *clock) Ready(context.Context) error { return c.cannot }
+
+func (c *clock) Read(context.Context) (Reading, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Reading{Boot: "b", Ahead: 1e18 + c.off}, c.broken
+}
+
+func (c *clock) Skew(_ context.Context, right Reading, by time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off = right.Ahead - 1e18 + by
+	return c.broken
+}
+
+func (c *clock) Right(_ context.Context, right Reading) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken == nil {
+		c.off = right.Ahead - 1e18
+	}
+	return c.broken
+}
+
+func (c *clock) Check(ctx context.Context, right Reading) error {
+	now, err := c.Read(ctx)
+	if err != nil {
+		return err
+	}
+	return now.differs(right)
+}
+
 // bench is a node with a container web on the overlay net, and something that brings it back as the reconcile loop does. It lives in a
 // bubble of synthetic time.
 type bench struct {
@@ -121,6 +273,9 @@ type bench struct {
 	dir    string
 	engine *enginetest.Engine
 	units  *units
+	links  *links
+	disk   *disk
+	clock  *clock
 	boot   string
 	turns  []string
 	// refuse may refuse an operation of the engine.
@@ -129,7 +284,9 @@ type bench struct {
 	end func()
 }
 
-var spec = engine.Spec{Name: "web", Image: "i", Networks: []engine.Attachment{{Network: "net"}}}
+var spec = engine.Spec{
+	Name: "web", Image: "i", Networks: []engine.Attachment{{Network: "net"}}, Mounts: []engine.Mount{{Volume: "data", Target: "/data"}},
+}
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
@@ -141,6 +298,12 @@ func newBench(t *testing.T) *bench {
 		return nil
 	}
 	b.units = &units{engine: b.engine, pid: 1, cuts: map[string][]netip.Addr{}}
+	b.links = &links{units: b.units, impaired: map[string]impairment{}}
+	b.disk = &disk{units: b.units, free: 100 << 20}
+	b.clock = &clock{units: b.units}
+	if err := b.engine.CreateVolume(t.Context(), "data", nil); err != nil {
+		t.Fatal(err)
+	}
 	b.engine.AddImage("i", nil)
 	b.engine.SetSwarm(engine.Swarm{State: engine.SwarmActive})
 	b.start()
@@ -148,12 +311,16 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+func (b *bench) means() Means {
+	return Means{Units: b.units, Filter: b.units, Links: b.links, Disk: b.disk, Clock: b.clock}
+}
+
 // start begins a new life of the agent.
 func (b *bench) start() {
 	b.t.Helper()
 	var mu sync.Mutex
 	k, err := Open(b.dir, Parts{
-		Engine: b.engine, Units: b.units, Filter: b.units, Network: "net", EngineUnits: []string{"docker.socket", "docker.service"}, AgentPort: 7400,
+		Means: b.means(), Engine: b.engine, Network: "net", EngineUnits: []string{"docker.socket", "docker.service"}, AgentPort: 7400,
 		Own: func(string) error { return nil }, Wanted: func(name string) bool { return name == "web" },
 	}, slog.New(slog.DiscardHandler), func(f Fault, action, _ string) {
 		mu.Lock()
@@ -231,16 +398,27 @@ func (b *bench) well() {
 	if err != nil || c.State != engine.StateRunning || c.Endpoints["net"].Address == "" {
 		b.t.Errorf("web is %s at %q, %v", c.State, c.Endpoints["net"].Address, err)
 	}
+	if len(b.links.of(c.PID)) > 0 || b.disk.file != "" || b.clock.off != 0 {
+		b.t.Errorf("links %v, the file %q, the clock off by %s", b.links.of(c.PID), b.disk.file, b.clock.off)
+	}
 	if len(b.units.cuts) > 0 || b.units.pid == 0 || len(b.List()) > 0 || b.Held("web") != "" || b.records() > 0 {
 		b.t.Errorf("cuts %v, engine %d, faults %v, held %q, %d records", b.units.cuts, b.units.pid, b.List(), b.Held("web"), b.records())
 	}
 }
 
-func of(k Kind) Spec {
+func of(k faultkind.Kind) Spec {
 	switch {
+	case k == faultkind.Delay:
+		return Spec{Kind: k, Container: "web", Strength: faultkind.Strength{Delay: 200 * time.Millisecond, Jitter: 50 * time.Millisecond}}
+	case k == faultkind.Loss:
+		return Spec{Kind: k, Container: "web", Strength: faultkind.Strength{Loss: 0.3}}
+	case k == faultkind.Bandwidth:
+		return Spec{Kind: k, Container: "web", Strength: faultkind.Strength{Rate: 64 << 10}}
+	case k == faultkind.Skew:
+		return Spec{Kind: k, Strength: faultkind.Strength{Skew: -5 * time.Second}}
 	case k.OfContainer():
 		return Spec{Kind: k, Container: "web"}
-	case k == Partition:
+	case k == faultkind.Partition:
 		return Spec{Kind: k, Peers: []Peer{{"store", netip.MustParseAddr("127.0.0.2")}}}
 	}
 	return Spec{Kind: k}
@@ -248,10 +426,11 @@ func of(k Kind) Spec {
 
 // Every kind is on disk before it happens, is seen, and ends with its lease.
 func TestEveryKindEndsWithItsLease(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range faultkind.All() {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
+				b.links.recorded = func() bool { return b.records() == 1 }
 				check := func(op string) error {
 					if slices.Contains([]string{"Stop", "Pause", "Remove", "Disconnect", "Signal"}, op) && b.records() != 1 {
 						t.Errorf("%s before there is a record", op)
@@ -276,7 +455,7 @@ func TestEveryKindEndsWithItsLease(t *testing.T) {
 						t.Errorf("web is held: %v", held)
 					}
 					if c, err := b.engine.Container(t.Context(), "web"); kind.OfContainer() && err == nil && c.State == engine.StateRunning &&
-						c.Endpoints["net"].Address != "" {
+						c.Endpoints["net"].Address != "" && len(b.links.of(c.PID)) == 0 && b.disk.file == "" {
 						t.Error("web is well, though the fault is in force")
 					}
 				}
@@ -292,7 +471,7 @@ func TestEveryKindEndsWithItsLease(t *testing.T) {
 }
 
 func TestHealEndsAtOnce(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range faultkind.All() {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
@@ -324,7 +503,7 @@ func TestHealEndsAtOnce(t *testing.T) {
 // An agent that ends anywhere leaves a fault that the next one ends: at its deadline, or at once when nobody knows whether it happened, or
 // when the machine has been started anew.
 func TestTheNextAgentEndsIt(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range faultkind.All() {
 		for _, when := range []string{"in force", "overdue", "injecting", "rebooted"} {
 			t.Run(string(kind)+"/"+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -373,15 +552,20 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 	}{
 		{"no kind", Spec{}, time.Minute, ErrInvalid, "no fault"},
 		{"a kind that nobody knows", Spec{Kind: "burn", Container: "web"}, time.Minute, ErrInvalid, "burn"},
-		{"no container", Spec{Kind: Stop}, time.Minute, ErrInvalid, "None is named"},
-		{"a container too many", Spec{Kind: EngineStop, Container: "web"}, time.Minute, ErrInvalid, "not of a container"},
-		{"no peers", Spec{Kind: Partition}, time.Minute, ErrInvalid, "No node"},
-		{"a peer twice", Spec{Kind: Partition, Peers: []Peer{peer, peer}}, time.Minute, ErrInvalid, "twice"},
-		{"peers of a stop", Spec{Kind: Stop, Container: "web", Peers: []Peer{peer}}, time.Minute, ErrInvalid, "no peers"},
-		{"no lease", of(Stop), 0, ErrInvalid, "lease"},
-		{"a negative lease", of(Stop), -time.Second, ErrInvalid, "lease"},
-		{"a day", of(Stop), 24 * time.Hour, ErrInvalid, "lease"},
-		{"a stranger", Spec{Kind: Stop, Container: "other"}, time.Minute, ErrRefused, "bring back"},
+		{"no container", Spec{Kind: faultkind.Stop}, time.Minute, ErrInvalid, "None is named"},
+		{"a container too many", Spec{Kind: faultkind.EngineStop, Container: "web"}, time.Minute, ErrInvalid, "not of a container"},
+		{"no peers", Spec{Kind: faultkind.Partition}, time.Minute, ErrInvalid, "No node"},
+		{"a peer twice", Spec{Kind: faultkind.Partition, Peers: []Peer{peer, peer}}, time.Minute, ErrInvalid, "twice"},
+		{"peers of a stop", Spec{Kind: faultkind.Stop, Container: "web", Peers: []Peer{peer}}, time.Minute, ErrInvalid, "no peers"},
+		{"no lease", of(faultkind.Stop), 0, ErrInvalid, "lease"},
+		{"a negative lease", of(faultkind.Stop), -time.Second, ErrInvalid, "lease"},
+		{"a day", of(faultkind.Stop), 24 * time.Hour, ErrInvalid, "lease"},
+		{"no strength", Spec{Kind: faultkind.Loss, Container: "web"}, time.Minute, ErrInvalid, "a loss of 0 %"},
+		{
+			"another's strength", Spec{Kind: faultkind.Stop, Container: "web", Strength: faultkind.Strength{Loss: 0.5}}, time.Minute, ErrInvalid,
+			"stop knows no loss",
+		},
+		{"a stranger", Spec{Kind: faultkind.Stop, Container: "other"}, time.Minute, ErrRefused, "bring back"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -399,7 +583,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 			if err := b.engine.Pause(t.Context(), "web"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := b.Inject(t.Context(), of(Stop), time.Minute, "me"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "paused") {
+			if _, err := b.Inject(t.Context(), of(faultkind.Stop), time.Minute, "me"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "paused") {
 				t.Errorf("got %v", err)
 			}
 			if b.records() != 0 {
@@ -407,21 +591,42 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 			}
 		})
 	})
+	for kind, text := range map[faultkind.Kind]string{
+		faultkind.Delay: "no netem", faultkind.Loss: "no netem", faultkind.Fill: "the host's disk", faultkind.Skew: "the host's clock",
+	} {
+		t.Run("what the node cannot do: "+string(kind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.links.cannot = errors.New("there is no netem")
+				b.disk.cannot = fmt.Errorf("%w: it is the host's disk", ErrRefused)
+				b.clock.cannot = fmt.Errorf("%w: it is the host's clock", ErrRefused)
+				if _, err := b.Inject(t.Context(), of(kind), time.Minute, "me"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), text) {
+					t.Errorf("got %v, want %q", err, text)
+				}
+				b.well()
+			})
+		})
+	}
 	t.Run("a second fault of the same", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBench(t)
-			if _, err := b.Inject(t.Context(), of(Pause), time.Minute, "me"); err != nil {
+			if _, err := b.Inject(t.Context(), of(faultkind.Pause), time.Minute, "me"); err != nil {
 				t.Fatal(err)
 			}
-			for _, kind := range []Kind{Pause, Stop, EngineStop} {
+			for _, kind := range []faultkind.Kind{faultkind.Pause, faultkind.Stop, faultkind.EngineStop} {
 				if _, err := b.Inject(t.Context(), of(kind), time.Minute, "me"); !errors.Is(err, ErrRefused) {
 					t.Errorf("%s: %v", kind, err)
 				}
 			}
-			if _, err := b.Inject(t.Context(), of(Partition), time.Minute, "me"); err != nil {
-				t.Errorf("a partition gets in the way of nothing: %v", err)
+			for _, kind := range []faultkind.Kind{faultkind.Partition, faultkind.Skew} {
+				if _, err := b.Inject(t.Context(), of(kind), time.Minute, "me"); err != nil {
+					t.Errorf("%s gets in the way of nothing: %v", kind, err)
+				}
+				if _, err := b.Inject(t.Context(), of(kind), time.Minute, "me"); !errors.Is(err, ErrRefused) {
+					t.Errorf("%s twice: %v", kind, err)
+				}
 			}
-			if got := b.records(); got != 2 {
+			if got := b.records(); got != 3 {
 				t.Errorf("%d records", got)
 			}
 		})
@@ -433,7 +638,7 @@ func TestWhatIsNotSeenIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.parts.Engine = deaf{b.engine}
-		_, err := b.Inject(t.Context(), of(Pause), time.Minute, "me")
+		_, err := b.Inject(t.Context(), of(faultkind.Pause), time.Minute, "me")
 		if err == nil || !strings.Contains(err.Error(), "not seen") {
 			t.Fatalf("got %v", err)
 		}
@@ -441,6 +646,33 @@ func TestWhatIsNotSeenIsUndone(t *testing.T) {
 		synctest.Wait()
 		b.well()
 	})
+}
+
+// The network of a container that was started anew is another one: nothing is wrong with it, and nothing is to be undone there, even where
+// its process has the number of the one before.
+func TestLinksOfAnotherProcess(t *testing.T) {
+	for _, reused := range []bool{false, true} {
+		t.Run(fmt.Sprintf("its number is reused: %v", reused), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				f, err := b.Inject(t.Context(), of(faultkind.Loss), time.Minute, "me")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if reused {
+					b.links.born++
+					b.links.forbidden = f.Before.PID
+				} else if err := b.engine.Crash("web", 1); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(62 * time.Second)
+				synctest.Wait()
+				if faults := b.List(); len(faults) > 0 {
+					t.Errorf("faults %+v", faults)
+				}
+			})
+		})
+	}
 }
 
 // deaf is an engine that says yes and does nothing.
@@ -452,7 +684,7 @@ func (deaf) Pause(context.Context, string) error { return nil }
 func TestItIsUndoneInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if _, err := b.Inject(t.Context(), of(Partition), time.Second, "me"); err != nil {
+		if _, err := b.Inject(t.Context(), of(faultkind.Partition), time.Second, "me"); err != nil {
 			t.Fatal(err)
 		}
 		b.units.fail(errors.New("the filter is stuck"))
@@ -477,7 +709,7 @@ func TestItIsUndoneInTheEnd(t *testing.T) {
 func TestRenew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		f, err := b.Inject(t.Context(), of(Pause), 10*time.Second, "me")
+		f, err := b.Inject(t.Context(), of(faultkind.Pause), 10*time.Second, "me")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -525,7 +757,7 @@ func TestCutsOfNobodyAreMended(t *testing.T) {
 func TestADamagedRecordIsSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		if _, err := b.Inject(t.Context(), of(Pause), time.Second, "me"); err != nil {
+		if _, err := b.Inject(t.Context(), of(faultkind.Pause), time.Second, "me"); err != nil {
 			t.Fatal(err)
 		}
 		b.end()
@@ -544,7 +776,9 @@ func TestADamagedRecordIsSetAside(t *testing.T) {
 
 // The reaper does nothing as long as an agent takes care, and everything the host needs when none does.
 func TestReap(t *testing.T) {
-	for _, kind := range []Kind{Pause, Partition, EngineStop} {
+	for _, kind := range []faultkind.Kind{
+		faultkind.Pause, faultkind.Partition, faultkind.EngineStop, faultkind.Delay, faultkind.Loss, faultkind.Bandwidth, faultkind.Fill, faultkind.Skew,
+	} {
 		t.Run(string(kind), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
@@ -582,7 +816,7 @@ func TestReap(t *testing.T) {
 				if !reap() {
 					t.Error("not reaped")
 				}
-				if err := b.parts.verb(kind).mended(t.Context(), f.Record); err != nil && kind != EngineStop {
+				if err := b.parts.verb(kind).mended(t.Context(), f.Record); err != nil && kind != faultkind.EngineStop {
 					t.Errorf("not mended: %v", err)
 				}
 				b.start()

@@ -3,17 +3,18 @@ package fault
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strings"
 )
 
 // Nft is a Filter that has nftables drop packets, in a table for each cut. Its zero value is ready.
-type Nft struct{}
+type Nft struct {
+	// enter is the command that goes into another network, with nft after it; empty: the node's own.
+	enter []string
+}
 
 var _ Filter = Nft{}
 
@@ -80,31 +81,41 @@ type listing struct {
 			Name string `json:"name"`
 		} `json:"table"`
 		Counter *struct {
-			Packets int64 `json:"packets"`
+			Name    string `json:"name"`
+			Packets int64  `json:"packets"`
 		} `json:"counter"`
 	} `json:"nftables"`
 }
 
 // Dropped reads the counter.
 func (n Nft) Dropped(ctx context.Context, name string) (int64, error) {
-	names, err := n.Cuts(ctx)
+	counters, err := n.counters(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	if !slices.Contains(names, name) {
+	if counters == nil {
 		return -1, nil
+	}
+	return counters[counter], nil
+}
+
+// counters reads those of a cut, in packets; nil: there is no such cut.
+func (n Nft) counters(ctx context.Context, name string) (map[string]int64, error) {
+	names, err := n.Cuts(ctx)
+	if err != nil || !slices.Contains(names, name) {
+		return nil, err
 	}
 	found, err := n.list(ctx, "counters", "table", "inet", tablePrefix+name)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var dropped int64
+	counters := map[string]int64{}
 	for _, object := range found.Nftables {
 		if object.Counter != nil {
-			dropped += object.Counter.Packets
+			counters[object.Counter.Name] = object.Counter.Packets
 		}
 	}
-	return dropped, nil
+	return counters, nil
 }
 
 // Cuts lists the tables.
@@ -127,28 +138,21 @@ func (n Nft) Cuts(ctx context.Context) ([]string, error) {
 
 func (n Nft) list(ctx context.Context, what ...string) (listing, error) {
 	var found listing
-	out, err := exec.CommandContext(ctx, "nft", append([]string{"--json", "list"}, what...)...).Output()
+	out, err := run(ctx, "", append(n.nft("--json", "list"), what...))
 	if err == nil {
 		err = json.Unmarshal(out, &found)
 	}
-	return found, complaint("list "+strings.Join(what, " "), err)
+	if err != nil {
+		return found, fmt.Errorf("list %s: %w", strings.Join(what, " "), err)
+	}
+	return found, nil
 }
 
 func (n Nft) run(ctx context.Context, script string) error {
-	command := exec.CommandContext(ctx, "nft", "-f", "-")
-	command.Stdin = strings.NewReader(script)
-	_, err := command.Output()
-	return complaint("change the rules", err)
+	if _, err := run(ctx, script, n.nft("-f", "-")); err != nil {
+		return fmt.Errorf("change the rules: %w", err)
+	}
+	return nil
 }
 
-// complaint adds what nft had to say.
-func complaint(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fmt.Errorf("nft: %s: %w: %s", doing, err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return fmt.Errorf("nft: %s: %w", doing, err)
-}
+func (n Nft) nft(args ...string) []string { return slices.Concat(n.enter, []string{"nft"}, args) }

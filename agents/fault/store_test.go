@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 )
 
 func FuzzParseRecord(f *testing.F) {
-	for _, kind := range Kinds() {
+	for _, kind := range faultkind.All() {
 		content, err := json.Marshal(Record{
 			ID: "01234567", Spec: of(kind), Holder: "me", Injected: time.Unix(1e9, 0).UTC(), Phase: InForce,
 			Deadline: Instant{Boot: "b", At: time.Hour}, Before: Before{ID: "c", PID: 7}, Evidence: "seen",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/agents/engine"
 )
 
@@ -19,6 +20,7 @@ type Engine interface {
 	Unpause(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
 	Disconnect(ctx context.Context, id, network string) error
+	VolumeFolder(ctx context.Context, name string) (string, error)
 }
 
 // Units are the services of the node's operating system.
@@ -60,11 +62,19 @@ type verb interface {
 	mended(ctx context.Context, r Record) error
 }
 
-// Parts are what faults touch on a node.
-type Parts struct {
-	Engine Engine
+// Means are those of the node's operating system.
+type Means struct {
 	Units  Units
 	Filter Filter
+	Links  Links
+	Disk   Disk
+	Clock  Clock
+}
+
+// Parts are what faults touch on a node.
+type Parts struct {
+	Means
+	Engine Engine
 	// Network is the lab's overlay.
 	Network string
 	// EngineUnits in the order in which they are stopped: what would start the engine again comes first. The last is the engine.
@@ -77,24 +87,30 @@ type Parts struct {
 	Wanted func(container string) bool
 }
 
-func (p *Parts) verb(k Kind) verb {
+func (p *Parts) verb(k faultkind.Kind) verb {
 	switch k {
-	case Kill:
+	case faultkind.Kill:
 		return kill{container{p}}
-	case Stop:
+	case faultkind.Stop:
 		return stop{container{p}}
-	case Pause:
+	case faultkind.Pause:
 		return pause{container{p}}
-	case Remove:
+	case faultkind.Remove:
 		return remove{container{p}}
-	case Disconnect:
+	case faultkind.Disconnect:
 		return disconnect{container{p}}
-	case EngineStop:
+	case faultkind.Delay, faultkind.Loss, faultkind.Bandwidth:
+		return link{container{p}}
+	case faultkind.Fill:
+		return fill{container{p}}
+	case faultkind.EngineStop:
 		return engineStop{p}
-	case EngineKill:
+	case faultkind.EngineKill:
 		return engineKill{p}
-	case Partition:
+	case faultkind.Partition:
 		return partition{p}
+	case faultkind.Skew:
+		return skew{p}
 	}
 	return nil
 }
@@ -146,7 +162,7 @@ func (c container) mended(ctx context.Context, r Record) error {
 		return err
 	case have.State != engine.StateRunning:
 		return fmt.Errorf("%s is %s", r.Spec.Container, have.State)
-	case have.PID == r.Before.PID && have.ID == r.Before.ID && r.Spec.Kind == Kill:
+	case have.PID == r.Before.PID && have.ID == r.Before.ID && r.Spec.Kind == faultkind.Kill:
 		return fmt.Errorf("%s still has the process %d", r.Spec.Container, r.Before.PID)
 	}
 	for _, n := range have.Spec.Networks {

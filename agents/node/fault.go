@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,12 +19,16 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/fault"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
 const (
 	faultDir = "faults"
+	// clockDir has the file that sets the clock of containers which go by it; see ClockOffset in the roles' protocol.
+	clockDir = "clock"
 	// healTimeout bounds a Heal whose caller sets no deadline.
 	healTimeout = time.Minute
 	// maxHolder bounds what is kept of who injected a fault.
@@ -34,13 +39,20 @@ const (
 func engineUnits() []string { return []string{"docker.socket", "docker.service"} }
 
 // newFaults opens the node's faults.
-func (n *Node) newFaults(units fault.Units, filter fault.Filter) (*fault.Keeper, error) {
+func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
 	port, err := strconv.ParseUint(agentPort, 10, 16)
 	if err != nil {
 		return nil, fmt.Errorf("the agents' port: %w", err)
 	}
+	// Containers mount it before there is anything in it.
+	if err := os.MkdirAll(n.clockFolder(), 0o755); err != nil {
+		return nil, fmt.Errorf("the folder of the clock's offset: %w", err)
+	}
+	if means.Clock == nil {
+		means.Clock = fault.OffsetClock{Folder: n.clockFolder(), URL: n.clockURL}
+	}
 	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Parts{
-		Engine: n.engine, Units: units, Filter: filter, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
+		Means: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
 		Own: stopper{n}.Own, Wanted: n.wanted,
 	}, n.log, func(f fault.Fault, action, message string) {
 		n.emit(faultSubject(f), "fault-"+action, f.Spec.String()+": "+message)
@@ -49,11 +61,12 @@ func (n *Node) newFaults(units fault.Units, filter fault.Filter) (*fault.Keeper,
 }
 
 // Reap ends the faults that a dead agent left in force, as far as that goes without one; see [fault.Keeper.Reap].
-func Reap(
-	ctx context.Context, paths Paths, engine fault.Engine, units fault.Units, filter fault.Filter, log *slog.Logger,
-) (abandoned, all int, err error) {
+func Reap(ctx context.Context, paths Paths, engine fault.Engine, means fault.Means, log *slog.Logger) (abandoned, all int, err error) {
+	if means.Clock == nil {
+		means.Clock = fault.OffsetClock{Folder: filepath.Join(paths.State, clockDir), URL: func() string { return "" }}
+	}
 	k, err := fault.Open(filepath.Join(paths.State, faultDir), fault.Parts{
-		Engine: engine, Units: units, Filter: filter, Network: LabNetwork, EngineUnits: engineUnits(),
+		Means: means, Engine: engine, Network: LabNetwork, EngineUnits: engineUnits(),
 	}, log, func(fault.Fault, string, string) {})
 	if err != nil {
 		return 0, 0, err
@@ -61,12 +74,34 @@ func Reap(
 	return k.Reap(ctx)
 }
 
+func (n *Node) clockFolder() string { return filepath.Join(n.paths.State, clockDir) }
+
+// clockURL is where a container tells its time that goes by the offset of the node's clock; empty: none does now.
+func (n *Node) clockURL() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.plan.plan.GetContainers() {
+		have := n.status.Observed.Containers[c.GetName()]
+		if have.State != engine.StateRunning {
+			continue
+		}
+		for _, m := range c.GetMounts() {
+			if m.GetClockOffset() != nil && slices.ContainsFunc(have.Spec.Mounts, func(h engine.Mount) bool { return h.Source == n.clockFolder() }) {
+				return m.GetClockOffset().GetUrl()
+			}
+		}
+	}
+	return ""
+}
+
 func faultSubject(f fault.Fault) string {
 	switch {
 	case f.Spec.Container != "":
 		return f.Spec.Container
-	case len(f.Spec.Peers) > 0:
+	case f.Spec.Kind == faultkind.Partition:
 		return "agent"
+	case f.Spec.Kind == faultkind.Skew:
+		return "clock"
 	}
 	return "engine"
 }
@@ -91,7 +126,7 @@ func (n *Node) wanted(name string) bool {
 
 // Inject breaks something; see the protocol.
 func (n *Node) Inject(ctx context.Context, in *agentv1.InjectRequest) (*agentv1.Fault, error) {
-	spec := fault.Spec{Kind: fault.Kind(in.GetKind()), Container: in.GetContainer()}
+	spec := fault.Spec{Kind: faultkind.Kind(in.GetKind()), Container: in.GetContainer(), Strength: faultkind.StrengthOf(in)}
 	for _, name := range in.GetPeers() {
 		peer, err := n.peer(name)
 		if err != nil {
@@ -179,6 +214,7 @@ func faultStatus(f fault.Fault) *agentv1.Fault {
 	out := &agentv1.Fault{
 		Id: f.ID, Kind: string(f.Spec.Kind), Container: f.Spec.Container, Holder: f.Holder, InjectedAt: timestamppb.New(f.Injected),
 		Left: durationpb.New(f.Left), Ending: f.Phase == fault.Ending, Evidence: f.Evidence,
+		Delay: length(f.Spec.Delay), Jitter: length(f.Spec.Jitter), Loss: f.Spec.Loss, Rate: f.Spec.Rate, Skew: length(f.Spec.Skew),
 	}
 	for _, p := range f.Spec.Peers {
 		out.Peers = append(out.Peers, p.Name)
@@ -187,4 +223,12 @@ func faultStatus(f fault.Fault) *agentv1.Fault {
 		out.Trouble = f.Trouble.Error()
 	}
 	return out
+}
+
+// length is nil for none.
+func length(d time.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
+	}
+	return durationpb.New(d)
 }

@@ -90,9 +90,15 @@ const (
 	chronyTimeout = time.Second
 )
 
+// InContainer reports whether this node is a container, and so shares its host's clock and disk.
+func InContainer() bool {
+	_, err := os.Stat(containerMark)
+	return err == nil
+}
+
 // Clock asks chrony over its unix socket, if there is a chrony.
 func (s Systemd) Clock(ctx context.Context) ClockKeeper {
-	if _, err := os.Stat(containerMark); err == nil {
+	if InContainer() {
 		return ClockKeeper{Source: agentv1.ClockSource_CLOCK_SOURCE_HOST}
 	}
 	ctx, cancel := context.WithTimeout(ctx, chronyTimeout)

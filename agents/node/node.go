@@ -240,8 +240,8 @@ type Parts struct {
 	Discovery Discovery
 	Host      Host
 	Identity  server.Identity
-	// Filter is what partitions are made of.
-	Filter  fault.Filter
+	// Means of faults. Without a Clock the node has its host's, and containers go by an offset to it.
+	Means   fault.Means
 	Log     *slog.Logger
 	Version string
 }
@@ -290,7 +290,7 @@ func New(p Parts) (*Node, error) {
 	if manager := p.Config.Manager(); manager != p.Config.Self {
 		n.link = newLink(manager, p.Config.Self, p.Log, n.loop.Hurry)
 	}
-	if n.faults, err = n.newFaults(p.Host, p.Filter); err != nil {
+	if n.faults, err = n.newFaults(p.Means); err != nil {
 		return nil, err
 	}
 	return n, nil

@@ -28,6 +28,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
+	"github.com/swarmlab/swarmlab/agents/fault"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/server"
 )
@@ -274,7 +275,7 @@ func (b *bench) start() {
 	config.Self, config.Listen = config.Manager(), "127.0.0.1:0"
 	b.node, err = New(Parts{
 		Config: config, Engine: b.engine, Role: b.role, Discovery: b.discovery, Host: b.host, Identity: b.identity,
-		Filter: b.host, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Means: fault.Means{Units: b.host, Filter: b.host}, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Paths: Paths{State: filepath.Join(b.dir, "state"), Secrets: b.dir, Bundle: b.dir, App: filepath.Join(b.dir, "app")},
 	})
 	if err != nil {

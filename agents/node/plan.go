@@ -23,7 +23,9 @@ type planner struct {
 	role string
 	// renderedRoot is where the rendered files of all containers lie.
 	renderedRoot string
-	secrets      secrets
+	// clock is the folder with the offset of the node's clock.
+	clock   string
+	secrets secrets
 	// hash returns the hash of an app folder.
 	hash func(folder string) (string, error)
 }
@@ -171,6 +173,8 @@ func (p planner) mounts(out *reconcile.Container, in []*rolev1.Mount) error {
 			}
 			directories[mount.Target] = true
 			out.Spec.Mounts = append(out.Spec.Mounts, mount)
+		case *rolev1.Mount_ClockOffset:
+			out.Spec.Mounts = append(out.Spec.Mounts, engine.Mount{Source: p.clock, Target: target, ReadOnly: true, Optional: true})
 		default:
 			return fmt.Errorf("the mount at %s has no source", target)
 		}

@@ -91,7 +91,8 @@ func (n *Node) makePlan(ctx context.Context) {
 
 func (n *Node) planner() planner {
 	return planner{
-		lab: n.config.Lab, role: n.config.Self.GetRole(), renderedRoot: n.files.Root, secrets: n.secrets, hash: n.images.Hash,
+		lab: n.config.Lab, role: n.config.Self.GetRole(), renderedRoot: n.files.Root, clock: n.clockFolder(), secrets: n.secrets,
+		hash: n.images.Hash,
 	}
 }
 

@@ -80,6 +80,9 @@ func mountDifference(want engine.Mount, have []engine.Mount) []string {
 		}
 		return nil
 	}
+	if want.Optional {
+		return nil
+	}
 	return []string{fmt.Sprintf("%s is not mounted at %s", name(want), want.Target)}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -173,8 +174,12 @@ func (v *validation) mounts(c *rolev1.Container, bad func(string, ...any)) {
 			if err := validTemplate(f.GetContent()); err != nil {
 				bad("file %s: %v", f.GetName(), err)
 			}
+		case *rolev1.Mount_ClockOffset:
+			if u, err := url.Parse(source.ClockOffset.GetUrl()); err != nil || u.Scheme != "http" || u.Host == "" {
+				bad("mount on %s: %q is not where a container could tell its time", target, source.ClockOffset.GetUrl())
+			}
 		default:
-			bad("mount on %s: no volume, secret or file", target)
+			bad("mount on %s: no volume, secret, file or clock's offset", target)
 		}
 	}
 }

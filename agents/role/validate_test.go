@@ -75,7 +75,7 @@ func TestValidate(t *testing.T) {
 		"target":          {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Target = "data" }, "not an absolute path"},
 		"target root":     {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Target = "/" }, "not an absolute path"},
 		"target twice":    {func(_ *role.Plan, _, b *rolev1.Container) { b.Mounts[0].Target = b.Mounts[1].Target }, "mounted on /etc/x/x.cfg already"},
-		"no source":       {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Source = nil }, "no volume, secret or file"},
+		"no source":       {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Source = nil }, "no volume, secret, file or clock's offset"},
 		"volume path":     {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Source = &rolev1.Mount_Volume{Volume: "/etc"} }, `volume "/etc"`},
 		"secret path":     {func(_ *role.Plan, a, _ *rolev1.Container) { a.Mounts[0].Source = &rolev1.Mount_Secret{Secret: "../x"} }, `secret "../x"`},
 		"file path":       {func(_ *role.Plan, _, b *rolev1.Container) { b.Mounts[1].GetFile().Name = "a/b" }, `file "a/b"`},

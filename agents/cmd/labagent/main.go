@@ -90,7 +90,7 @@ func agent(ctx context.Context, paths node.Paths) error {
 		Config: config, Paths: paths, Engine: docker, Role: plugin, Discovery: catalogue, Identity: identity, Log: log,
 		Version: build,
 		Host:    system(),
-		Filter:  fault.Nft{},
+		Means:   means(paths),
 	})
 	if err != nil {
 		return err
@@ -100,6 +100,20 @@ func agent(ctx context.Context, paths node.Paths) error {
 
 func system() node.Systemd {
 	return node.Systemd{EngineUnit: "docker.service", AgentUnit: agentUnit}
+}
+
+// means are how faults are done here. A container has neither a clock nor a disk of its own.
+func means(paths node.Paths) fault.Means {
+	m := fault.Means{
+		Units: system(), Filter: fault.Nft{}, Links: fault.Netns{}, Disk: fault.HostDisk{Shared: node.InContainer(), Node: paths.State},
+	}
+	if !node.InContainer() {
+		m.Clock = fault.SystemClock{
+			Units: system(), Chrony: "chrony.service",
+			Synchronised: func(ctx context.Context) bool { return system().Clock(ctx).Tracking.Source != "" },
+		}
+	}
+	return m
 }
 
 // journal logs to journald, which adds the time and the unit.
@@ -126,7 +140,7 @@ func reap(ctx context.Context, paths node.Paths) error {
 	}
 	defer func() { _ = docker.Close() }()
 	for {
-		abandoned, all, err := node.Reap(ctx, paths, docker, system(), fault.Nft{}, log)
+		abandoned, all, err := node.Reap(ctx, paths, docker, means(paths), log)
 		if abandoned > 0 {
 			err = errors.Join(err, system().Restart(ctx, agentUnit))
 		}

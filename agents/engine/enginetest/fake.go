@@ -609,6 +609,18 @@ func (e *Engine) Volumes(_ context.Context, label, value string) ([]string, erro
 	return names, nil
 }
 
+// VolumeFolder names a folder that is not there.
+func (e *Engine) VolumeFolder(_ context.Context, name string) (string, error) {
+	if err := e.enter("VolumeFolder", name); err != nil {
+		return "", err
+	}
+	defer e.mu.Unlock()
+	if e.volumes[name] == nil {
+		return "", fmt.Errorf("volume %s: %w", name, engine.ErrNotFound)
+	}
+	return "/volumes/" + name, nil
+}
+
 // RemoveVolume removes a volume that nothing uses.
 func (e *Engine) RemoveVolume(_ context.Context, name string) error {
 	if err := e.enter("RemoveVolume", name); err != nil {

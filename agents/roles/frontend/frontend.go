@@ -82,7 +82,10 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 			Hostname: "votingapp.local",
 			Env:      map[string]string{"WEB_VOTE_NUMBER": number, "OPTION_A": "Cats", "OPTION_B": "Dogs"},
 			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, parts.VotePort, 80)},
-			Mounts:   []*rolev1.Mount{parts.Secret(parts.RedisPassword), parts.Secret(parts.VoterKey)},
+			Mounts: []*rolev1.Mount{
+				parts.Secret(parts.RedisPassword), parts.Secret(parts.VoterKey),
+				parts.ClockOffset("/run/clock", fmt.Sprintf("http://%s:%d/clock", parts.Loopback, parts.VotePort)),
+			},
 			Networks: parts.On(parts.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,

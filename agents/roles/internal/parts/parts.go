@@ -81,6 +81,11 @@ func File(target string, file *rolev1.RenderedFile) *rolev1.Mount {
 	return &rolev1.Mount{Source: &rolev1.Mount_File{File: file}, Target: target}
 }
 
+// ClockOffset mounts the folder that says by how much a container's clock is to be off; it tells its time at the URL.
+func ClockOffset(target, url string) *rolev1.Mount {
+	return &rolev1.Mount{Source: &rolev1.Mount_ClockOffset{ClockOffset: &rolev1.ClockOffset{Url: url}}, Target: target}
+}
+
 // Publish publishes a port of a container on an address of the node.
 func Publish(address string, nodePort, containerPort uint32) *rolev1.PublishedPort {
 	return &rolev1.PublishedPort{HostAddress: address, HostPort: nodePort, ContainerPort: containerPort}
