@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,65 +15,51 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 )
 
-// faultKind is a kind of fault as the command line has it.
-type faultKind struct {
-	name, does string
-}
-
-// Faults of a container, and of a node.
-var (
-	containerFaults = []faultKind{
-		{"kill", "SIGKILL to its main process: a crash; it is started again at once"},
-		{"stop", "stopped in order, and it stays down"},
-		{"pause", "frozen: it neither answers nor hangs up"},
-		{"remove", "removed; its volumes stay"},
-		{"disconnect", "taken off the network mynet; it runs on"},
-	}
-	nodeFaults = []faultKind{
-		{"engine-stop", "its Docker engine is stopped, and stays down"},
-		{"engine-kill", "SIGKILL to its Docker engine: a crash; it is started again"},
-		{"partition", "cut off from other nodes, which are named after it"},
-	}
-)
-
-const partitionFault = "partition"
-
-func faultTable(kinds []faultKind) string {
+// faultTable is a list of the kinds of faults of containers, or else of nodes.
+func faultTable(ofContainer bool) string {
 	var b strings.Builder
-	for _, k := range kinds {
-		fmt.Fprintf(&b, "  %-13s %s\n", k.name, k.does)
+	for _, k := range faultkind.All() {
+		if k.OfContainer() == ofContainer {
+			fmt.Fprintf(&b, "  %-13s %s\n", k, k.Does())
+		}
 	}
 	return b.String()
 }
 
-func named(kinds []faultKind, name string) bool {
-	return slices.ContainsFunc(kinds, func(k faultKind) bool { return k.name == name })
-}
-
 func (a *App) fault() *cobra.Command {
 	var asJSON bool
+	var how strength
 	length := 30 * time.Second
 	cmd := &cobra.Command{
 		Use:   "fault KIND CONTAINER|NODE [NODE…]",
 		Short: "Break something, for a while",
-		Long: `Breaks a container, an engine or the network between nodes, for 30 seconds unless --for says otherwise. The node's agent ends the
-fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once. Returns
+		Long: `Breaks a container, an engine, a clock or the network, for 30 seconds unless --for says otherwise. The node's agent ends the fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once. Returns
 when the fault was seen. Votes that were acknowledged are not lost: see for yourself with lab load and lab verify.
 
 Of a container:
-` + faultTable(containerFaults) + `
+` + faultTable(true) + `
 Of a node:
-` + faultTable(nodeFaults),
+` + faultTable(false) + `
+What a node cannot do is refused, and it says why. Only virtual machines can fill a disk, or surely delay packets. The clock of a node that is
+a container is its host's and stays right: there the voting app of a frontend goes by one that is wrong.`,
 		Example: `  lab fault stop redis01
   lab fault kill worker01
   lab fault pause pg --for 2m
   lab fault engine-stop frontend02
-  lab fault partition frontend01 worker01 store`,
+  lab fault partition frontend01 worker01 store
+  lab fault loss worker01 --loss 20%
+  lab fault delay frontend01 --delay 200ms --jitter 50ms
+  lab fault bandwidth pg --rate 64KiB
+  lab fault skew frontend01 --skew -5s`,
 		Args: args(checkFault),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := how.check(faultkind.Kind(given[0]), cmd.Flags().Changed); err != nil {
+				return usageError{err}
+			}
 			if length < time.Second || length > 10*time.Minute {
 				return usageError{fmt.Errorf("--for %s: give a time from 1s to 10m", length)}
 			}
@@ -85,6 +73,7 @@ Of a node:
 				return err
 			}
 			what.Lease, what.Holder = durationpb.New(length), holder()
+			how.tell(what)
 			injected, err := f.Inject(cmd.Context(), node, what)
 			if err != nil {
 				return err
@@ -102,6 +91,14 @@ Of a node:
 		ValidArgsFunction: a.completeFault,
 	}
 	cmd.Flags().DurationVar(&length, "for", length, "how long, from 1s to 10m")
+	cmd.Flags().DurationVar(&how.Delay, "delay", 0, "of delay: how late packets arrive, from 1ms to 10s")
+	cmd.Flags().DurationVar(&how.Jitter, "jitter", 0, "of delay: give or take, up to the delay")
+	cmd.Flags().Var(shareFlag{&how.Loss}, "loss", "of loss: the share of packets, as 20%")
+	cmd.Flags().Var(rateFlag{&how.Rate}, "rate", "of bandwidth: so much a second, from 1KiB to 1GiB")
+	cmd.Flags().DurationVar(&how.Skew, "skew", 0, "of skew: how far ahead the clock is, or behind, as -5s, up to 1h")
+	for _, name := range []string{"for", "delay", "jitter", "loss", "rate", "skew"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // fails for a flag that is not there
+	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -109,31 +106,143 @@ Of a node:
 // checkFault checks what can be checked without a lab.
 func checkFault(_ *cobra.Command, given []string) error {
 	var kinds []string
-	for _, k := range slices.Concat(containerFaults, nodeFaults) {
-		kinds = append(kinds, k.name)
+	for _, k := range faultkind.All() {
+		kinds = append(kinds, string(k))
 	}
-	switch {
-	case len(given) == 0:
+	if len(given) == 0 {
 		return fmt.Errorf("give a kind of fault: %s", strings.Join(kinds, ", "))
-	case !slices.Contains(kinds, given[0]):
-		return fmt.Errorf("%q is no kind of fault: give one of %s", given[0], strings.Join(kinds, ", "))
-	case len(given) == 1 && named(containerFaults, given[0]):
-		return fmt.Errorf("%s what? Name a container", given[0])
+	}
+	kind := faultkind.Kind(given[0])
+	switch {
+	case !kind.Known():
+		return fmt.Errorf("%q is no kind of fault: give one of %s", kind, strings.Join(kinds, ", "))
+	case len(given) == 1 && kind.OfContainer():
+		return fmt.Errorf("%s what? Name a container", kind)
 	case len(given) == 1:
-		return fmt.Errorf("%s where? Name a node", given[0])
-	case given[0] == partitionFault && len(given) == 2:
+		return fmt.Errorf("%s where? Name a node", kind)
+	case kind == faultkind.Partition && len(given) == 2:
 		return fmt.Errorf("cut %s off from whom? Name one or more nodes after it", given[1])
-	case given[0] != partitionFault && len(given) > 2:
-		return fmt.Errorf("%s has one target, and %s are named", given[0], strings.Join(given[1:], " and "))
+	case kind != faultkind.Partition && len(given) > 2:
+		return fmt.Errorf("%s has one target, and %s are named", kind, strings.Join(given[1:], " and "))
 	}
 	return nil
+}
+
+// strength is how bad a fault is to be.
+type strength struct{ faultkind.Strength }
+
+// strengthFlags are those that each kind has; the first is not to be left out.
+func strengthFlags(k faultkind.Kind) []string {
+	switch k {
+	case faultkind.Delay:
+		return []string{"delay", "jitter"}
+	case faultkind.Loss:
+		return []string{"loss"}
+	case faultkind.Bandwidth:
+		return []string{"rate"}
+	case faultkind.Skew:
+		return []string{"skew"}
+	}
+	return nil
+}
+
+// check wants a kind's own flags, and no other's, with values that can be.
+func (s strength) check(kind faultkind.Kind, given func(flag string) bool) error {
+	own := strengthFlags(kind)
+	for _, k := range faultkind.All() {
+		for _, name := range strengthFlags(k) {
+			if given(name) && !slices.Contains(own, name) {
+				return fmt.Errorf("--%s is for the fault %s, not for %s", name, k, kind)
+			}
+		}
+	}
+	if len(own) > 0 && !given(own[0]) {
+		return fmt.Errorf("%s how much? Give --%s", kind, own[0])
+	}
+	return s.Check(kind)
+}
+
+// tell puts what is set into a request.
+func (s strength) tell(r *agentv1.InjectRequest) {
+	length := func(d time.Duration) *durationpb.Duration {
+		if d == 0 {
+			return nil
+		}
+		return durationpb.New(d)
+	}
+	r.Delay, r.Jitter, r.Loss, r.Rate, r.Skew = length(s.Delay), length(s.Jitter), s.Loss, s.Rate, length(s.Skew)
+}
+
+// shareFlag is a share, given in percent.
+type shareFlag struct{ share *float64 }
+
+func (f shareFlag) Type() string { return "percent" }
+
+func (f shareFlag) String() string {
+	if f.share == nil || *f.share == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(100**f.share, 'g', -1, 64) + "%"
+}
+
+func (f shareFlag) Set(text string) (err error) {
+	*f.share, err = parseShare(text)
+	return err
+}
+
+// parseShare reads "20%".
+func parseShare(text string) (float64, error) {
+	number, found := strings.CutSuffix(text, "%")
+	percent, err := strconv.ParseFloat(number, 64)
+	if !found || err != nil {
+		return 0, errors.New("give a share, as 20%")
+	}
+	return percent / 100, nil
+}
+
+// rateFlag is a number of bytes a second.
+type rateFlag struct{ rate *uint64 }
+
+func (f rateFlag) Type() string { return "rate" }
+
+func (f rateFlag) String() string {
+	if f.rate == nil || *f.rate == 0 {
+		return ""
+	}
+	return strconv.FormatUint(*f.rate, 10)
+}
+
+func (f rateFlag) Set(text string) (err error) {
+	*f.rate, err = parseRate(text)
+	return err
+}
+
+// parseRate reads "64KiB", with "/s" after it or not.
+func parseRate(text string) (uint64, error) {
+	bad := errors.New("give bytes a second, as 64KiB or 1.5MiB")
+	text = strings.TrimSuffix(text, "/s")
+	for _, unit := range []struct {
+		name string
+		size float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}} {
+		number, found := strings.CutSuffix(text, unit.name)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil || !(n >= 0 && n*unit.size < 1<<62) { // also what is no number
+			return 0, bad
+		}
+		return uint64(n * unit.size), nil
+	}
+	return 0, bad
 }
 
 // aim finds the node of a fault.
 func aim(ctx context.Context, f *fleet.Fleet, given []string) (node string, what *agentv1.InjectRequest, err error) {
 	kind, target, peers := given[0], given[1], given[2:]
 	what = &agentv1.InjectRequest{Kind: kind, Peers: peers}
-	if !named(containerFaults, kind) {
+	if !faultkind.Kind(kind).OfContainer() {
 		return target, what, nil
 	}
 	what.Container = target
@@ -175,12 +284,12 @@ func holder() string {
 func (a *App) completeFault(cmd *cobra.Command, given []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(given) == 0 {
 		var kinds []string
-		for _, k := range slices.Concat(containerFaults, nodeFaults) {
-			kinds = append(kinds, k.name+"\t"+k.does)
+		for _, k := range faultkind.All() {
+			kinds = append(kinds, string(k)+"\t"+k.Does())
 		}
 		return kinds, cobra.ShellCompDirectiveNoFileComp
 	}
-	if !named(containerFaults, given[0]) {
+	if !faultkind.Kind(given[0]).OfContainer() {
 		return a.completeNodes(cmd, given, prefix)
 	}
 	_, f, done, err := a.fleet(fleet.Observe)
@@ -217,7 +326,7 @@ type shownFault struct {
 
 func newShownFault(f *agentv1.Fault) shownFault {
 	return shownFault{
-		ID: f.GetId(), Fault: fleet.FaultText(f), Holder: f.GetHolder(), InjectedAt: f.GetInjectedAt().AsTime(),
+		ID: f.GetId(), Fault: faultkind.TextOf(f), Holder: f.GetHolder(), InjectedAt: f.GetInjectedAt().AsTime(),
 		LeftMS: f.GetLeft().AsDuration().Milliseconds(), Ending: f.GetEnding(), Evidence: f.GetEvidence(), Trouble: f.GetTrouble(),
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -168,20 +168,8 @@ func (f *Fleet) SetStage(ctx context.Context, stage settings.Stage, nodes ...str
 type Healed struct {
 	Node      string `json:"node"`
 	Container string `json:"container,omitempty"`
-	// Fault in words, as FaultText has it.
+	// Fault in words, as package faultkind has them.
 	Fault string `json:"fault,omitempty"`
-}
-
-// FaultText says what a fault is: "stop redis01", "partition from worker01, store".
-func FaultText(f *agentv1.Fault) string {
-	text := f.GetKind()
-	if f.GetContainer() != "" {
-		text += " " + f.GetContainer()
-	}
-	if peers := f.GetPeers(); len(peers) > 0 {
-		text += " from " + strings.Join(peers, ", ")
-	}
-	return text
 }
 
 // Inject breaks something on a node, and returns once it was seen.
@@ -236,7 +224,7 @@ func (f *Fleet) Heal(ctx context.Context) ([]Healed, error) {
 				return
 			}
 			for _, fault := range response.GetEnded() {
-				healed[i] = append(healed[i], Healed{Node: m.node.Name, Container: fault.GetContainer(), Fault: FaultText(fault)})
+				healed[i] = append(healed[i], Healed{Node: m.node.Name, Container: fault.GetContainer(), Fault: faultkind.TextOf(fault)})
 			}
 			for _, name := range response.GetHealed() {
 				healed[i] = append(healed[i], Healed{Node: m.node.Name, Container: name})

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/api/tunnel"
 	"github.com/swarmlab/swarmlab/lab/pki"
@@ -332,7 +333,11 @@ func (a *Agent) Forward(stream tunnel.Stream) error {
 
 // Inject implements agentv1.AgentServiceServer. The fault is in force until Heal.
 func (a *Agent) Inject(_ context.Context, r *agentv1.InjectRequest) (*agentv1.InjectResponse, error) {
-	a.note(strings.Join(append([]string{"Inject", r.GetKind(), r.GetContainer(), r.GetLease().AsDuration().String()}, r.GetPeers()...), " "))
+	words := append([]string{"Inject", r.GetKind(), r.GetContainer(), r.GetLease().AsDuration().String()}, r.GetPeers()...)
+	if how := faultkind.StrengthOf(r); how != (faultkind.Strength{}) {
+		words = append(words, faultkind.Text(faultkind.Kind(r.GetKind()), "", nil, how))
+	}
+	a.note(strings.Join(words, " "))
 	if hook := a.hooks().OnInject; hook != nil {
 		if err := hook(); err != nil {
 			return nil, err
@@ -341,6 +346,7 @@ func (a *Agent) Inject(_ context.Context, r *agentv1.InjectRequest) (*agentv1.In
 	f := &agentv1.Fault{
 		Id: fmt.Sprintf("%08x", rand.Uint32()), Kind: r.GetKind(), Container: r.GetContainer(), Peers: r.GetPeers(), Holder: r.GetHolder(),
 		InjectedAt: timestamppb.Now(), Left: r.GetLease(), Evidence: "the test says so", Ending: strings.HasSuffix(r.GetKind(), "kill"),
+		Delay: r.GetDelay(), Jitter: r.GetJitter(), Loss: r.GetLoss(), Rate: r.GetRate(), Skew: r.GetSkew(),
 	}
 	a.Update(nil, func(s *agentv1.NodeSnapshot) { s.Faults = append(s.Faults, f) })
 	return &agentv1.InjectResponse{Fault: f}, nil

@@ -4,6 +4,7 @@
 //	GET  /         the page
 //	POST /         vote=a|b, and optionally vote_id=<uuid>; HTML, or JSON with "Accept: application/json"
 //	GET  /healthz  200 if votes can be written at this moment, else 503 with the reason
+//	GET  /clock    the time by which votes are put in order where no balancer has stamped them, in RFC 3339
 //	GET  /metrics  Prometheus
 //
 // The package keeps nothing between two requests: a voter may be served by another frontend each time. It knows neither Redis nor Postgres.
@@ -79,7 +80,7 @@ type Config struct {
 	// OptionA and OptionB are what the voter reads.
 	OptionA, OptionB string
 	Key              voter.Key
-	// Now is this container's clock; nil: the machine's.
+	// Now is this container's clock, by which votes are put in order; nil: the machine's.
 	Now func() time.Time
 }
 
@@ -128,6 +129,7 @@ func New(cfg Config, queue Appender, health Health, registry *prometheus.Registr
 	a.mux.HandleFunc("GET /{$}", a.show)
 	a.mux.HandleFunc("POST /{$}", a.cast)
 	a.mux.HandleFunc("GET /healthz", a.healthz)
+	a.mux.HandleFunc("GET /clock", a.clock)
 	a.mux.Handle("GET /metrics", service.Metrics(registry))
 	if cfg.Now != nil {
 		a.now = cfg.Now
@@ -161,6 +163,12 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "ok")
+}
+
+func (a *App) clock(w http.ResponseWriter, _ *http.Request) {
+	page.Common(w.Header())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, a.now().UTC().Format(time.RFC3339Nano))
 }
 
 // voter finds who asks. A cookie that is not good makes a new voter, never an error.
@@ -197,7 +205,7 @@ type refusal struct {
 }
 
 func (a *App) cast(w http.ResponseWriter, r *http.Request) {
-	began := a.now()
+	began := time.Now() // not by the container's clock, which may be set meanwhile
 	id := a.voter(r)
 	asked, refused := readBallot(w, r)
 	if refused != nil {
@@ -213,7 +221,7 @@ func (a *App) cast(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	a.metrics.captured(v.Choice, a.now().Sub(began))
+	a.metrics.captured(v.Choice, time.Since(began))
 	a.setCookie(w, voter.Identity{ID: v.Voter, Order: v.Order, Choice: v.Choice})
 	if wantsJSON(r) {
 		a.writeReceipt(w, v)

@@ -14,6 +14,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/votingapp/config"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
+	"github.com/swarmlab/swarmlab/lab/votingapp/skew"
 	"github.com/swarmlab/swarmlab/lab/votingapp/voter"
 	"github.com/swarmlab/swarmlab/lab/votingapp/webvote"
 )
@@ -26,6 +27,8 @@ const usage = `The voting page of one frontend. Settings, by environment:
   VOTER_KEY_FILE       file with the key that signs voter cookies (/run/secrets/voter-key)
   OPTION_A, OPTION_B   the two answers                            (Cats, Dogs)
   LISTEN               address to listen on                       (:80)
+  CLOCK_OFFSET_FILE    file that says by how much its clock is to be off, as -5s; read each second; none: 0
+                                                                  (/run/clock/offset)
 `
 
 func main() {
@@ -56,6 +59,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		Key:      key,
 	}
 	listen := env.Addr("LISTEN", ":80")
+	offset := env.String("CLOCK_OFFSET_FILE", "/run/clock/offset")
 	if err := env.Err(); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
@@ -76,7 +80,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	writer := queue.NewWriter(client, func(n int) { batches.Observe(float64(n)) })
 	defer writer.Close()
 
-	// The prober goes on while the server drains: until the last request, /healthz and capture need to know.
+	// The prober goes on while the server drains: until the last request, /healthz and capture need to know. So does the clock.
 	probing, stopProbing := context.WithCancel(context.WithoutCancel(ctx))
 	watch := &watcher{client: client, log: log, up: up}
 	prober := queue.NewProber(queue.Dial(redisAddr, redisPassword), watch.probed)
@@ -84,6 +88,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	probes.Go(func() { prober.Run(probing) })
 	defer probes.Wait()
 	defer stopProbing()
+
+	clock := skew.New(offset, log)
+	probes.Go(func() { clock.Run(probing) })
+	cfg.Now = clock.Now
 
 	app, err := webvote.New(cfg, writer, prober, registry, log)
 	if err != nil {
