@@ -40,7 +40,7 @@ const (
 )
 
 // errNoNetem stands for a kernel that cannot delay packets.
-var errNoNetem = errors.New("packets are delayed by netem (sch_netem), which this node's kernel has not; that of a virtual machine has it")
+var errNoNetem = errors.New("netem (sch_netem) delays packets, and this node's kernel has none; those of virtual machines do")
 
 // Can has the kernel do it to the loopback of a new namespace.
 func (n Netns) Can(ctx context.Context, s Spec) error {
@@ -48,7 +48,7 @@ func (n Netns) Can(ctx context.Context, s Spec) error {
 	if queue := queueOf(s); len(queue) > 0 {
 		if _, err := run(ctx, "", append(alone, addQueue("lo", queue)...)); err != nil {
 			if s.Kind == faultkind.Delay && strings.Contains(err.Error(), "qdisc kind is unknown") {
-				return fmt.Errorf("%w (%w)", errNoNetem, err)
+				return errNoNetem
 			}
 			return err
 		}
