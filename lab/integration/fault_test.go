@@ -155,6 +155,7 @@ func TestFaultsOutliveNobody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l.waitWhole(t, l.patience)
+			l.inject(t, node, &agentv1.InjectRequest{Kind: "loss", Container: "results-app", Loss: 0.3}, lease)
 			l.inject(t, node, &agentv1.InjectRequest{Kind: c.kind, Container: "pg"}, lease)
 			l.inject(t, node, &agentv1.InjectRequest{Kind: "partition", Peers: []string{"worker01"}}, lease)
 			began := time.Now()
@@ -171,7 +172,7 @@ func TestFaultsOutliveNobody(t *testing.T) {
 				if strings.TrimSpace(state) != "running" || strings.Contains(tables, "swarmlab_fault") {
 					return fmt.Errorf("pg is %s; tables: %s", strings.TrimSpace(state), tables)
 				}
-				return nil
+				return l.cleanLinks(ctx, node, "results-app")
 			})
 			t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
 			l.waitWhole(t, l.patience)
