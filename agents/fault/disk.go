@@ -133,7 +133,7 @@ func filesystemOf(path string) (filesystem, error) {
 		return filesystem{}, fmt.Errorf("ask for the space at %s: %w", path, err)
 	}
 	return filesystem{
-		device: stat.Dev, kind: int64(space.Type), //nolint:unconvert,nolintlint // of another type on other processors
+		device: stat.Dev, kind: int64(space.Type),
 		free: bytesOf(space.Bavail, space.Frsize), reserve: bytesOf(space.Bfree-min(space.Bavail, space.Bfree), space.Frsize),
 	}, nil
 }

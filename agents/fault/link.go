@@ -24,6 +24,8 @@ type Links interface {
 	Impair(ctx context.Context, pid int, name string, s Spec) error
 	// Mend removes it; none of that name is fine.
 	Mend(ctx context.Context, pid int, name string) error
+	// Try has so many small packets go to the node and come back, or not, as the fault will have it.
+	Try(ctx context.Context, pid, packets int) error
 	// Look asks the kernel what there is of the fault.
 	Look(ctx context.Context, pid int, name string) (Impaired, error)
 }
@@ -86,12 +88,22 @@ func (l link) inject(ctx context.Context, r Record) error {
 	return l.Links.Impair(ctx, r.Before.PID, r.ID, r.Spec)
 }
 
+// seen does not wait for the container to send something.
 func (l link) seen(ctx context.Context, r Record) (string, error) {
+	packets := few
+	if r.Spec.Kind == faultkind.Loss {
+		packets = many
+	}
+	tried := l.Links.Try(ctx, r.Before.PID, packets)
 	have, err := l.Links.Look(ctx, r.Before.PID, r.ID)
 	if err != nil {
 		return "", err
 	}
-	return evidence(have, r.Spec)
+	text, err := evidence(have, r.Spec)
+	if err != nil {
+		err = errors.Join(err, tried)
+	}
+	return text, err
 }
 
 // undo needs no engine, which may be down.
@@ -119,6 +131,12 @@ func (l link) mended(ctx context.Context, r Record) error {
 	}
 	return l.container.mended(ctx, r)
 }
+
+// few packets show that they pass; it takes many to show that some do not.
+const (
+	few  = 3
+	many = 100
+)
 
 // certain is how many packets are to be dropped on average before it is believed of none that it is by chance: one in 20,000.
 const certain = 10

@@ -79,6 +79,13 @@ func TestListings(t *testing.T) {
 	if err != nil || strings.Join(links, " ") != "eth0 eth1" {
 		t.Errorf("links %q, %v", links, err)
 	}
+	gateway, err := parseGateway([]byte(`[{"dst":"default","dev":"eth0"},{"dst":"default","gateway":"172.18.0.1","dev":"eth1","flags":[]}]`))
+	if err != nil || gateway.String() != "172.18.0.1" {
+		t.Errorf("gateway %s, %v", gateway, err)
+	}
+	if gateway, err := parseGateway([]byte(`[]`)); err == nil {
+		t.Errorf("gateway %s", gateway)
+	}
 }
 
 func FuzzListings(f *testing.F) {
@@ -97,6 +104,9 @@ func FuzzListings(f *testing.F) {
 			if err != nil || name == "" {
 				t.Errorf("%q, %v", links, err)
 			}
+		}
+		if gateway, err := parseGateway(out); gateway.IsValid() != (err == nil) {
+			t.Errorf("%s, %v", gateway, err)
 		}
 	})
 }

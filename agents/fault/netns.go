@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -104,6 +105,24 @@ func (n Netns) Mend(ctx context.Context, pid int, name string) error {
 	return Nft{enter: within(pid)}.Mend(ctx, name)
 }
 
+// Try pings the gateway, which is the node. That nobody answers is no error.
+func (n Netns) Try(ctx context.Context, pid, packets int) error {
+	out, err := run(ctx, "", append(within(pid), "ip", "-json", "route", "show", "default"))
+	if err != nil {
+		return err
+	}
+	gateway, err := parseGateway(out)
+	if err != nil {
+		return err
+	}
+	_, err = run(ctx, "", append(within(pid), "ping", "-q", "-f", "-s", "0", "-W", "1", "-c", strconv.Itoa(packets), gateway.String()))
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 1 {
+		return nil
+	}
+	return err
+}
+
 // Look lists them.
 func (n Netns) Look(ctx context.Context, pid int, name string) (have Impaired, err error) {
 	if have.Links, err = n.links(ctx, pid); err != nil {
@@ -187,6 +206,22 @@ func (n Netns) links(ctx context.Context, pid int) ([]string, error) {
 		return nil, err
 	}
 	return parseLinks(out)
+}
+
+// parseGateway reads what `ip -json route show default` prints.
+func parseGateway(out []byte) (netip.Addr, error) {
+	var listed []struct {
+		Gateway netip.Addr `json:"gateway"`
+	}
+	if err := json.Unmarshal(out, &listed); err != nil {
+		return netip.Addr{}, fmt.Errorf("read what ip says of the gateway: %w", err)
+	}
+	for _, route := range listed {
+		if route.Gateway.IsValid() {
+			return route.Gateway, nil
+		}
+	}
+	return netip.Addr{}, errors.New("there is no gateway")
 }
 
 // queues are those that are faults.
