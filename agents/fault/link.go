@@ -24,7 +24,7 @@ type Links interface {
 	Impair(ctx context.Context, pid int, name string, s Spec) error
 	// Mend removes it; none of that name is fine.
 	Mend(ctx context.Context, pid int, name string) error
-	// Try has so many small packets go to the node and come back, or not, as the fault will have it.
+	// Try has so many small packets come from the node and go back, or not, as the fault will have it.
 	Try(ctx context.Context, pid, packets int) error
 	// Look asks the kernel what there is of the fault.
 	Look(ctx context.Context, pid int, name string) (Impaired, error)
@@ -46,7 +46,7 @@ type Queue struct {
 	Link          string
 	Delay, Jitter time.Duration
 	Rate          uint64 // bytes a second
-	// Packets that have left it.
+	// Packets that it took in.
 	Packets int64
 }
 

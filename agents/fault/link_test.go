@@ -31,7 +31,8 @@ func TestQueuesAndFilters(t *testing.T) {
 			faultkind.Loss, faultkind.Strength{Loss: 0.3}, "",
 			[]string{"hook input", "hook output", "iifname lo accept", "oifname lo accept", "numgen random mod 1000000 < 300000 counter name dropped drop"},
 		},
-		{faultkind.Loss, faultkind.Strength{Loss: 1}, "", []string{"< 1000000 "}},
+		{faultkind.Loss, faultkind.Strength{Loss: 1}, "", []string{"add rule inet t output  counter name dropped drop"}},
+		{faultkind.Loss, faultkind.Strength{Loss: 0.9999999}, "", []string{"< 999999 "}},
 		{faultkind.Loss, faultkind.Strength{Loss: 1e-9}, "", []string{"< 1 "}},
 		{
 			faultkind.Bandwidth, faultkind.Strength{Rate: 64 << 10}, "tbf rate 65536bps burst 16384 limit 65536",
@@ -61,7 +62,7 @@ const (
 	tcListing = `[{"kind":"noqueue","handle":"0:","dev":"lo","root":true,"refcnt":2,"options":{},"bytes":0,"packets":0},` +
 		`{"kind":"tbf","handle":"5fa:","dev":"eth0","root":true,"refcnt":3,"options":{"rate":65536,"burst":16384,"lat":750000},"bytes":9,"packets":7},` +
 		`{"kind":"netem","handle":"5fa:","dev":"eth1","root":true,"options":{"limit":10000,"delay":{"delay":0.2,"jitter":0.05,"correlation":0}},` +
-		`"packets":3},{"kind":"tbf","handle":"1:","dev":"eth2","root":true,"options":{"rate":1}}]`
+		`"packets":2,"qlen":1},{"kind":"tbf","handle":"1:","dev":"eth2","root":true,"options":{"rate":1}}]`
 	ipListing = `[{"ifname":"lo","flags":["LOOPBACK","UP"]},{"ifname":"eth0","flags":["BROADCAST","UP"],"link_netnsid":0},{"ifname":"eth1","flags":[]}]`
 )
 
@@ -79,12 +80,12 @@ func TestListings(t *testing.T) {
 	if err != nil || strings.Join(links, " ") != "eth0 eth1" {
 		t.Errorf("links %q, %v", links, err)
 	}
-	gateway, err := parseGateway([]byte(`[{"dst":"default","dev":"eth0"},{"dst":"default","gateway":"172.18.0.1","dev":"eth1","flags":[]}]`))
-	if err != nil || gateway.String() != "172.18.0.1" {
-		t.Errorf("gateway %s, %v", gateway, err)
+	source, err := parseSource([]byte(`[{"dst":"192.0.2.1","gateway":"172.18.0.1","dev":"eth1","prefsrc":"172.18.0.4","flags":[],"uid":0,"cache":[]}]`))
+	if err != nil || source.String() != "172.18.0.4" {
+		t.Errorf("source %s, %v", source, err)
 	}
-	if gateway, err := parseGateway([]byte(`[]`)); err == nil {
-		t.Errorf("gateway %s", gateway)
+	if source, err := parseSource([]byte(`[]`)); err == nil {
+		t.Errorf("source %s", source)
 	}
 }
 
@@ -105,8 +106,8 @@ func FuzzListings(f *testing.F) {
 				t.Errorf("%q, %v", links, err)
 			}
 		}
-		if gateway, err := parseGateway(out); gateway.IsValid() != (err == nil) {
-			t.Errorf("%s, %v", gateway, err)
+		if source, err := parseSource(out); source.IsValid() != (err == nil) {
+			t.Errorf("%s, %v", source, err)
 		}
 	})
 }

@@ -105,17 +105,21 @@ func (n Netns) Mend(ctx context.Context, pid int, name string) error {
 	return Nft{enter: within(pid)}.Mend(ctx, name)
 }
 
-// Try pings the gateway, which is the node. That nobody answers is no error.
+// nowhere is an address that leads out of any network; see RFC 5737.
+const nowhere = "192.0.2.1"
+
+// Try pings the process' network from the node, on its link to it: what the container sends itself, and is dropped, the kernel would tell
+// the sender. That nobody answers is no error.
 func (n Netns) Try(ctx context.Context, pid, packets int) error {
-	out, err := run(ctx, "", append(within(pid), "ip", "-json", "route", "show", "default"))
+	out, err := run(ctx, "", append(within(pid), "ip", "-json", "route", "get", nowhere))
 	if err != nil {
 		return err
 	}
-	gateway, err := parseGateway(out)
+	address, err := parseSource(out)
 	if err != nil {
 		return err
 	}
-	_, err = run(ctx, "", append(within(pid), "ping", "-q", "-f", "-s", "0", "-W", "1", "-c", strconv.Itoa(packets), gateway.String()))
+	_, err = run(ctx, "", []string{"ping", "-q", "-f", "-s", "0", "-w", "1", "-c", strconv.Itoa(packets), address.String()})
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 1 {
 		return nil
@@ -176,7 +180,9 @@ func filterOf(table string, s Spec) string {
 	switch s.Kind {
 	case faultkind.Loss:
 		chains = []string{"input", "output"}
-		drop = fmt.Sprintf("numgen random mod %d < %d", lossUnits, max(int(s.Loss*lossUnits), 1))
+		if units := max(int(s.Loss*lossUnits), 1); units < lossUnits {
+			drop = fmt.Sprintf("numgen random mod %d < %d", lossUnits, units)
+		}
 	case faultkind.Bandwidth:
 		chains = []string{"input"}
 		drop = fmt.Sprintf("limit rate over %d bytes/second burst %d bytes", s.Rate, burst)
@@ -208,20 +214,20 @@ func (n Netns) links(ctx context.Context, pid int) ([]string, error) {
 	return parseLinks(out)
 }
 
-// parseGateway reads what `ip -json route show default` prints.
-func parseGateway(out []byte) (netip.Addr, error) {
+// parseSource reads what `ip -json route get` prints: the address that packets would be sent from.
+func parseSource(out []byte) (netip.Addr, error) {
 	var listed []struct {
-		Gateway netip.Addr `json:"gateway"`
+		Source netip.Addr `json:"prefsrc"`
 	}
 	if err := json.Unmarshal(out, &listed); err != nil {
-		return netip.Addr{}, fmt.Errorf("read what ip says of the gateway: %w", err)
+		return netip.Addr{}, fmt.Errorf("read what ip says of the way to the node: %w", err)
 	}
 	for _, route := range listed {
-		if route.Gateway.IsValid() {
-			return route.Gateway, nil
+		if route.Source.IsValid() {
+			return route.Source, nil
 		}
 	}
-	return netip.Addr{}, errors.New("there is no gateway")
+	return netip.Addr{}, errors.New("there is no way to the node")
 }
 
 // queues are those that are faults.
@@ -258,6 +264,7 @@ func parseQueues(out []byte) ([]Queue, error) {
 		Link    string `json:"dev"`
 		Root    bool   `json:"root"`
 		Packets int64  `json:"packets"`
+		Waiting int64  `json:"qlen"`
 		Options struct {
 			Rate  uint64 `json:"rate"`
 			Delay struct {
@@ -276,7 +283,7 @@ func parseQueues(out []byte) ([]Queue, error) {
 			continue
 		}
 		queues = append(queues, Queue{
-			Link: q.Link, Rate: q.Options.Rate, Packets: q.Packets,
+			Link: q.Link, Rate: q.Options.Rate, Packets: q.Packets + q.Waiting,
 			Delay: seconds(q.Options.Delay.Delay), Jitter: seconds(q.Options.Delay.Jitter),
 		})
 	}
