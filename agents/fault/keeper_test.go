@@ -564,7 +564,9 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		{"a day", of(faultkind.Stop), 24 * time.Hour, ErrInvalid, "lease"},
 		{"no strength", Spec{Kind: faultkind.Loss, Container: "web"}, time.Minute, ErrInvalid, "a loss of 0 %"},
 		{
-			"another's strength", Spec{Kind: faultkind.Stop, Container: "web", Strength: faultkind.Strength{Loss: 0.5}}, time.Minute, ErrInvalid,
+			"another's strength",
+			Spec{Kind: faultkind.Stop, Container: "web", Strength: faultkind.Strength{Loss: 0.5}},
+			time.Minute, ErrInvalid,
 			"stop knows no loss",
 		},
 		{"a stranger", Spec{Kind: faultkind.Stop, Container: "other"}, time.Minute, ErrRefused, "bring back"},

@@ -24,18 +24,23 @@ func TestQueuesAndFilters(t *testing.T) {
 	}{
 		{faultkind.Delay, faultkind.Strength{Delay: 200 * time.Millisecond}, "netem limit 10000 delay 200000us", nil},
 		{
-			faultkind.Delay, faultkind.Strength{Delay: 1500 * time.Microsecond, Jitter: time.Millisecond},
+			faultkind.Delay,
+			faultkind.Strength{Delay: 1500 * time.Microsecond, Jitter: time.Millisecond},
 			"netem limit 10000 delay 1500us 1000us", nil,
 		},
 		{
-			faultkind.Loss, faultkind.Strength{Loss: 0.3}, "",
+			faultkind.Loss,
+			faultkind.Strength{Loss: 0.3},
+			"",
 			[]string{"hook input", "hook output", "iifname lo accept", "oifname lo accept", "numgen random mod 1000000 < 300000 counter name dropped drop"},
 		},
 		{faultkind.Loss, faultkind.Strength{Loss: 1}, "", []string{"add rule inet t output  counter name dropped drop"}},
 		{faultkind.Loss, faultkind.Strength{Loss: 0.9999999}, "", []string{"< 999999 "}},
 		{faultkind.Loss, faultkind.Strength{Loss: 1e-9}, "", []string{"< 1 "}},
 		{
-			faultkind.Bandwidth, faultkind.Strength{Rate: 64 << 10}, "tbf rate 65536bps burst 16384 limit 65536",
+			faultkind.Bandwidth,
+			faultkind.Strength{Rate: 64 << 10},
+			"tbf rate 65536bps burst 16384 limit 65536",
 			[]string{"hook input", "limit rate over 65536 bytes/second burst 65536 bytes counter name dropped drop"},
 		},
 		{faultkind.Bandwidth, faultkind.Strength{Rate: 1 << 30}, "tbf rate 1073741824bps burst 10737418 limit 429496729", []string{"1073741824"}},

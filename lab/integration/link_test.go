@@ -309,3 +309,47 @@ func TestSkewUnderVotes(t *testing.T) {
 	off(0)
 	l.waitWhole(t, l.patience)
 }
+
+// The disk under a queue is full, under votes: the other frontend takes them, and none is lost. On container nodes, whose disk is their
+// host's, it is refused, and nothing is written.
+func TestFillUnderVotes(t *testing.T) {
+	l := open(t)
+	const node, container = "frontend01", "redis01"
+	left := func() (files string, free int) {
+		t.Helper()
+		folder := l.mustOnNode(t, node, "docker", "volume", "inspect", "-f", "{{.Mountpoint}}", container+"-data")
+		fields := strings.Fields(l.mustOnNode(t, node, "df", "--output=avail", folder))
+		free, err := strconv.Atoi(fields[len(fields)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.mustOnNode(t, node, "ls", "-A", folder), free
+	}
+	if l.Provider == settings.ProviderDocker {
+		_, err := l.fleet.Inject(t.Context(), node, &agentv1.InjectRequest{
+			Kind: "fill", Container: container, Lease: durationpb.New(time.Minute), Holder: t.Name(),
+		})
+		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "disk of this node's host") {
+			t.Errorf("the host's disk: %v", err)
+		}
+		t.Logf("fill: %v", err)
+		if files, free := left(); strings.Contains(files, "swarmlab_fault") || free == 0 {
+			t.Errorf("%d KiB are free; there are %s", free, files)
+		}
+		return
+	}
+	votes := l.tryOut(t, newSeed(t), 0)
+	votes.more(t, l, int64(l.rate))
+	_, before := left()
+	l.inject(t, node, &agentv1.InjectRequest{Kind: "fill", Container: container}, 10*time.Minute)
+	if files, free := left(); !strings.Contains(files, "swarmlab_fault") || free > 1<<10 {
+		t.Errorf("%d KiB are free; there are %s", free, files)
+	}
+	votes.more(t, l, int64(l.rate))
+	l.heal(t)
+	if files, free := left(); strings.Contains(files, "swarmlab_fault") || free < before/2 {
+		t.Errorf("%d KiB are free, %d before; there are %s", free, before, files)
+	}
+	l.waitWhole(t, l.patience)
+	votes.pass(t, l)
+}
