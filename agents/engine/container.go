@@ -68,7 +68,7 @@ type Mount struct {
 	Target   string
 	ReadOnly bool
 	// Optional: a container without it is as good. It says nothing of one that exists.
-	Optional bool
+	Optional bool `json:",omitempty"`
 }
 
 // Attachment joins a container to a network.

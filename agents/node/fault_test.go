@@ -2,7 +2,12 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 )
 
 func (f *fakeHost) Stop(context.Context, ...string) error {
@@ -131,6 +137,43 @@ func TestAFaultEndsByItself(t *testing.T) {
 	}
 }
 
+// The clock of a node that has its host's is that of a container that goes by the offset, and of no other.
+func TestTheClockIsAContainers(t *testing.T) {
+	b := newBench(t)
+	container := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		text, _ := os.ReadFile(filepath.Join(b.dir, "state", "clock", "offset"))
+		off, _ := time.ParseDuration(strings.TrimSpace(string(text)))
+		fmt.Fprintln(w, time.Now().Add(off).Format(time.RFC3339Nano))
+	}))
+	t.Cleanup(container.Close)
+	skew := func() (*agentv1.Fault, error) {
+		return b.node.Inject(t.Context(), &agentv1.InjectRequest{
+			Kind: "skew", Skew: durationpb.New(-5 * time.Second), Lease: durationpb.New(time.Minute), Holder: "me",
+		})
+	}
+	b.whole()
+	if _, err := skew(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "its host's") {
+		t.Errorf("no container goes by it: %v", err)
+	}
+	before := b.id("web")
+	b.role.set(func(f *fakeRole) {
+		f.mounts = []*rolev1.Mount{{Source: &rolev1.Mount_ClockOffset{ClockOffset: &rolev1.ClockOffset{Url: container.URL}}, Target: "/run/clock"}}
+	})
+	b.until("web goes by it", func(s *agentv1.NodeSnapshot) bool { return s.GetWhole() && find(s, "web").GetId() != before })
+	f, err := skew()
+	if err != nil || f.GetSkew().AsDuration() != -5*time.Second || !strings.Contains(f.GetEvidence(), "off by") {
+		t.Fatalf("%v, %v", f, err)
+	}
+	b.restart()
+	b.until("the next agent has it", func(s *agentv1.NodeSnapshot) bool { return len(s.GetFaults()) == 1 && s.GetWhole() })
+	if out, err := b.node.Heal(t.Context(), []string{f.GetId()}); err != nil || len(out.GetEnded()) != 1 {
+		t.Errorf("healed %v, %v", out, err)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "state", "clock", "offset")); !os.IsNotExist(err) {
+		t.Errorf("the offset is left: %v", err)
+	}
+}
+
 func TestResetEndsFaults(t *testing.T) {
 	b := newBench(t)
 	s := b.whole()
@@ -162,6 +205,15 @@ func TestBadFaults(t *testing.T) {
 		"no holder":       {func(r *agentv1.InjectRequest) { r.Holder = "" }, codes.InvalidArgument, "who"},
 		"a long holder":   {func(r *agentv1.InjectRequest) { r.Holder = strings.Repeat("x", 65) }, codes.InvalidArgument, "64"},
 		"a holder's bell": {func(r *agentv1.InjectRequest) { r.Holder = "me\a" }, codes.InvalidArgument, "shown"},
+		"no loss":         {func(r *agentv1.InjectRequest) { r.Kind = "loss" }, codes.InvalidArgument, "a loss of 0 %"},
+		"a skew of a container": {
+			func(r *agentv1.InjectRequest) { r.Kind, r.Skew = "skew", durationpb.New(time.Minute) },
+			codes.InvalidArgument, "skew is not of a container",
+		},
+		"another's strength": {
+			func(r *agentv1.InjectRequest) { r.Rate = 1 << 20 },
+			codes.InvalidArgument, "stop knows no rate",
+		},
 		"from itself": {
 			func(r *agentv1.InjectRequest) { r.Kind, r.Container, r.Peers = "partition", "", []string{"manager"} },
 			codes.InvalidArgument, "itself",

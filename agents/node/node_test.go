@@ -43,6 +43,7 @@ type fakeRole struct {
 	queued   float64
 	env      string
 	ports    []*rolev1.PublishedPort
+	mounts   []*rolev1.Mount // of web
 }
 
 func (f *fakeRole) Status() role.Status {
@@ -81,7 +82,7 @@ func (f *fakeRole) Plan(context.Context, *rolev1.Facts) (*rolev1.PlanResponse, e
 			},
 			{
 				Name: "web", Image: &rolev1.Image{Reference: "web:latest", Build: "web"}, Stage: rolev1.Stage_STAGE_APPLICATION,
-				Networks: on, Restart: rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE, Needs: []string{"redis01"},
+				Networks: on, Restart: rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE, Needs: []string{"redis01"}, Mounts: f.mounts,
 			},
 		},
 		Services: []*rolev1.Service{{Name: "web-vote-app", Container: "web", Port: 5000}},

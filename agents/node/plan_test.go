@@ -30,7 +30,7 @@ func (fakeSecrets) Render(_, text string) ([]byte, error) {
 
 func testPlanner() planner {
 	return planner{
-		lab: "testlab", role: "frontend", renderedRoot: "/rendered", secrets: fakeSecrets{},
+		lab: "testlab", role: "frontend", renderedRoot: "/rendered", clock: "/state/clock", secrets: fakeSecrets{},
 		hash: func(folder string) (string, error) {
 			if folder == "missing" {
 				return "", errors.New("no such folder")
@@ -57,6 +57,7 @@ func webPlan() *rolev1.Container {
 				Source: &rolev1.Mount_File{File: &rolev1.RenderedFile{Name: "e503.http", Content: "z", ReloadSignal: "USR2"}},
 				Target: "/usr/local/etc/haproxy/e503.http",
 			},
+			{Source: &rolev1.Mount_ClockOffset{ClockOffset: &rolev1.ClockOffset{Url: "http://127.0.0.1:5000/clock"}}, Target: "/run/clock"},
 		},
 		Networks: []*rolev1.NetworkAttachment{{Network: "mynet", Aliases: []string{"web"}}},
 		Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE, StopTimeout: durationpb.New(3 * time.Second), StopSignal: "SIGINT",
@@ -80,6 +81,7 @@ func TestPlanner(t *testing.T) {
 				{Source: "/secrets/voter-key", Target: "/run/secrets/voter-key", ReadOnly: true},
 				{Source: "/rendered/frontend01/app.conf", Target: "/etc/app.conf", ReadOnly: true},
 				{Source: haproxy, Target: "/usr/local/etc/haproxy", ReadOnly: true},
+				{Source: "/state/clock", Target: "/run/clock", ReadOnly: true, Optional: true},
 			},
 			Networks: []engine.Attachment{{Network: "mynet", Aliases: []string{"web"}}},
 			Restart:  engine.RestartOnFailure, StopTimeout: 3 * time.Second, StopSignal: "SIGINT", Hardened: true,

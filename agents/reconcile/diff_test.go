@@ -407,6 +407,7 @@ func TestDifferences(t *testing.T) {
 		Mounts: []engine.Mount{
 			{Volume: "pg-data", Target: "/data"},
 			{Source: "/etc/swarmlab/secrets/postgres-password", Target: "/run/secrets/postgres-password", ReadOnly: true},
+			{Source: "/var/lib/swarmlab/clock", Target: "/run/clock", ReadOnly: true, Optional: true},
 		},
 	}
 	tests := []struct {
@@ -433,6 +434,11 @@ func TestDifferences(t *testing.T) {
 		{
 			"secret writable", func(s *engine.Spec) { s.Mounts[1].ReadOnly = false },
 			[]string{"/etc/swarmlab/secrets/postgres-password at /run/secrets/postgres-password is writable"},
+		},
+		{"without what is optional", func(s *engine.Spec) { s.Mounts = s.Mounts[:2] }, nil},
+		{
+			"with another thing in its place", func(s *engine.Spec) { s.Mounts[2].Source = "/tmp" },
+			[]string{"at /run/clock it has /tmp, not /var/lib/swarmlab/clock"},
 		},
 		{"no network", func(s *engine.Spec) { s.Networks = nil }, []string{"it is not on network mynet"}},
 		{

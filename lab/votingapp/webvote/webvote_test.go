@@ -202,6 +202,7 @@ func TestMethodsAndPaths(t *testing.T) {
 		{"PATCH", "/", 405},
 		{"GET", "/favicon.ico", 404},
 		{"POST", "/healthz", 405},
+		{"POST", "/clock", 405},
 		{"GET", "/healthz", 200},
 		{"GET", "/metrics", 200},
 	} {
@@ -273,6 +274,15 @@ func TestVoterKeepsIdentityAndOrder(t *testing.T) {
 		if v.Voter != before.ID || v.Order <= before.Order || id.Order != v.Order {
 			t.Fatalf("vote %d: %v after %v", i, v, before)
 		}
+	}
+}
+
+func TestClockIsTold(t *testing.T) {
+	app := newApp(t, &fakeQueue{})
+	app.now = func() time.Time { return time.Unix(1e9, 5).Local() }
+	resp := do(app, httptest.NewRequest(http.MethodGet, "/clock", nil))
+	if told := text(t, resp); resp.StatusCode != http.StatusOK || told != "2001-09-09T01:46:40.000000005Z\n" {
+		t.Errorf("%s: %q", resp.Status, told)
 	}
 }
 
