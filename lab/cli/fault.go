@@ -64,22 +64,28 @@ when the fault was seen. Votes that were acknowledged are not lost: see for your
 Of a container:
 ` + faultTable(containerFaults) + `
 Of a node:
-` + faultTable(nodeFaults),
+` + faultTable(nodeFaults) + `
+Of a node's power, which this host switches; a process in the background (lab reap) gives it back, whatever becomes of this command:
+` + faultTable(powerFaults()),
 		Example: `  lab fault stop redis01
   lab fault kill worker01
   lab fault pause pg --for 2m
   lab fault engine-stop frontend02
-  lab fault partition frontend01 worker01 store`,
+  lab fault partition frontend01 worker01 store
+  lab fault power-off frontend02`,
 		Args: args(checkFault),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if length < time.Second || length > 10*time.Minute {
 				return usageError{fmt.Errorf("--for %s: give a time from 1s to 10m", length)}
 			}
-			_, f, done, err := a.fleet(fleet.Operate)
+			lab, f, done, err := a.fleet(fleet.Operate)
 			if err != nil {
 				return err
 			}
 			defer done()
+			if named(powerFaults(), given[0]) {
+				return a.cutPower(cmd.Context(), lab, given[0], given[1], length, asJSON)
+			}
 			node, what, err := aim(cmd.Context(), f, given)
 			if err != nil {
 				return err
@@ -109,7 +115,7 @@ Of a node:
 // checkFault checks what can be checked without a lab.
 func checkFault(_ *cobra.Command, given []string) error {
 	var kinds []string
-	for _, k := range slices.Concat(containerFaults, nodeFaults) {
+	for _, k := range slices.Concat(containerFaults, nodeFaults, powerFaults()) {
 		kinds = append(kinds, k.name)
 	}
 	switch {
@@ -175,7 +181,7 @@ func holder() string {
 func (a *App) completeFault(cmd *cobra.Command, given []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(given) == 0 {
 		var kinds []string
-		for _, k := range slices.Concat(containerFaults, nodeFaults) {
+		for _, k := range slices.Concat(containerFaults, nodeFaults, powerFaults()) {
 			kinds = append(kinds, k.name+"\t"+k.does)
 		}
 		return kinds, cobra.ShellCompDirectiveNoFileComp

@@ -10,13 +10,15 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/docker"
+	"github.com/swarmlab/swarmlab/lab/lock"
+	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // Down removes the lab: nodes, volumes, networks, Vagrant's knowledge of them, and the settings. It needs neither
 // agents nor a Vagrant that is in order, and may be repeated. Keys, secrets and images stay for the next lab.
 func (l *Lifecycle) Down(ctx context.Context) error {
-	unlock, err := lock(l.Lab, "lab down")
+	unlock, err := lock.Lab(l.Lab, "lab down")
 	if err != nil {
 		return err
 	}
@@ -57,6 +59,9 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 		return err
 	}
 	if err := forgetVotes(l.Lab); err != nil {
+		return err
+	}
+	if err := outage.Forget(l.Lab); err != nil {
 		return err
 	}
 	return l.Lab.Forget()
