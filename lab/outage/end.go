@@ -156,6 +156,7 @@ func (o *Outages) undo(ctx context.Context, f *Fault) error {
 func (o *Outages) awaitAgent(ctx context.Context, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.times.answer)
 	defer cancel()
+	var silent error
 	for {
 		err := func() error {
 			asking, cancel := context.WithTimeout(ctx, answerTimeout)
@@ -165,9 +166,12 @@ func (o *Outages) awaitAgent(ctx context.Context, node string) error {
 		if err == nil {
 			return nil
 		}
+		if silent == nil || ctx.Err() == nil {
+			silent = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("its machine runs, but its agent does not answer: %w", err)
+			return fmt.Errorf("its machine runs, but its agent does not answer: %w", silent)
 		case <-time.After(lookAgain):
 		}
 	}

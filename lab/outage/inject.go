@@ -144,14 +144,19 @@ func (o *Outages) inject(ctx context.Context, f *Fault, lease time.Duration) err
 func (o *Outages) look(ctx context.Context, f *Fault) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.times.seen)
 	defer cancel()
+	var unseen error
 	for {
 		err := o.unseen(ctx, f)
 		if err == nil {
 			return fmt.Sprintf("its machine is %s, and no agent answers at %s", f.Kind.leaves(), o.address(f.Node)), nil
 		}
+		// What was cut off complains of just that.
+		if unseen == nil || ctx.Err() == nil {
+			unseen = err
+		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("it was done, and yet not seen: %w", err)
+			return "", fmt.Errorf("it was done, and yet not seen: %w", unseen)
 		case <-time.After(lookAgain):
 		}
 	}
