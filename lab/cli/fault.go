@@ -65,7 +65,7 @@ Of a container:
 ` + faultTable(containerFaults) + `
 Of a node:
 ` + faultTable(nodeFaults) + `
-Of a node's power, which this host switches; a process in the background (lab reap) gives it back, whatever becomes of this command:
+Of a node's power, which is this host's: a process in the background ends it, whatever becomes of this command:
 ` + faultTable(powerFaults()),
 		Example: `  lab fault stop redis01
   lab fault kill worker01

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,8 +39,8 @@ func (a *App) startReaper(lab *settings.Lab) error {
 	if err != nil {
 		return fmt.Errorf("keep a log: %w", err)
 	}
-	defer func() { _ = log.Close() }() // the process has its own
-	cmd := exec.CommandContext(context.Background(), a.Self, "reap")
+	defer func() { _ = log.Close() }()  // the process has its own
+	cmd := exec.Command(a.Self, "reap") //nolint:noctx // it outlives the command
 	cmd.Dir = lab.Dir
 	cmd.Env = append(append([]string(nil), a.Environ...), lab.Environ()...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -31,7 +31,9 @@ func NewID(begun time.Time, drill string) string {
 
 // checkID keeps an id from leading out of the folder.
 func checkID(id string) error {
-	bad := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r) }
+	bad := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_.", r)
+	}
 	if id == "" || len(id) > 128 || strings.HasPrefix(id, ".") || strings.ContainsFunc(id, bad) {
 		return fmt.Errorf("%w: %q is not the name of one", ErrNone, id)
 	}
