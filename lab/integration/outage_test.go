@@ -19,6 +19,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/power"
+	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // try runs bin/lab in the clone and returns what it said.
@@ -237,6 +238,22 @@ func TestPowerOffWithSomethingFrozen(t *testing.T) {
 	l.noFault(t, "frontend02", l.patience)
 	l.waitWhole(t, l.patience)
 	t.Logf("whole %.1f s after lab heal", time.Since(begun).Seconds())
+
+	// One that was killed without thinking of that is neither alive nor dead, and is brought out of it.
+	if l.Provider != settings.ProviderDocker {
+		return
+	}
+	l.inject(t, "frontend02", &agentv1.InjectRequest{Kind: "pause", Container: "redis02"}, time.Minute)
+	if _, err := host(t.Context(), "docker", "kill", l.Name+"-frontend02"); err == nil {
+		t.Log("what is frozen dies here; start it again")
+		l.start(t, "frontend02")
+	} else {
+		t.Log(err)
+		t.Log(l.labCommand(t, nil, "fault", "power-off", "frontend02", "--for", "1s"))
+	}
+	l.noOutage(t, o)
+	l.noFault(t, "frontend02", l.patience)
+	l.waitWhole(t, l.patience)
 }
 
 // While another command works on the machines no power is cut.

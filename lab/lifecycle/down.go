@@ -12,6 +12,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -93,6 +94,12 @@ func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) 
 		}
 	}
 	say(fmt.Sprintf("removing %d containers", len(ids)))
+	for _, c := range containers {
+		if ours(c.Labels) && c.State == "running" {
+			// What cannot be thawed is either not frozen, or shows as one that cannot be removed.
+			_ = power.ThawWithin(ctx, c.ID)
+		}
+	}
 	if err := engine.RemoveContainers(ctx, ids); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -110,26 +109,19 @@ func ContainerState(word string) State {
 	}
 }
 
-// thawScript lets everything go on that is frozen within a node. With cgroup v1 a frozen process does not die: the kernel would wait for it, and
-// Docker give up ("did not receive an exit event"), while the container is neither alive nor dead. With cgroup v2 SIGKILL reaches it.
-// The script runs on the node, which may write to its own cgroups, while on the host only root may, and with Docker Desktop nobody.
-const thawScript = `[ ! -d /sys/fs/cgroup/freezer ] ||
-find /sys/fs/cgroup/freezer -mindepth 2 -name freezer.state -exec sh -c 'for f; do echo THAWED >"$f"; done' sh {} +`
-
-// thawTimeout bounds that on a node that hangs.
-const thawTimeout = 5 * time.Second
-
 // Off implements Switch.
 func (c containers) Off(ctx context.Context, node string) error {
 	return c.with(ctx, node, func(id string) error {
-		thawing, cancel := context.WithTimeout(ctx, thawTimeout)
-		defer cancel()
-		unthawed := c.engine.Exec(thawing, id, "sh", "-c", thawScript)
-		if err := c.engine.Kill(ctx, id); err != nil {
-			return errors.Join(err, unthawed)
+		frozen := ThawWithin(ctx, id)
+		err := c.engine.Kill(ctx, id)
+		if err == nil {
+			return nil // so nothing was frozen
 		}
-		// It died, so nothing was frozen.
-		return nil
+		// Somebody may have killed it before, and it have died only of being thawed.
+		if state, unknown := c.State(ctx, node); unknown == nil && state == StateOff {
+			return nil
+		}
+		return errors.Join(err, frozen)
 	})
 }
 

@@ -50,17 +50,17 @@ const logCall = `echo "$(basename "$0") $*" >> "$(dirname "$0")/log"` + "\n"
 func TestSwitch(t *testing.T) {
 	for provider, want := range map[string][]string{
 		"docker": {
-			"docker exec f00 sh -c " + strings.Split(thawScript, "\n")[0], strings.Split(thawScript, "\n")[1],
-			"docker kill --signal KILL f00", "docker start f00", "docker pause f00", "docker unpause f00",
+			"docker exec machine1 sh -c " + strings.Split(thawScript, "\n")[0], strings.Split(thawScript, "\n")[1],
+			"docker kill --signal KILL machine1", "docker start machine1", "docker pause machine1", "docker unpause machine1",
 		},
 		"libvirt": {
-			"virsh --quiet --connect qemu:///system destroy f00",
+			"virsh --quiet --connect qemu:///system destroy machine1",
 			"vagrant halt --force store --no-color", "vagrant up --provider=libvirt --no-destroy-on-error --no-provision store --no-color",
-			"virsh --quiet --connect qemu:///system suspend f00", "virsh --quiet --connect qemu:///system resume f00",
+			"virsh --quiet --connect qemu:///system suspend machine1", "virsh --quiet --connect qemu:///system resume machine1",
 		},
 		"virtualbox": {
-			"VBoxManage controlvm f00 poweroff", "vagrant up --provider=virtualbox --no-destroy-on-error --no-provision store --no-color",
-			"VBoxManage controlvm f00 pause", "VBoxManage controlvm f00 resume",
+			"VBoxManage controlvm machine1 poweroff", "vagrant up --provider=virtualbox --no-destroy-on-error --no-provision store --no-color",
+			"VBoxManage controlvm machine1 pause", "VBoxManage controlvm machine1 resume",
 		},
 		"parallels": {
 			"vagrant halt --force store --no-color", "vagrant up --provider=parallels --no-destroy-on-error --no-provision store --no-color",
@@ -70,7 +70,7 @@ func TestSwitch(t *testing.T) {
 		t.Run(provider, func(t *testing.T) {
 			t.Setenv("LIBVIRT_DEFAULT_URI", "")
 			lab := fakeVagrant(t, logCall)
-			fakeMachine(t, lab, provider, "f00")
+			fakeMachine(t, lab, provider, "machine1")
 			for _, name := range []string{"virsh", "VBoxManage"} {
 				fakeTool(t, lab, name, logCall)
 			}
@@ -92,8 +92,8 @@ func TestSwitch(t *testing.T) {
 func fakeDocker(t *testing.T, lab *settings.Lab, state string) {
 	t.Helper()
 	fakeTool(t, lab, "docker", `case "$1 $2" in
-"ps --all") echo f00 ;;
-"container inspect") echo '[{"Id":"f00","Name":"/blue-store","State":{"Status":"`+state+`"},"Config":{"Labels":{"swarmlab.lab":"blue","swarmlab.folder":"`+
+"ps --all") echo machine1 ;;
+"container inspect") echo '[{"Id":"machine1","Name":"/blue-store","State":{"Status":"`+state+`"},"Config":{"Labels":{"swarmlab.lab":"blue","swarmlab.folder":"`+
 		lab.Dir+`","swarmlab.node":"store"}}}]' ;;
 *) `+logCall+` ;;
 esac`)
@@ -120,7 +120,7 @@ func TestSwitchState(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := fakeVagrant(t, "cat <<'END'\n"+tt.says+"\nEND\n")
-			fakeMachine(t, lab, tt.provider, "f00")
+			fakeMachine(t, lab, tt.provider, "machine1")
 			for _, tool := range []string{"virsh", "VBoxManage"} {
 				fakeTool(t, lab, tool, "cat <<'END'\n"+tt.says+"\nEND\n")
 			}
@@ -150,7 +150,7 @@ func TestSwitchOfNothing(t *testing.T) {
 
 func TestSwitchWithoutTool(t *testing.T) {
 	lab := fakeVagrant(t, "")
-	fakeMachine(t, lab, "libvirt", "f00")
+	fakeMachine(t, lab, "libvirt", "machine1")
 	t.Setenv("PATH", lab.Dir)
 	if _, err := NewSwitch(lab, &bytes.Buffer{}).State(t.Context(), "store"); err == nil || !strings.Contains(err.Error(), "virsh is not installed") {
 		t.Errorf("got %v", err)
