@@ -27,6 +27,9 @@ const (
 	drainInterval = 500 * time.Millisecond
 	// removeInterval is how often the removal of a network is tried that other nodes still hold.
 	removeInterval = 300 * time.Millisecond
+	// planPatience bounds the wait for a role's first plan, for which is looked every planInterval.
+	planPatience = 10 * time.Second
+	planInterval = 100 * time.Millisecond
 )
 
 // measureQueued is the role's measure of votes that wait on the node.
@@ -55,14 +58,31 @@ func (n *Node) Heal(ctx context.Context, faults []string) (*agentv1.HealResponse
 	return out, errors.Join(errFaults, errHands)
 }
 
+// awaitPlan returns what is the node's to do. An agent that has just been started, as on a node that got its power back, learns that in a moment.
+func (n *Node) awaitPlan(ctx context.Context) (planned, error) {
+	ctx, cancel := context.WithTimeout(ctx, planPatience)
+	defer cancel()
+	for {
+		n.mu.Lock()
+		plan := n.plan
+		n.mu.Unlock()
+		if plan.known {
+			return plan, nil
+		}
+		select {
+		case <-ctx.Done():
+			return plan, status.Errorf(codes.Unavailable, "%s does not know yet what is its to heal: %s", n.config.Self.GetName(),
+				errorText(n.role.Status().Err))
+		case <-time.After(planInterval):
+		}
+	}
+}
+
 // healHands starts what was stopped or paused by hand.
 func (n *Node) healHands(ctx context.Context) ([]string, error) {
-	n.mu.Lock()
-	plan := n.plan
-	n.mu.Unlock()
-	if !plan.known {
-		return nil, status.Errorf(codes.Unavailable, "%s does not know yet what is its to heal: %s", n.config.Self.GetName(),
-			errorText(n.role.Status().Err))
+	plan, err := n.awaitPlan(ctx)
+	if err != nil {
+		return nil, err
 	}
 	containers, err := n.judged(ctx, plan)
 	if err != nil {

@@ -34,6 +34,8 @@ type App struct {
 	Dir     string
 	Version string
 	Host    lifecycle.Host
+	// Self is this program's file, of which `lab reap` is started.
+	Self string
 }
 
 // Exit statuses.
@@ -89,7 +91,7 @@ PROVIDER. They are remembered until the lab is taken down.`,
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(),
+		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(), a.reap(),
 	)
 	return root
 }
@@ -154,6 +156,7 @@ func (a *App) fleet(unit fleet.Unit) (*settings.Lab, *fleet.Fleet, func(), error
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	a.replay(lab)
 	return lab, f, func() { _ = f.Close() }, nil // the command is over
 }
 
@@ -163,6 +166,7 @@ func (a *App) lifecycle() (*lifecycle.Lifecycle, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.replay(lab)
 	return &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.console()}, nil
 }
 

@@ -44,8 +44,12 @@ func lab() int {
 		}
 		return "", nil
 	}
+	self, err := os.Executable() // a copy of this binary that is called lab
+	if err != nil {
+		panic(err)
+	}
 	return cli.Main(ctx, cli.App{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: "v-test",
+		Self: self, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: "v-test",
 		Host: lifecycle.System{Check: check},
 	}, os.Args[1:])
 }
@@ -126,6 +130,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	await FILE PATTERN        waits until a line of a file matches
 //	app refuse STATUS         has the voting app answer votes with this status; 0: take them again
 //	node NAME off             switches a node off
+//	node NAME on              switches it on again, whole
 //	node NAME handstop NAME   stops a container by hand
 //	node NAME crash NAME      lets a container be down
 //	node NAME stage NAME      moves a node to a stage
@@ -169,11 +174,32 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		},
 		"node": func(ts *testscript.TestScript, _ bool, args []string) {
 			fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
+			if args[1] == "on" {
+				ts.Check(switchOn(ts, fake, args[0]))
+				return
+			}
 			node(ts, fake.Agents[args[0]], args[1], strings.Join(args[2:], " "))
 		},
 		"ledger":  ledgerCommand,
 		"journal": journalCommand,
 	}
+}
+
+// switchOn starts the agent of a node again, as provisioned as it was.
+func switchOn(ts *testscript.TestScript, fake *fleettest.Lab, node string) error {
+	n, _ := fake.Topology.Node(node)
+	agent, err := fleettest.StartAgent(fake.Lab, n)
+	if err != nil {
+		return err
+	}
+	ts.Defer(agent.Stop)
+	before, err := fake.Agents[node].Snapshot(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	agent.Update(nil, func(s *agentv1.NodeSnapshot) { s.Agent = before.GetNode().GetAgent() })
+	fake.Agents[node] = agent
+	return nil
 }
 
 func setClock(c *agentv1.ClockStatus, how string) error {

@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
+)
 
 func (a *App) down() *cobra.Command {
 	return &cobra.Command{
@@ -10,10 +14,12 @@ func (a *App) down() *cobra.Command {
 		Example: "  lab down",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := a.lifecycle()
+			lab, err := a.lab()
 			if err != nil {
 				return err
 			}
+			// Power faults go with the machines: nobody is to switch these on meanwhile.
+			l := &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.console()}
 			return l.Down(cmd.Context())
 		},
 	}

@@ -307,6 +307,9 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		return err
 	}
 	defer closeRunner()
+	if flags.all {
+		drills = a.possible(lab, drills)
+	}
 	var ended []*journal.Journal
 	steady := steadyFirst
 	for _, d := range drills {
@@ -345,6 +348,17 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 	return nil
 }
 
+// possible leaves out of the catalogue what the lab's nodes cannot do.
+func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill {
+	return slices.DeleteFunc(drills, func(d *drill.Drill) bool {
+		skip := d.Machines && lab.Provider == settings.ProviderDocker
+		if skip {
+			fmt.Fprintf(a.Err, "left out: %s needs virtual machines\n", d.ID)
+		}
+		return skip
+	})
+}
+
 // newRunner wires what a drill needs.
 func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func(), error) {
 	c, err := census.Open(lab, f)
@@ -356,10 +370,15 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func
 		_ = c.Close() // only read
 		return nil, nil, err
 	}
+	o, err := a.outages(lab)
+	if err != nil {
+		_, _ = c.Close(), b.Close()
+		return nil, nil, err
+	}
 	return &runner.Runner{
 		Lab:     lab,
 		Sights:  runner.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())},
-		Breaker: runner.Agents{Fleet: f},
+		Breaker: runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
 		Voters:  runner.Electorate{Lab: lab, Census: c},
 		Version: a.Version, By: holder(),
 	}, func() { _, _ = c.Close(), b.Close() }, nil // only read

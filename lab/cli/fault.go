@@ -17,6 +17,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/outage"
 )
 
 // faultTable is a list of the kinds of faults of containers, or else of nodes.
@@ -37,13 +38,16 @@ func (a *App) fault() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fault KIND CONTAINER|NODE [NODE…]",
 		Short: "Break something, for a while",
-		Long: `Breaks a container, an engine, a clock or the network, for 30 seconds unless --for says otherwise. The node's agent ends the fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once. Returns
-when the fault was seen. Votes that were acknowledged are not lost: see for yourself with lab load and lab verify.
+		Long: `Breaks a container, an engine, a clock or the network, for 30 seconds unless --for says otherwise. The node's agent
+ends the fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once.
+Returns when the fault was seen. Votes that were acknowledged are not lost: see for yourself with lab load and lab verify.
 
 Of a container:
 ` + faultTable(true) + `
 Of a node:
 ` + faultTable(false) + `
+Of a node's power, which this host switches; a process in the background (lab reap) gives it back, whatever becomes of this command:
+` + powerTable() + `
 What a node cannot do is refused, and it says why. Only virtual machines can fill a disk, or surely delay packets. The clock of a node that is
 a container is its host's and stays right: there the voting app of a frontend goes by one that is wrong.`,
 		Example: `  lab fault stop redis01
@@ -54,7 +58,8 @@ a container is its host's and stays right: there the voting app of a frontend go
   lab fault loss worker01 --loss 20%
   lab fault delay frontend01 --delay 200ms --jitter 50ms
   lab fault bandwidth pg --rate 64KiB
-  lab fault skew frontend01 --skew -5s`,
+  lab fault skew frontend01 --skew -5s
+  lab fault power-off frontend02`,
 		Args: args(checkFault),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if err := how.check(faultkind.Kind(given[0]), cmd.Flags().Changed); err != nil {
@@ -63,17 +68,20 @@ a container is its host's and stays right: there the voting app of a frontend go
 			if length < time.Second || length > 10*time.Minute {
 				return usageError{fmt.Errorf("--for %s: give a time from 1s to 10m", length)}
 			}
-			_, f, done, err := a.fleet(fleet.Operate)
+			lab, f, done, err := a.fleet(fleet.Operate)
 			if err != nil {
 				return err
 			}
 			defer done()
+			if isPower(given[0]) {
+				return a.cutPower(cmd.Context(), lab, given[0], given[1], length, asJSON)
+			}
 			node, what, err := aim(cmd.Context(), f, given)
 			if err != nil {
 				return err
 			}
 			what.Lease, what.Holder = durationpb.New(length), holder()
-			how.tell(what)
+			how.Tell(what)
 			injected, err := f.Inject(cmd.Context(), node, what)
 			if err != nil {
 				return err
@@ -109,12 +117,15 @@ func checkFault(_ *cobra.Command, given []string) error {
 	for _, k := range faultkind.All() {
 		kinds = append(kinds, string(k))
 	}
+	for _, k := range outage.Kinds() {
+		kinds = append(kinds, string(k))
+	}
 	if len(given) == 0 {
 		return fmt.Errorf("give a kind of fault: %s", strings.Join(kinds, ", "))
 	}
 	kind := faultkind.Kind(given[0])
 	switch {
-	case !kind.Known():
+	case !kind.Known() && !isPower(given[0]):
 		return fmt.Errorf("%q is no kind of fault: give one of %s", kind, strings.Join(kinds, ", "))
 	case len(given) == 1 && kind.OfContainer():
 		return fmt.Errorf("%s what? Name a container", kind)
@@ -160,17 +171,6 @@ func (s strength) check(kind faultkind.Kind, given func(flag string) bool) error
 		return fmt.Errorf("%s how much? Give --%s", kind, own[0])
 	}
 	return s.Check(kind)
-}
-
-// tell puts what is set into a request.
-func (s strength) tell(r *agentv1.InjectRequest) {
-	length := func(d time.Duration) *durationpb.Duration {
-		if d == 0 {
-			return nil
-		}
-		return durationpb.New(d)
-	}
-	r.Delay, r.Jitter, r.Loss, r.Rate, r.Skew = length(s.Delay), length(s.Jitter), s.Loss, s.Rate, length(s.Skew)
 }
 
 // shareFlag is a share, given in percent.
@@ -285,6 +285,9 @@ func (a *App) completeFault(cmd *cobra.Command, given []string, prefix string) (
 	if len(given) == 0 {
 		var kinds []string
 		for _, k := range faultkind.All() {
+			kinds = append(kinds, string(k)+"\t"+k.Does())
+		}
+		for _, k := range outage.Kinds() {
 			kinds = append(kinds, string(k)+"\t"+k.Does())
 		}
 		return kinds, cobra.ShellCompDirectiveNoFileComp

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -13,17 +14,21 @@ func (a *App) heal() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "heal",
 		Short: "End all faults, and start again what was stopped by hand",
-		Long: `Ends every fault on every node, before its time is over, and waits until its effect is gone. A container that somebody stopped by
+		Long: `Ends every fault on every node, before its time is over, and waits until its effect is gone: first those of nodes without power, whose
+agents answer again then. A container that somebody stopped by
 hand stays stopped, because it is taken that this was meant; heal ends that, too.`,
 		Example: "  lab heal",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, f, done, err := a.fleet(fleet.Operate)
+			lab, f, done, err := a.fleet(fleet.Operate)
 			if err != nil {
 				return err
 			}
 			defer done()
-			healed, err := f.Heal(cmd.Context())
+			// First: the agent of a node without power heals nothing.
+			healed, powerless := a.healOutages(cmd.Context(), lab)
+			others, err := f.Heal(cmd.Context())
+			healed, err = append(healed, others...), errors.Join(powerless, err)
 			if asJSON {
 				if healed == nil {
 					healed = []fleet.Healed{}

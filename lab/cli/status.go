@@ -43,6 +43,7 @@ CLOCK is the node's clock minus the manager's: + is ahead.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), 4*time.Second)
 			defer cancel()
 			s := newStatus(lab, f.Snapshot(ctx))
+			a.addOutages(&s, lab)
 			if asJSON {
 				if err := a.printJSON(s); err != nil {
 					return err

@@ -8,7 +8,7 @@ func (a *App) up() *cobra.Command {
 		Short: "Bring the lab up, or what is broken of it",
 		Long: `Brings up the nodes, waits until the application is whole, and casts a first vote through the load balancer.
 Run again it repairs what is broken and changes nothing else. With other LAB_FRONTENDS or LAB_WORKERS it adds nodes, or
-drains and removes them. ` + "`make up`" + ` builds first.`,
+drains and removes them. Power faults that are in force end first. ` + "`make up`" + ` builds first.`,
 		Example: `  lab up
   LAB_STAGE=infrastructure lab up           # bare nodes, to build the rest by hand
   LAB_FRONTENDS=4 LAB_WORKERS=3 lab up      # more of them; later again with 2 and 1`,
@@ -18,6 +18,7 @@ drains and removes them. ` + "`make up`" + ` builds first.`,
 			if err != nil {
 				return err
 			}
+			a.endOutages(cmd.Context(), l.Lab)
 			return l.Up(cmd.Context())
 		},
 	}

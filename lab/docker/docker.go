@@ -157,6 +157,30 @@ func (e Engine) Volumes(ctx context.Context, lab string) ([]Volume, error) {
 	return volumes, nil
 }
 
+// Kill ends a container's processes at once, unasked.
+func (e Engine) Kill(ctx context.Context, container string) error {
+	_, err := e.run(ctx, "kill", "--signal", "KILL", container)
+	return err
+}
+
+// Start starts a container that does not run.
+func (e Engine) Start(ctx context.Context, container string) error {
+	_, err := e.run(ctx, "start", container)
+	return err
+}
+
+// Exec runs a command in a container.
+func (e Engine) Exec(ctx context.Context, container string, command ...string) error {
+	_, err := e.run(ctx, append([]string{"exec", container}, command...)...)
+	return err
+}
+
+// Pause freezes the processes of a container.
+func (e Engine) Pause(ctx context.Context, container string) error {
+	_, err := e.run(ctx, "pause", container)
+	return err
+}
+
 // Unpause lets frozen containers run again.
 func (e Engine) Unpause(ctx context.Context, containers ...string) error {
 	_, err := e.run(ctx, append([]string{"unpause"}, containers...)...)

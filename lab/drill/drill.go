@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/expr-lang/expr/vm"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 )
 
 // Drill is one experiment on a lab.
@@ -22,7 +24,9 @@ type Drill struct {
 	Story string `yaml:"story"`
 	// Predict are the questions to answer before anything is broken.
 	Predict []Question `yaml:"predict"`
-	Load    Load       `yaml:"load"`
+	// Machines: it can be done on virtual machines only, not on nodes that are containers.
+	Machines bool `yaml:"machines"`
+	Load     Load `yaml:"load"`
 	// Steady must hold before, and again afterwards, besides what every drill demands; see Steady.
 	Steady []Check `yaml:"steady"`
 	// Inject is what is broken. Times count from the first injection.
@@ -74,14 +78,8 @@ type Injection struct {
 	At time.Duration `yaml:"at"`
 	// For is how long it lasts; the drill ends it then. 0 for what is over once it has happened, as a kill.
 	For time.Duration `yaml:"for"`
-	// Delay, Jitter, Loss (0 to 1), Rate (bytes per second) and Skew belong to the kinds of those names, bandwidth for Rate.
-	Delay  time.Duration `yaml:"delay"`
-	Jitter time.Duration `yaml:"jitter"`
-	Loss   float64       `yaml:"loss"`
-	Rate   uint64        `yaml:"rate"`
-	Skew   time.Duration `yaml:"skew"`
-	// Optional: a platform that cannot do it does without, and the report says so.
-	Optional bool `yaml:"optional"`
+	// How bad it is: delay, jitter, loss (0 to 1), rate (bytes per second) and skew, each for the kinds that take it.
+	faultkind.Strength `yaml:",inline"`
 }
 
 // Target is what is broken, by name.
@@ -116,15 +114,6 @@ type Condition struct {
 	// parts are what it looks at, to be told when it does not hold.
 	parts []*vm.Program
 }
-
-// Faults of nodes' power, which the host takes and gives. All others are the agents'.
-const (
-	PowerOff = "power-off"
-	Freeze   = "freeze"
-)
-
-// momentary faults are over once they have happened.
-var momentary = []string{"kill", "engine-kill"}
 
 // Sections of the tutorial's "Troubleshooting the application", in its order.
 func Sections() []string {

@@ -15,6 +15,9 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/lab/outage"
 )
 
 //go:embed drills/*.yaml
@@ -250,7 +253,27 @@ func (r *reader) injection(at string, i Injection, early bool) {
 	if i.At < 0 || early {
 		r.wrong(at+".at", "at: faults stand in the order in which they happen, from 0s on")
 	}
-	once := slices.Contains(momentary, i.Fault)
+	kind, power := faultkind.Kind(i.Fault), slices.Contains(outage.Kinds(), outage.Kind(i.Fault))
+	switch {
+	case i.Fault == "":
+	case !kind.Known() && !power:
+		r.wrong(at+".fault", "there is no fault %q; lab fault --help lists them", i.Fault)
+		return
+	case kind.OfContainer() && i.Node != "":
+		r.wrong(at+".node", "%s is of a container, and a node is named", kind)
+	case !kind.OfContainer() && i.Container != "":
+		r.wrong(at+".container", "%s is of a node, and a container is named", kind)
+	case kind == faultkind.Partition && len(i.Peers) == 0:
+		r.wrong(at, "a partition from whom? Name nodes")
+	case kind != faultkind.Partition && len(i.Peers) > 0:
+		r.wrong(at+".from", "%s knows no peers", kind)
+	}
+	if !power {
+		if err := i.Strength.Check(kind); err != nil {
+			r.wrong(at, "%v", err)
+		}
+	}
+	once := kind.Momentary()
 	switch {
 	case once && i.For != 0:
 		r.wrong(at+".for", "%s is over once it has happened: it lasts for no time", i.Fault)

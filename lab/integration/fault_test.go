@@ -132,15 +132,14 @@ func TestFaultsOutliveNobody(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		// kind of fault that pg suffers. Not a pause where the node loses power: with cgroup v1 a frozen process cannot be killed, nor can
-		// a node container in which there is one.
+		// kind of fault that pg suffers.
 		kind string
 		ends func(*testing.T)
 		// within is how long after its lease a fault may last.
 		within time.Duration
 	}{
 		{"the agent is killed", "pause", killAgent, 5 * time.Second},
-		{"the node loses power", "stop", func(t *testing.T) {
+		{"the node loses power", "pause", func(t *testing.T) {
 			l.kill(t, node)
 			l.start(t, node)
 		}, 30 * time.Second},

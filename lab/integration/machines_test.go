@@ -16,9 +16,6 @@ import (
 type machines interface {
 	// onNode runs a command on a node as its root, as a learner does after vagrant ssh.
 	onNode(ctx context.Context, node string, args ...string) (string, error)
-	// powerOff ends a node without a goodbye; powerOn starts it again.
-	powerOff(ctx context.Context, node string) error
-	powerOn(ctx context.Context, node string) error
 	// suspend freezes all nodes, resume lets them go on.
 	suspend(ctx context.Context) error
 	resume(ctx context.Context) error
@@ -31,16 +28,6 @@ func (c containers) name(node string) string { return c.lab.Name + "-" + node }
 
 func (c containers) onNode(ctx context.Context, node string, args ...string) (string, error) {
 	return host(ctx, "docker", append([]string{"exec", c.name(node)}, args...)...)
-}
-
-func (c containers) powerOff(ctx context.Context, node string) error {
-	_, err := host(ctx, "docker", "kill", c.name(node))
-	return err
-}
-
-func (c containers) powerOn(ctx context.Context, node string) error {
-	_, err := host(ctx, "docker", "start", c.name(node))
-	return err
 }
 
 func (c containers) suspend(ctx context.Context) error { return c.all(ctx, "pause") }
@@ -96,16 +83,6 @@ func (v *virtual) onNode(ctx context.Context, node string, args ...string) (stri
 		quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 	}
 	return host(ctx, "ssh", "-F", config, node, "sudo -- "+strings.Join(quoted, " "))
-}
-
-func (v *virtual) powerOff(ctx context.Context, node string) error {
-	_, err := v.vagrant(ctx, "halt", "--force", node)
-	return err
-}
-
-func (v *virtual) powerOn(ctx context.Context, node string) error {
-	_, err := v.vagrant(ctx, "up", node)
-	return err
 }
 
 func (v *virtual) suspend(ctx context.Context) error {

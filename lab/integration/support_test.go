@@ -20,6 +20,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -28,6 +29,7 @@ type lab struct {
 	*settings.Lab
 	fleet *fleet.Fleet
 	machines
+	power power.Switch
 	// patience bounds how long anything on the lab may take to come right again.
 	patience time.Duration
 	// rate is how many votes a second a load casts. It is to be felt, and to leave something for who mends.
@@ -70,13 +72,14 @@ func connect(t *testing.T) *lab {
 			t.Error(err)
 		}
 	})
+	plug := power.NewSwitch(opened, t.Output())
 	if opened.Provider == settings.ProviderDocker {
-		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, patience: 90 * time.Second, rate: 300, kills: 8}
+		return &lab{Lab: opened, fleet: agents, machines: containers{opened}, power: plug, patience: 90 * time.Second, rate: 300, kills: 8}
 	}
 	// Its processors may be emulated, and are to do something else besides.
 	return &lab{
 		Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}},
-		patience: 10 * time.Minute, rate: 20, kills: 2,
+		power: plug, patience: 10 * time.Minute, rate: 20, kills: 2,
 	}
 }
 
@@ -195,7 +198,7 @@ func (l *lab) mustOnNode(t *testing.T, node string, args ...string) string {
 // kill ends a node without a goodbye.
 func (l *lab) kill(t *testing.T, node string) {
 	t.Helper()
-	if err := l.powerOff(t.Context(), node); err != nil {
+	if err := l.power.Off(t.Context(), node); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -203,7 +206,7 @@ func (l *lab) kill(t *testing.T, node string) {
 // start gives a killed node its power back.
 func (l *lab) start(t *testing.T, node string) {
 	t.Helper()
-	if err := l.powerOn(t.Context(), node); err != nil {
+	if err := l.power.On(t.Context(), node); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,13 +10,16 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/docker"
+	"github.com/swarmlab/swarmlab/lab/lock"
+	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // Down removes the lab: nodes, volumes, networks, Vagrant's knowledge of them, and the settings. It needs neither
 // agents nor a Vagrant that is in order, and may be repeated. Keys, secrets and images stay for the next lab.
 func (l *Lifecycle) Down(ctx context.Context) error {
-	unlock, err := lock(l.Lab, "lab down")
+	unlock, err := lock.Lab(l.Lab, "lab down")
 	if err != nil {
 		return err
 	}
@@ -59,6 +62,9 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 	if err := forgetVotes(l.Lab); err != nil {
 		return err
 	}
+	if err := outage.Forget(l.Lab); err != nil {
+		return err
+	}
 	return l.Lab.Forget()
 }
 
@@ -88,6 +94,12 @@ func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) 
 		}
 	}
 	say(fmt.Sprintf("removing %d containers", len(ids)))
+	for _, c := range containers {
+		if ours(c.Labels) && c.State == "running" {
+			// What cannot be thawed is either not frozen, or shows as one that cannot be removed.
+			_ = power.ThawWithin(ctx, c.ID)
+		}
+	}
 	if err := engine.RemoveContainers(ctx, ids); err != nil {
 		return err
 	}

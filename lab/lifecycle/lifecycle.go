@@ -128,19 +128,12 @@ func (c containers) States(ctx context.Context) (map[string]power.State, error) 
 		if one.Labels[docker.LabelFolder] != c.lab.Dir {
 			continue
 		}
-		state := power.StateOff
-		switch one.State {
-		case "running", "restarting":
-			state = power.StateRunning
-		case "paused":
-			state = power.StatePaused
-		}
 		name := one.Labels[docker.LabelNode]
 		if n, ok := c.lab.Topology.Node(name); ok && !slices.Contains(one.HostPorts, strconv.Itoa(c.lab.AgentPort(n))) {
 			return nil, fmt.Errorf("node %s was made with another octet than vagrant/topology.yaml gives it now; put the old one back, "+
 				"or remove the node with all that is on it: `docker rm -fv %s`", name, one.Name)
 		}
-		states[name] = state
+		states[name] = power.ContainerState(one.State)
 	}
 	return states, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
+	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/supply"
@@ -477,7 +478,7 @@ func TestUpTriesAgainWhenAnotherLabGetsIntoTheWay(t *testing.T) {
 func TestLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	unlock, err := lock(w.open(), "lab up")
+	unlock, err := lock.Lab(w.open(), "lab up")
 	if err != nil {
 		t.Fatal(err)
 	}

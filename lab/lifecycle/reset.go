@@ -8,6 +8,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
 )
@@ -72,7 +73,7 @@ func (l *Lifecycle) change(ctx context.Context, command string, stage settings.S
 		return err
 	}
 	defer func() { _ = f.Close() }() // connections that are no longer needed
-	unlock, err := lock(l.Lab, command)
+	unlock, err := lock.Lab(l.Lab, command)
 	if err != nil {
 		return err
 	}

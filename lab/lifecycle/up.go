@@ -15,6 +15,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -28,7 +29,7 @@ const callTimeout = 15 * time.Second
 
 // Up brings the lab up, or what is broken of it.
 func (l *Lifecycle) Up(ctx context.Context) error {
-	unlock, err := lock(l.Lab, "lab up")
+	unlock, err := lock.Lab(l.Lab, "lab up")
 	if err != nil {
 		return err
 	}

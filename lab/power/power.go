@@ -1,5 +1,6 @@
-// Package power switches nodes on and off. It goes through the vagrant command, which knows all providers; what a node
-// does once it has power is none of its business.
+// Package power switches nodes on and off. [Vagrant] goes through the vagrant command, which knows all providers; [Switch] is for faults, takes
+// the power from a node without a word, and asks the provider itself where Vagrant would be polite or slow. What a node does once it has power
+// is none of its business.
 package power
 
 import (

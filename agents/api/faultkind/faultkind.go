@@ -179,6 +179,17 @@ func (s Strength) Check(k Kind) error {
 	return nil
 }
 
+// Tell writes it into a request.
+func (s Strength) Tell(r *agentv1.InjectRequest) {
+	length := func(d time.Duration) *durationpb.Duration {
+		if d == 0 {
+			return nil
+		}
+		return durationpb.New(d)
+	}
+	r.Delay, r.Jitter, r.Loss, r.Rate, r.Skew = length(s.Delay), length(s.Jitter), s.Loss, s.Rate, length(s.Skew)
+}
+
 // words names what is set and is not the kind's.
 func (s Strength) words(k Kind) []string {
 	var names []string

@@ -9,6 +9,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/outage"
 )
 
 // ErrGone says that a fault is over that was not ended by its drill.
@@ -84,14 +85,14 @@ func (r *run) expectations() map[int][]*pending {
 // seenOutside is how a fault shows to others than the agent that injected it.
 func seenOutside(i drill.Injection) (drill.Check, bool) {
 	forms := map[string]struct{ see, when string }{
-		"kill":         {"%s was killed: another process runs, or none", `restarted(%q) || container(%[1]q) not in ["running", "away"]`},
-		"stop":         {"%s is stopped", `container(%q) == "exited"`},
-		"pause":        {"%s is frozen", `container(%q) == "paused"`},
-		"remove":       {"%s is gone", `container(%q) == "missing"`},
-		"disconnect":   {"%s is off the network", `!connected(%q)`},
-		"engine-stop":  {"the engine of %s is down", `engine(%q) == "down"`},
-		drill.PowerOff: {"%s is silent", `node(%q) == "away"`},
-		drill.Freeze:   {"%s is silent", `node(%q) == "away"`},
+		"kill":                  {"%s was killed: another process runs, or none", `restarted(%q) || container(%[1]q) not in ["running", "away"]`},
+		"stop":                  {"%s is stopped", `container(%q) == "exited"`},
+		"pause":                 {"%s is frozen", `container(%q) == "paused"`},
+		"remove":                {"%s is gone", `container(%q) == "missing"`},
+		"disconnect":            {"%s is off the network", `!connected(%q)`},
+		"engine-stop":           {"the engine of %s is down", `engine(%q) == "down"`},
+		string(outage.PowerOff): {"%s is silent", `node(%q) == "away"`},
+		string(outage.Freeze):   {"%s is silent", `node(%q) == "away"`},
 	}
 	form, ok := forms[i.Fault]
 	if !ok {
@@ -139,11 +140,7 @@ func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error
 	if err != nil {
 		h.state = over
 		result.Evidence = "not injected: " + err.Error()
-		switch {
-		case h.Optional:
-			r.undecided = append(r.undecided, fmt.Sprintf("%s %s could not be done here: %v", h.Fault, h.Target(), err))
-			r.say(Warning, "%s %s cannot be done here: %v", h.Fault, h.Target(), err)
-		case r.aborted == "":
+		if r.aborted == "" {
 			r.aborted = fmt.Sprintf("%s %s was not injected: %v", h.Fault, h.Target(), err)
 			r.say(Bad, "aborted: %s", r.aborted)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -12,10 +13,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/ledger"
 	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
@@ -30,6 +33,67 @@ const (
 	sample = 1000
 )
 
+// Breakers break everything: what is on nodes by their agents, nodes' power by the host.
+type Breakers struct {
+	Agents Agents
+	Power  Power
+}
+
+var _ Breaker = Breakers{}
+
+// Inject implements Breaker.
+func (b Breakers) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
+	if slices.Contains(outage.Kinds(), outage.Kind(what.Fault)) {
+		return b.Power.Inject(ctx, node, what, lease, holder)
+	}
+	return b.Agents.Inject(ctx, node, what, lease, holder)
+}
+
+// Renew implements Breaker.
+func (b Breakers) Renew(ctx context.Context, f Broken, lease time.Duration) error {
+	if f.Power {
+		return b.Power.Renew(ctx, f, lease)
+	}
+	return b.Agents.Renew(ctx, f, lease)
+}
+
+// End implements Breaker.
+func (b Breakers) End(ctx context.Context, f Broken) error {
+	if f.Power {
+		return b.Power.End(ctx, f)
+	}
+	return b.Agents.End(ctx, f)
+}
+
+// Power breaks nodes' power.
+type Power struct{ Outages *outage.Outages }
+
+var _ Breaker = Power{}
+
+// Inject implements Breaker.
+func (p Power) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
+	f, err := p.Outages.Inject(ctx, outage.Kind(what.Fault), node, lease, holder)
+	if err != nil {
+		return Broken{}, err
+	}
+	return Broken{Node: node, ID: f.ID, Power: true, What: f.String(), Evidence: f.Evidence}, nil
+}
+
+// Renew implements Breaker.
+func (p Power) Renew(_ context.Context, b Broken, lease time.Duration) error {
+	_, err := p.Outages.Renew(b.ID, lease)
+	if errors.Is(err, outage.ErrUnknown) || errors.Is(err, outage.ErrRefused) {
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return err
+}
+
+// End implements Breaker.
+func (p Power) End(ctx context.Context, b Broken) error {
+	_, err := p.Outages.Heal(ctx, b.ID)
+	return err
+}
+
 // Agents break what is on nodes.
 type Agents struct{ Fleet *fleet.Fleet }
 
@@ -37,13 +101,15 @@ var _ Breaker = Agents{}
 
 // Inject implements Breaker.
 func (a Agents) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
-	f, err := a.Fleet.Inject(ctx, node, &agentv1.InjectRequest{
+	request := &agentv1.InjectRequest{
 		Kind: what.Fault, Container: what.Container, Peers: what.Peers, Lease: durationpb.New(lease), Holder: holder,
-	})
+	}
+	what.Strength.Tell(request)
+	f, err := a.Fleet.Inject(ctx, node, request)
 	if err != nil {
 		return Broken{}, err
 	}
-	return Broken{Node: node, ID: f.GetId(), What: fleet.FaultText(f), Evidence: f.GetEvidence()}, nil
+	return Broken{Node: node, ID: f.GetId(), What: faultkind.TextOf(f), Evidence: f.GetEvidence()}, nil
 }
 
 // Renew implements Breaker.

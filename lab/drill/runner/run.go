@@ -13,6 +13,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // run is one drill under way. All but the observer belongs to the goroutine of Run.
@@ -174,6 +175,9 @@ func (r *run) awaitSteady(ctx context.Context) error {
 		return err
 	}
 	r.steady = append(r.steady, r.drill.Steady...)
+	if r.drill.Machines && r.Lab.Provider == settings.ProviderDocker {
+		return refused("it needs virtual machines; the nodes of this lab are containers")
+	}
 	r.begin(phaseSteady)
 	end := time.Now().Add(r.options.SteadyWithin)
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }

@@ -1,0 +1,324 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/docker"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// Switch takes the power from single nodes, and freezes them. Each call but State assumes the state that it changes.
+type Switch interface {
+	// State of the node's machine, by its provider's word.
+	State(ctx context.Context, node string) (State, error)
+	// Off pulls the plug: nothing on the node gets to say goodbye.
+	Off(ctx context.Context, node string) error
+	// On starts a node that is off. It does not provision it, and does not wait for its agent.
+	On(ctx context.Context, node string) error
+	// Freeze stops a running node where it stands, with its memory; Thaw lets it go on.
+	Freeze(ctx context.Context, node string) error
+	Thaw(ctx context.Context, node string) error
+}
+
+// NewSwitch returns the switch of a lab's provider; what Vagrant prints goes to output.
+func NewSwitch(lab *settings.Lab, output io.Writer) Switch {
+	vagrant := New(lab, output)
+	switch lab.Provider {
+	case settings.ProviderDocker:
+		return containers{lab: lab}
+	case "libvirt":
+		return libvirt{vagrant}
+	case "virtualbox":
+		return virtualBox{vagrant}
+	default:
+		return anyProvider{vagrant}
+	}
+}
+
+func (s State) String() string {
+	switch s {
+	case StateAbsent:
+		return "absent"
+	case StateOff:
+		return "off"
+	case StatePaused:
+		return "paused"
+	case StateRunning:
+		return "running"
+	}
+	return "unknown"
+}
+
+// containers are nodes of the docker provider.
+type containers struct {
+	lab    *settings.Lab
+	engine docker.Engine
+}
+
+// find returns a node's container; nil when there is none. It goes by the clone's label: another clone's lab may have the same name.
+func (c containers) find(ctx context.Context, node string) (*docker.Container, error) {
+	list, err := c.engine.Containers(ctx, c.lab.Name)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		if one.Labels[docker.LabelFolder] == c.lab.Dir && one.Labels[docker.LabelNode] == node {
+			return &one, nil
+		}
+	}
+	return nil, nil
+}
+
+// with does something with a node's container.
+func (c containers) with(ctx context.Context, node string, do func(id string) error) error {
+	one, err := c.find(ctx, node)
+	if err == nil && one == nil {
+		err = fmt.Errorf("node %s has no container", node)
+	}
+	if err != nil {
+		return err
+	}
+	return do(one.ID)
+}
+
+func (c containers) State(ctx context.Context, node string) (State, error) {
+	one, err := c.find(ctx, node)
+	if err != nil || one == nil {
+		return StateAbsent, err
+	}
+	return ContainerState(one.State), nil
+}
+
+// ContainerState is the state of a node whose container is, in Docker's words, in this one.
+func ContainerState(word string) State {
+	switch word {
+	case "running", "restarting":
+		return StateRunning
+	case "paused":
+		return StatePaused
+	default:
+		return StateOff
+	}
+}
+
+// Off implements Switch.
+func (c containers) Off(ctx context.Context, node string) error {
+	return c.with(ctx, node, func(id string) error {
+		frozen := ThawWithin(ctx, id)
+		err := c.engine.Kill(ctx, id)
+		if err == nil {
+			return nil // so nothing was frozen
+		}
+		// Somebody may have killed it before, and it have died only of being thawed.
+		if state, unknown := c.State(ctx, node); unknown == nil && state == StateOff {
+			return nil
+		}
+		return errors.Join(err, frozen)
+	})
+}
+
+// On implements Switch. `vagrant up` does the same, and takes 7 to 10 s for it where this takes 0.4 s (two cores, Vagrant 2.3.4): most of that
+// it waits for sshd.
+func (c containers) On(ctx context.Context, node string) error {
+	return c.with(ctx, node, func(id string) error { return c.engine.Start(ctx, id) })
+}
+
+func (c containers) Freeze(ctx context.Context, node string) error {
+	return c.with(ctx, node, func(id string) error { return c.engine.Pause(ctx, id) })
+}
+
+func (c containers) Thaw(ctx context.Context, node string) error {
+	return c.with(ctx, node, func(id string) error { return c.engine.Unpause(ctx, id) })
+}
+
+// start takes a virtual machine up. Through Vagrant: it waits for the network and forwards the ports.
+func (v *Vagrant) start(ctx context.Context, node string) error {
+	return v.run(ctx, "up", "--provider="+v.lab.Provider, "--no-destroy-on-error", "--no-provision", node)
+}
+
+// halt turns a virtual machine off at once.
+func (v *Vagrant) halt(ctx context.Context, node string) error {
+	return v.run(ctx, "halt", "--force", node)
+}
+
+// machineID is what the provider knows a node's machine by; empty when it has none.
+func (v *Vagrant) machineID(node string) (string, error) {
+	id, err := os.ReadFile(filepath.Join(v.lab.Dir, ".vagrant", "machines", node, v.lab.Provider, "id"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the machine of node %s: %w", node, err)
+	}
+	return strings.TrimSpace(string(id)), nil
+}
+
+// tool runs a hypervisor's own program for a node, its machine's id in place of the word ID, and returns what it says.
+func (v *Vagrant) tool(ctx context.Context, node, name string, args ...string) (string, error) {
+	id, err := v.machineID(node)
+	if err == nil && id == "" {
+		err = fmt.Errorf("node %s has no machine", node)
+	}
+	if err != nil {
+		return "", err
+	}
+	for i := range args {
+		if args[i] == idWord {
+			args[i] = id
+		}
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	said := strings.TrimSpace(string(out))
+	switch {
+	case err == nil:
+		return said, nil
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), ctx.Err())
+	case errors.Is(err, exec.ErrNotFound):
+		return "", fmt.Errorf("%s is not installed; nothing else switches the power of a %s machine at once", name, v.lab.Provider)
+	default:
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, said)
+	}
+}
+
+const idWord = "ID"
+
+// libvirt are machines that virsh knows.
+type libvirt struct{ *Vagrant }
+
+// virsh talks to the daemon that Vagrant's provider talks to.
+func (l libvirt) virsh(ctx context.Context, node, verb string) (string, error) {
+	uri := os.Getenv("LIBVIRT_DEFAULT_URI")
+	if uri == "" {
+		uri = "qemu:///system"
+	}
+	return l.tool(ctx, node, "virsh", "--quiet", "--connect", uri, verb, idWord)
+}
+
+func (l libvirt) State(ctx context.Context, node string) (State, error) {
+	if id, err := l.machineID(node); err != nil || id == "" {
+		return StateAbsent, err
+	}
+	said, err := l.virsh(ctx, node, "domstate")
+	if err != nil {
+		return StateAbsent, err
+	}
+	return parseDomainState(said)
+}
+
+// parseDomainState reads what `virsh domstate` says.
+func parseDomainState(said string) (State, error) {
+	switch strings.TrimSpace(said) {
+	case "running", "idle", "in shutdown":
+		return StateRunning, nil
+	case "paused", "pmsuspended":
+		return StatePaused, nil
+	case "shut off", "crashed":
+		return StateOff, nil
+	}
+	return StateAbsent, fmt.Errorf("virsh domstate says %q", said)
+}
+
+func (l libvirt) Off(ctx context.Context, node string) error {
+	_, err := l.virsh(ctx, node, "destroy")
+	return err
+}
+
+// On implements Switch. The ports are forwarded by an ssh of Vagrant's, which does not notice that its machine died and keeps the port from
+// the next one; halting what is off ends it, and does nothing else.
+func (l libvirt) On(ctx context.Context, node string) error {
+	if err := l.halt(ctx, node); err != nil {
+		return err
+	}
+	return l.start(ctx, node)
+}
+
+func (l libvirt) Freeze(ctx context.Context, node string) error {
+	_, err := l.virsh(ctx, node, "suspend")
+	return err
+}
+
+func (l libvirt) Thaw(ctx context.Context, node string) error {
+	_, err := l.virsh(ctx, node, "resume")
+	return err
+}
+
+// virtualBox are machines that VBoxManage knows.
+type virtualBox struct{ *Vagrant }
+
+func (v virtualBox) control(ctx context.Context, node, verb string) error {
+	_, err := v.tool(ctx, node, "VBoxManage", "controlvm", idWord, verb)
+	return err
+}
+
+func (v virtualBox) State(ctx context.Context, node string) (State, error) {
+	if id, err := v.machineID(node); err != nil || id == "" {
+		return StateAbsent, err
+	}
+	said, err := v.tool(ctx, node, "VBoxManage", "showvminfo", idWord, "--machinereadable")
+	if err != nil {
+		return StateAbsent, err
+	}
+	return parseVMState(said)
+}
+
+// parseVMState finds the line of `VBoxManage showvminfo --machinereadable` that tells the state.
+func parseVMState(said string) (State, error) {
+	for line := range strings.Lines(said) {
+		word, ok := strings.CutPrefix(strings.TrimSpace(line), "VMState=")
+		if !ok {
+			continue
+		}
+		switch strings.Trim(word, `"`) {
+		case "running", "starting", "restoring", "stopping":
+			return StateRunning, nil
+		case "paused", "saved", "saving":
+			return StatePaused, nil
+		default: // poweroff, aborted, aborted-saved, gurumeditation
+			return StateOff, nil
+		}
+	}
+	return StateAbsent, errors.New("VBoxManage showvminfo tells no state")
+}
+
+func (v virtualBox) Off(ctx context.Context, node string) error {
+	return v.control(ctx, node, "poweroff")
+}
+
+func (v virtualBox) On(ctx context.Context, node string) error { return v.start(ctx, node) }
+
+func (v virtualBox) Freeze(ctx context.Context, node string) error {
+	return v.control(ctx, node, "pause")
+}
+
+func (v virtualBox) Thaw(ctx context.Context, node string) error {
+	return v.control(ctx, node, "resume")
+}
+
+// anyProvider are machines that only Vagrant knows how to switch.
+type anyProvider struct{ *Vagrant }
+
+func (a anyProvider) State(ctx context.Context, node string) (State, error) {
+	states, err := a.States(ctx)
+	return states[node], err
+}
+
+func (a anyProvider) Off(ctx context.Context, node string) error { return a.halt(ctx, node) }
+
+func (a anyProvider) On(ctx context.Context, node string) error { return a.start(ctx, node) }
+
+func (a anyProvider) Freeze(ctx context.Context, node string) error {
+	return a.run(ctx, "suspend", node)
+}
+
+func (a anyProvider) Thaw(ctx context.Context, node string) error { return a.run(ctx, "resume", node) }
