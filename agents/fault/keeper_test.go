@@ -270,6 +270,8 @@ func (c *clock) Check(ctx context.Context, right Reading) error {
 // bench is a node with a container web on the overlay net, and something that brings it back as the reconcile loop does. It lives in a
 // bubble of synthetic time.
 type bench struct {
+	// precious: the data of the container are made anew by nobody.
+	precious bool
 	*Keeper
 	t      *testing.T
 	dir    string
@@ -324,6 +326,7 @@ func (b *bench) start() {
 	k, err := Open(b.dir, Parts{
 		Means: b.means(), Engine: b.engine, Network: "net", EngineUnits: []string{"docker.socket", "docker.service"}, AgentPort: 7400,
 		Own: func(string) error { return nil }, Wanted: func(name string) bool { return name == "web" },
+		Renewable: func(string) bool { return !b.precious },
 	}, slog.New(slog.DiscardHandler), func(f Fault, action, _ string) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -595,6 +598,16 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 			}
 		})
 	})
+	t.Run("data that nobody makes anew", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.precious = true
+			if _, err := b.Inject(t.Context(), of(faultkind.Wipe), time.Minute, "me"); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "votes would be lost") {
+				t.Errorf("got %v", err)
+			}
+			b.well()
+		})
+	})
 	for kind, text := range map[faultkind.Kind]string{
 		faultkind.Delay: "no netem", faultkind.Loss: "no netem", faultkind.Fill: "the host's disk", faultkind.Skew: "the host's clock",
 	} {
@@ -830,4 +843,34 @@ func TestReap(t *testing.T) {
 			})
 		})
 	}
+}
+
+// silentEngine says nothing of containers.
+type silentEngine struct{ Engine }
+
+func (silentEngine) Container(ctx context.Context, _ string) (engine.Container, error) {
+	<-ctx.Done()
+	return engine.Container{}, ctx.Err()
+}
+
+// The engine says nothing of a container that it is about to start again. That its process has ended the kernel tells.
+func TestAKillIsSeenWithoutTheEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		before, err := b.engine.Container(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := kill{container{&Parts{Means: b.means(), Engine: silentEngine{b.engine}}}}
+		r := Record{Spec: of(faultkind.Kill), Before: Before{ID: before.ID, PID: before.PID}}
+		if evidence, err := v.seen(t.Context(), r); err == nil {
+			t.Errorf("it runs, and yet: %s", evidence)
+		}
+		if err := b.engine.Signal(t.Context(), before.ID, "KILL"); err != nil {
+			t.Fatal(err)
+		}
+		if evidence, err := v.seen(t.Context(), r); err != nil || !strings.HasSuffix(evidence, " ended") {
+			t.Errorf("%q, %v", evidence, err)
+		}
+	})
 }

@@ -1,10 +1,13 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"time"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/agents/engine"
@@ -19,6 +22,7 @@ type Engine interface {
 	Pause(ctx context.Context, id string) error
 	Unpause(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
+	RemoveVolume(ctx context.Context, name string) error
 	Disconnect(ctx context.Context, id, network string) error
 	VolumeFolder(ctx context.Context, name string) (string, error)
 }
@@ -85,7 +89,12 @@ type Parts struct {
 	Own func(id string) error
 	// Wanted reports whether the reconcile loop will bring a container back, faults apart.
 	Wanted func(container string) bool
+	// Renewable reports whether the data of a container are made anew by others when they are lost.
+	Renewable func(container string) bool
 }
+
+// engineSays is how long the engine may take to say how a container is.
+const engineSays = time.Second
 
 func (p *Parts) verb(k faultkind.Kind) verb {
 	switch k {
@@ -97,6 +106,8 @@ func (p *Parts) verb(k faultkind.Kind) verb {
 		return pause{container{p}}
 	case faultkind.Remove:
 		return remove{container{p}}
+	case faultkind.Wipe:
+		return wipe{container{p}}
 	case faultkind.Disconnect:
 		return disconnect{container{p}}
 	case faultkind.Delay, faultkind.Loss, faultkind.Bandwidth:
@@ -179,6 +190,21 @@ func (k kill) inject(ctx context.Context, r Record) error {
 	return k.Engine.Signal(ctx, r.Before.ID, "KILL")
 }
 
+// seen asks the kernel where the engine is silent: it says nothing of a container that it is about to start again, and that takes as long as
+// the swarm's manager is away.
+func (k kill) seen(ctx context.Context, r Record) (string, error) {
+	once, cancel := context.WithTimeout(ctx, engineSays)
+	defer cancel()
+	evidence, err := k.container.seen(once, r)
+	if once.Err() == nil {
+		return evidence, err
+	}
+	if _, gone := k.Links.Began(r.Before.PID); !errors.Is(gone, fs.ErrNotExist) {
+		return "", fmt.Errorf("process %d is still there: %w", r.Before.PID, cmp.Or(gone, err))
+	}
+	return fmt.Sprintf("process %d ended", r.Before.PID), nil
+}
+
 type stop struct{ container }
 
 func (s stop) inject(ctx context.Context, r Record) error {
@@ -195,6 +221,35 @@ func (v remove) inject(ctx context.Context, r Record) error {
 		return err
 	}
 	return v.Engine.Remove(ctx, r.Before.ID)
+}
+
+// wipe removes the container with its data.
+type wipe struct{ container }
+
+func (v wipe) prepare(ctx context.Context, s Spec) (Before, error) {
+	if !v.Renewable(s.Container) {
+		return Before{}, fmt.Errorf("%w: nobody could make the data of %s anew: votes would be lost", ErrRefused, s.Container)
+	}
+	return v.container.prepare(ctx, s)
+}
+
+func (v wipe) inject(ctx context.Context, r Record) error {
+	have, err := v.Engine.Container(ctx, r.Before.ID)
+	if err != nil {
+		return err
+	}
+	if err := (remove{v.container}).inject(ctx, r); err != nil {
+		return err
+	}
+	for _, m := range have.Spec.Mounts {
+		if m.Volume == "" {
+			continue
+		}
+		if err := v.Engine.RemoveVolume(ctx, m.Volume); err != nil && !errors.Is(err, engine.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 type pause struct{ container }

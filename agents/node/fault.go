@@ -27,6 +27,8 @@ import (
 
 const (
 	faultDir = "faults"
+	// consul is the one container whose data others make anew: the agents register again what it has forgotten.
+	consul = "consul"
 	// clockDir has the file that sets the clock of containers which go by it; see ClockOffset in the roles' protocol.
 	clockDir = "clock"
 	// healTimeout bounds a Heal whose caller sets no deadline.
@@ -53,7 +55,7 @@ func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
 	}
 	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Parts{
 		Means: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
-		Own: stopper{n}.Own, Wanted: n.wanted,
+		Own: stopper{n}.Own, Wanted: n.wanted, Renewable: func(container string) bool { return container == consul },
 	}, n.log, func(f fault.Fault, action, message string) {
 		n.emit(faultSubject(f), "fault-"+action, f.Spec.String()+": "+message)
 		n.loop.Hurry()

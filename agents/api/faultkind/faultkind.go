@@ -30,6 +30,8 @@ const (
 	Pause Kind = "pause"
 	// Remove removes the container; its volumes stay.
 	Remove Kind = "remove"
+	// Wipe removes the container with its data, where others make the data anew.
+	Wipe Kind = "wipe"
 	// Disconnect takes the container off the lab's network; it runs on.
 	Disconnect Kind = "disconnect"
 	// Delay has what the container sends arrive late.
@@ -53,7 +55,7 @@ const (
 // All returns all kinds, in the order in which people are told of them.
 func All() []Kind {
 	return []Kind{
-		Kill, Stop, Pause, Remove, Disconnect, Delay, Loss, Bandwidth, Fill,
+		Kill, Stop, Pause, Remove, Wipe, Disconnect, Delay, Loss, Bandwidth, Fill,
 		EngineStop, EngineKill, Partition, Skew,
 	}
 }
@@ -64,7 +66,7 @@ func (k Kind) Known() bool { return slices.Contains(All(), k) }
 // OfContainer reports whether the kind breaks a container.
 func (k Kind) OfContainer() bool {
 	switch k {
-	case Kill, Stop, Pause, Remove, Disconnect, Delay, Loss, Bandwidth, Fill:
+	case Kill, Stop, Pause, Remove, Wipe, Disconnect, Delay, Loss, Bandwidth, Fill:
 		return true
 	}
 	return false
@@ -84,6 +86,8 @@ func (k Kind) Does() string {
 		return "frozen: it neither answers nor hangs up"
 	case Remove:
 		return "removed; its volumes stay"
+	case Wipe:
+		return "removed with its data, which others make anew (consul)"
 	case Disconnect:
 		return "taken off the network mynet; it runs on"
 	case Delay:
