@@ -509,12 +509,12 @@ func TestReplay(t *testing.T) {
 		// over is when it is, at the latest.
 		over time.Duration
 	}{
-		"the injector died":    {Fault{Phase: Injecting, Deadline: time.Now().Add(time.Hour)}, 15 * time.Second},
-		"the reaper died":      {Fault{Phase: InForce}, 15 * time.Second},
-		"while it ended":       {Fault{Phase: Ending}, 5 * time.Second},
-		"the host slept":       {Fault{Phase: InForce, Deadline: time.Unix(0, 0)}, 5 * time.Second},
-		"the clock turned":     {Fault{Phase: InForce, Deadline: time.Now().Add(24 * 365 * time.Hour)}, 5 * time.Second},
-		"before its deadline":  {Fault{Phase: Injecting}, 15 * time.Second},
+		"the injector died":   {Fault{Phase: Injecting, Deadline: time.Now().Add(time.Hour)}, 15 * time.Second},
+		"the reaper died":     {Fault{Phase: InForce}, 15 * time.Second},
+		"while it ended":      {Fault{Phase: Ending}, 5 * time.Second},
+		"the host slept":      {Fault{Phase: InForce, Deadline: time.Unix(0, 0)}, 5 * time.Second},
+		"the clock turned":    {Fault{Phase: InForce, Deadline: time.Now().Add(24 * 365 * time.Hour)}, 5 * time.Second},
+		"before its deadline": {Fault{Phase: Injecting}, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
