@@ -169,6 +169,12 @@ func (e Engine) Start(ctx context.Context, container string) error {
 	return err
 }
 
+// CgroupVersion is that of the cgroups on the engine's host, "1" or "2".
+func (e Engine) CgroupVersion(ctx context.Context) (string, error) {
+	out, err := e.run(ctx, "info", "--format", "{{.CgroupVersion}}")
+	return strings.TrimSpace(string(out)), err
+}
+
 // Exec runs a command in a container.
 func (e Engine) Exec(ctx context.Context, container string, command ...string) error {
 	_, err := e.run(ctx, append([]string{"exec", container}, command...)...)

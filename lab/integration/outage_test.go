@@ -149,26 +149,33 @@ func TestPowerFaultsOutliveNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Run("the injector is killed halfway", func(t *testing.T) {
-		cmd := exec.CommandContext(t.Context(), l.Dir+"/bin/lab", "fault", "power-off", "frontend02", "--for", "10m")
-		cmd.Dir = l.Dir
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		waitFor(t, l.patience, "the record is written", func(context.Context) error {
-			faults, err := o.List()
-			if err == nil && (len(faults) == 0 || l.reaper(t) == 0) {
-				err = errors.New("it is not")
+	for _, delay := range []time.Duration{0, 200 * time.Millisecond, 400 * time.Millisecond} {
+		t.Run(fmt.Sprintf("the injector is killed %s after it wrote the record", delay), func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), l.Dir+"/bin/lab", "fault", "power-off", "frontend02", "--for", "8s")
+			cmd.Dir = l.Dir
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
 			}
-			return err
+			waitFor(t, l.patience, "the record is written", func(context.Context) error {
+				faults, err := o.List()
+				if err == nil && (len(faults) == 0 || l.reaper(t) == 0) {
+					err = errors.New("it is not")
+				}
+				return err
+			})
+			time.Sleep(delay)
+			begun := time.Now()
+			kill(t, cmd.Process.Pid)
+			_ = cmd.Wait()
+			faults, err := o.List()
+			if err != nil || len(faults) != 1 {
+				t.Fatalf("%v, %v", faults, err)
+			}
+			l.noOutage(t, o)
+			t.Logf("it was %s; over %.1f s later", faults[0].Phase, time.Since(begun).Seconds())
+			l.waitWhole(t, l.patience)
 		})
-		begun := time.Now()
-		kill(t, cmd.Process.Pid)
-		_ = cmd.Wait()
-		l.noOutage(t, o)
-		t.Logf("over %.1f s after it was killed", time.Since(begun).Seconds())
-		l.waitWhole(t, l.patience)
-	})
+	}
 	t.Run("the reaper is killed", func(t *testing.T) {
 		l.labCommand(t, nil, "fault", "freeze", "frontend02", "--for", "8s")
 		first := l.reaper(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/console"
@@ -94,12 +95,14 @@ func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) 
 		}
 	}
 	say(fmt.Sprintf("removing %d containers", len(ids)))
-	for _, c := range containers {
-		if ours(c.Labels) && c.State == "running" {
-			// What cannot be thawed is either not frozen, or shows as one that cannot be removed.
-			_ = power.ThawWithin(ctx, c.ID)
-		}
+	var thawing sync.WaitGroup
+	for _, id := range ids {
+		thawing.Go(func() {
+			// What cannot be thawed is off, or not frozen, or cannot be removed, which is told then.
+			_ = power.ThawWithin(ctx, id)
+		})
 	}
+	thawing.Wait()
 	if err := engine.RemoveContainers(ctx, ids); err != nil {
 		return err
 	}

@@ -92,7 +92,13 @@ func (o *Outages) trouble(id string) error {
 // finish tries to end a fault until it has, or ctx ends. The fault's lock is held; it goes with the record.
 func (o *Outages) finish(ctx context.Context, held *lock.File, f *Fault) error {
 	begun := time.Now()
-	f.Phase = Ending
+	undo := o.undo
+	if f.Phase == Injecting {
+		// So it stays on disk: who comes after this process is to know it, too.
+		undo = o.undoForsaken
+	} else {
+		f.Phase = Ending
+	}
 	o.log.Info("ending", "fault", f.String(), "id", f.ID)
 	for retry := retryFirst; ; retry = min(2*retry, retryLast) {
 		if err := o.store.put(*f); err != nil {
@@ -102,7 +108,7 @@ func (o *Outages) finish(ctx context.Context, held *lock.File, f *Fault) error {
 			// It is undone all the same.
 			o.log.Error("fault", "fault", f.String(), "id", f.ID, "error", err)
 		}
-		err := o.undo(ctx, f)
+		err := undo(ctx, f)
 		if err == nil {
 			err = o.store.drop(f.ID)
 		}
@@ -151,6 +157,31 @@ func (o *Outages) undo(ctx context.Context, f *Fault) error {
 		return o.awaitAgent(ctx, f.Node)
 	}
 	return nil
+}
+
+// undoForsaken undoes a fault whose injector died. The command that it gave last may not have: so it is undone again until nothing has come for
+// long enough.
+func (o *Outages) undoForsaken(ctx context.Context, f *Fault) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*o.times.late+o.times.answer)
+	defer cancel()
+	for quiet := time.Now(); time.Since(quiet) < o.times.late; {
+		state, err := o.power.State(ctx, f.Node)
+		if err != nil {
+			return err
+		}
+		if state == f.Kind.leaves() {
+			quiet = time.Now()
+			if err := o.undo(ctx, f); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookAgain):
+		}
+	}
+	return o.undo(ctx, f)
 }
 
 func (o *Outages) awaitAgent(ctx context.Context, node string) error {

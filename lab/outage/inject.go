@@ -46,6 +46,7 @@ func (o *Outages) Inject(ctx context.Context, kind Kind, node string, lease time
 	}
 	if err := o.inject(work, &f, lease); err != nil {
 		o.log.Error("it failed, and is undone", "fault", f.String(), "id", f.ID, "error", err)
+		f.Phase = Ending
 		if undone := o.finish(work, held, &f); undone != nil {
 			err = fmt.Errorf("%w; it is not undone yet: %w", err, undone)
 		}

@@ -145,6 +145,8 @@ type times struct {
 	seen time.Duration
 	// end bounds how long somebody waits for an end; the reaper tries on.
 	end time.Duration
+	// late is for how long a command that was given before the one who gave it died may still strike.
+	late time.Duration
 	// answer bounds how long the agent of a machine that runs may take until it answers, before the machine is looked at again.
 	answer time.Duration
 }
@@ -156,10 +158,10 @@ func Open(lab *settings.Lab, start func() error) (*Outages, error) {
 	o := &Outages{
 		lab: lab, power: power.NewSwitch(lab, output), start: start, store: store{lab.FaultDir()},
 		log:   slog.New(slog.NewTextHandler(output, nil)),
-		times: times{inject: 10 * time.Minute, seen: 2 * time.Minute, end: 20 * time.Minute, answer: 10 * time.Minute},
+		times: times{inject: 10 * time.Minute, seen: 2 * time.Minute, end: 20 * time.Minute, late: time.Minute, answer: 10 * time.Minute},
 	}
 	if lab.Provider == settings.ProviderDocker {
-		o.times = times{inject: time.Minute, seen: 10 * time.Second, end: 3 * time.Minute, answer: time.Minute}
+		o.times = times{inject: time.Minute, seen: 10 * time.Second, end: 3 * time.Minute, late: 5 * time.Second, answer: time.Minute}
 	}
 	o.answers = o.ask
 	return o, o.replay()

@@ -147,7 +147,7 @@ func process(t *testing.T, lab *settings.Lab, s *switchboard) *Outages {
 func reaper(lab *settings.Lab, s *switchboard) *Outages {
 	return &Outages{
 		lab: lab, power: s, answers: s.answer, store: store{lab.FaultDir()}, log: slog.New(slog.DiscardHandler),
-		times: times{inject: time.Minute, seen: 5 * time.Second, end: time.Minute, answer: 10 * time.Second},
+		times: times{inject: time.Minute, seen: 5 * time.Second, end: time.Minute, late: 5 * time.Second, answer: 10 * time.Second},
 	}
 }
 
@@ -509,12 +509,12 @@ func TestReplay(t *testing.T) {
 		// over is when it is, at the latest.
 		over time.Duration
 	}{
-		"the injector died":    {Fault{Phase: Injecting, Deadline: time.Now().Add(time.Hour)}, 5 * time.Second},
-		"the reaper died":      {Fault{Phase: InForce}, 15 * time.Second},
-		"while it ended":       {Fault{Phase: Ending}, 5 * time.Second},
-		"the host slept":       {Fault{Phase: InForce, Deadline: time.Unix(0, 0)}, 5 * time.Second},
-		"the clock turned":     {Fault{Phase: InForce, Deadline: time.Now().Add(24 * 365 * time.Hour)}, 5 * time.Second},
-		"with nothing written": {Fault{Phase: Injecting}, 5 * time.Second},
+		"the injector died":   {Fault{Phase: Injecting, Deadline: time.Now().Add(time.Hour)}, 15 * time.Second},
+		"the reaper died":     {Fault{Phase: InForce}, 15 * time.Second},
+		"while it ended":      {Fault{Phase: Ending}, 5 * time.Second},
+		"the host slept":      {Fault{Phase: InForce, Deadline: time.Unix(0, 0)}, 5 * time.Second},
+		"the clock turned":    {Fault{Phase: InForce, Deadline: time.Now().Add(24 * 365 * time.Hour)}, 5 * time.Second},
+		"before its deadline": {Fault{Phase: Injecting}, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -553,6 +553,36 @@ func TestReplay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLateBlow: what an injector that died has set going is waited for, also by the second reaper.
+func TestLateBlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, lab := newSwitchboard(), newLab(t)
+		o := process(t, lab, s)
+		f := Fault{ID: newID(), Kind: PowerOff, Node: "store", Phase: Injecting, Injected: wall(), Deadline: wall().Add(time.Minute)}
+		if err := errors.Join(o.store.make(), o.store.put(f)); err != nil {
+			t.Fatal(err)
+		}
+		killed, kill := context.WithCancel(t.Context())
+		go func() { _ = reaper(lab, s).Reap(killed) }()
+		time.Sleep(time.Second)
+		kill()
+		synctest.Wait()
+		if err := o.replay(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if err := s.Off(t.Context(), "store"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if calls := strings.Join(s.said(), ", "); calls != "off store, on store" {
+			t.Errorf("calls: %s", calls)
+		}
+		nothingLeft(t, o)
+	})
 }
 
 // TestDown: a fault that is ending when its lab goes does not come back.

@@ -93,10 +93,24 @@ func fakeDocker(t *testing.T, lab *settings.Lab, state string) {
 	t.Helper()
 	fakeTool(t, lab, "docker", `case "$1 $2" in
 "ps --all") echo machine1 ;;
+"info --format") echo "${CGROUPS:-1}" ;;
 "container inspect") echo '[{"Id":"machine1","Name":"/blue-store","State":{"Status":"`+state+`"},"Config":{"Labels":{"swarmlab.lab":"blue","swarmlab.folder":"`+
 		lab.Dir+`","swarmlab.node":"store"}}}]' ;;
 *) `+logCall+` ;;
 esac`)
+}
+
+// TestNothingIsFrozen: where SIGKILL reaches also what is frozen, nothing is done about that.
+func TestNothingIsFrozen(t *testing.T) {
+	t.Setenv("CGROUPS", "2")
+	lab := fakeVagrant(t, "")
+	fakeDocker(t, lab, "running")
+	if err := NewSwitch(lab, &bytes.Buffer{}).Off(t.Context(), "store"); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"docker kill --signal KILL machine1"}, logged(t, lab)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestSwitchState(t *testing.T) {
