@@ -136,6 +136,8 @@ func (l *links) Can(context.Context, Spec) error { return l.cannot }
 
 func (l *links) Began(pid int) (uint64, error) {
 	c, err := l.engine.Container(context.Background(), "web")
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err == nil && c.PID == pid {
 		return 1000 + l.born, nil
 	}
@@ -181,6 +183,14 @@ func (l *links) Look(_ context.Context, pid int, name string) (Impaired, error) 
 		have.Queues = []Queue{{Link: "eth0", Delay: i.spec.Delay, Jitter: i.spec.Jitter, Rate: i.spec.Rate, Packets: 4}}
 	}
 	return have, l.broken
+}
+
+// reuse gives a process' number to another.
+func (l *links) reuse(pid int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.born++
+	l.forbidden = pid
 }
 
 // of is what is wrong with the links of a process.
@@ -229,10 +239,24 @@ func (d *disk) Look(path string) (size, free, reserve int64, err error) {
 	return -1, d.free, 0, d.broken
 }
 
+// filled is the file that fills it.
+func (d *disk) filled() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.file
+}
+
 type clock struct {
 	*units
 	off    time.Duration
 	cannot error
+}
+
+// wrong is by how much it is.
+func (c *clock) wrong() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.off
 }
 
 func (c *clock) Ready(context.Context) error { return c.cannot }
@@ -403,8 +427,8 @@ func (b *bench) well() {
 	if err != nil || c.State != engine.StateRunning || c.Endpoints["net"].Address == "" {
 		b.t.Errorf("web is %s at %q, %v", c.State, c.Endpoints["net"].Address, err)
 	}
-	if len(b.links.of(c.PID)) > 0 || b.disk.file != "" || b.clock.off != 0 {
-		b.t.Errorf("links %v, the file %q, the clock off by %s", b.links.of(c.PID), b.disk.file, b.clock.off)
+	if len(b.links.of(c.PID)) > 0 || b.disk.filled() != "" || b.clock.wrong() != 0 {
+		b.t.Errorf("links %v, the file %q, the clock off by %s", b.links.of(c.PID), b.disk.filled(), b.clock.wrong())
 	}
 	if len(b.units.cuts) > 0 || b.units.pid == 0 || len(b.List()) > 0 || b.Held("web") != "" || b.records() > 0 {
 		b.t.Errorf("cuts %v, engine %d, faults %v, held %q, %d records", b.units.cuts, b.units.pid, b.List(), b.Held("web"), b.records())
@@ -460,7 +484,7 @@ func TestEveryKindEndsWithItsLease(t *testing.T) {
 						t.Errorf("web is held: %v", held)
 					}
 					if c, err := b.engine.Container(t.Context(), "web"); kind.OfContainer() && err == nil && c.State == engine.StateRunning &&
-						c.Endpoints["net"].Address != "" && len(b.links.of(c.PID)) == 0 && b.disk.file == "" {
+						c.Endpoints["net"].Address != "" && len(b.links.of(c.PID)) == 0 && b.disk.filled() == "" {
 						t.Error("web is well, though the fault is in force")
 					}
 				}
@@ -677,8 +701,7 @@ func TestLinksOfAnotherProcess(t *testing.T) {
 					t.Fatal(err)
 				}
 				if reused {
-					b.links.born++
-					b.links.forbidden = f.Before.PID
+					b.links.reuse(f.Before.PID)
 				} else if err := b.engine.Crash("web", 1); err != nil {
 					t.Fatal(err)
 				}
