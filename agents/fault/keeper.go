@@ -407,7 +407,8 @@ func (k *Keeper) Reap(ctx context.Context) (abandoned, all int, err error) {
 	for _, f := range k.List() {
 		all++
 		touched, err := k.store.touched(f.ID)
-		if err != nil || now.Until(f.Deadline) > 0 || time.Since(touched) < neglect {
+		// A fault may have set the clock: what lies ahead says nothing.
+		if idle := time.Since(touched); err != nil || now.Until(f.Deadline) > 0 || idle > -neglect && idle < neglect {
 			continue
 		}
 		abandoned++

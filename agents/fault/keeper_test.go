@@ -852,6 +852,16 @@ func TestReap(t *testing.T) {
 				if reap() {
 					t.Error("reaped while somebody takes care")
 				}
+				later := now.Add(time.Hour)
+				if err := os.Chtimes(b.store.path(f.ID), later, later); err != nil {
+					t.Fatal(err)
+				}
+				if !reap() {
+					t.Error("not reaped, since the clock was set back")
+				}
+				if err := os.Chtimes(b.store.path(f.ID), now, now); err != nil {
+					t.Fatal(err)
+				}
 				time.Sleep(neglect + time.Second)
 				if !reap() {
 					t.Error("not reaped")
