@@ -38,8 +38,8 @@ func (a *App) fault() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fault KIND CONTAINER|NODE [NODE…]",
 		Short: "Break something, for a while",
-		Long: `Breaks a container, an engine, a clock or the network, for 30 seconds unless --for says otherwise. The node's agent
-ends the fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once.
+		Long: `Breaks a container, an engine, a clock or the network, for 30 seconds unless --for says otherwise. The node's agent ends
+the fault when that time is over, whatever becomes of this command, of the agent or of the node; ` + "`lab heal`" + ` ends it at once.
 Returns when the fault was seen. Votes that were acknowledged are not lost: see for yourself with lab load and lab verify.
 
 Of a container:
@@ -48,13 +48,14 @@ Of a node:
 ` + faultTable(false) + `
 Of a node's power, which this host switches; a process in the background (lab reap) gives it back, whatever becomes of this command:
 ` + powerTable() + `
-What a node cannot do is refused, and it says why. Only virtual machines can fill a disk, or surely delay packets. The clock of a node that is
-a container is its host's and stays right: there the voting app of a frontend goes by one that is wrong.`,
+What a node cannot do it refuses, and says why. A disk is filled on virtual machines only, and packets are delayed where the kernel has netem,
+as theirs has. The clock of a node that is a container is its host's and stays right: there the voting app of a frontend goes by a wrong one.`,
 		Example: `  lab fault stop redis01
   lab fault kill worker01
   lab fault pause pg --for 2m
   lab fault engine-stop frontend02
   lab fault partition frontend01 worker01 store
+  lab fault fill redis01
   lab fault loss worker01 --loss 20%
   lab fault delay frontend01 --delay 200ms --jitter 50ms
   lab fault bandwidth pg --rate 64KiB
