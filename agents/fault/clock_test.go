@@ -40,7 +40,8 @@ func TestOffsetClock(t *testing.T) {
 	if err := v.inject(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if evidence, err := v.seen(t.Context(), r); err != nil || !strings.HasPrefix(evidence, "the clock is off by -5.0") && !strings.HasPrefix(evidence, "the clock is off by -4.9") {
+	evidence, err := v.seen(t.Context(), r)
+	if err != nil || !strings.HasPrefix(evidence, "the clock is off by -5.0") && !strings.HasPrefix(evidence, "the clock is off by -4.9") {
 		t.Errorf("seen: %q, %v", evidence, err)
 	}
 	deaf = true

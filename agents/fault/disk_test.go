@@ -41,7 +41,10 @@ func TestRoom(t *testing.T) {
 		{name: "a volume's own", volume: own, parent: node, node: node, want: own.free},
 		{name: "of a kind unknown", volume: changed(func(fs *filesystem) { fs.device, fs.kind = 3, 0x6969 }), parent: node, node: node, refused: "0x6969"},
 		{name: "a host's disk", shared: true, volume: host, parent: host, node: node, refused: "this node's host"},
-		{name: "a host's disk of any kind", shared: true, volume: changed(func(fs *filesystem) { fs.device, fs.kind = 2, 1 }), parent: host, node: node, refused: "this node's host"},
+		{
+			name: "a host's disk of any kind", shared: true, volume: changed(func(fs *filesystem) { fs.device, fs.kind = 2, 1 }), parent: host, node: node,
+			refused: "this node's host",
+		},
 		{name: "a host's disk, like the node's", shared: true, volume: node, parent: node, node: node, refused: "this node's host"},
 		{name: "a host's other disk", shared: true, volume: own, parent: host, node: node, refused: "this node's host"},
 		{name: "memory", shared: true, volume: memory, parent: host, node: node, want: memory.free},

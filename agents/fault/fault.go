@@ -4,9 +4,9 @@
 // injected it may renew it, and when nobody does, it ends. [Keeper] owns the leases of a node: it injects, renews and ends, takes up where
 // an agent before it left off, and believes neither that a fault is in force nor that it is over before it has looked.
 //
-// Ending has two parts. What the fault did to the host (a paused container, a stopped engine, dropped packets, a full disk) is undone here, as often as
-// it takes. A container that was stopped, removed or disconnected comes back by the reconcile loop, which leaves it alone while the fault is
-// in force ([Keeper.Held]) and has the better means. The lease is gone only once the effect is.
+// Ending has two parts. What the fault did to the host (a paused container, a stopped engine, dropped packets, a full disk) is undone here,
+// as often as it takes. A container that was stopped, removed or disconnected comes back by the reconcile loop, which leaves it alone while
+// the fault is in force ([Keeper.Held]) and has the better means. The lease is gone only once the effect is.
 //
 // Where the agent itself is gone, `labagent reap`, a process of its own that systemd runs as long as there are records, calls [Keeper.Reap].
 //

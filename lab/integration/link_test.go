@@ -93,7 +93,10 @@ func TestLinkFaultsUnderVotes(t *testing.T) {
 		shows string
 	}{
 		{"worker01", "worker01", &agentv1.InjectRequest{Kind: "loss", Loss: 0.3}, ""},
-		{"frontend01", "frontend01", &agentv1.InjectRequest{Kind: "bandwidth", Rate: rate}, fmt.Sprintf(`tbf 5fa: dev eth\d+ root refcnt \d+ rate %dbit`, 8*rate)},
+		{
+			"frontend01", "frontend01", &agentv1.InjectRequest{Kind: "bandwidth", Rate: rate},
+			fmt.Sprintf(`tbf 5fa: dev eth\d+ root refcnt \d+ rate %dbit`, 8*rate),
+		},
 		{"store", "pg", &agentv1.InjectRequest{
 			Kind: "delay", Delay: durationpb.New(100 * time.Millisecond), Jitter: durationpb.New(20 * time.Millisecond),
 		}, `netem 5fa: dev eth\d+ root refcnt \d+ limit 10000 delay 100ms +20ms`},
