@@ -45,6 +45,8 @@ type Scene struct {
 	Container func(name string) (string, error) `expr:"container"`
 	// Restarted: the container runs, but no longer as the process that it was in the steady state.
 	Restarted func(name string) (bool, error) `expr:"restarted"`
+	// Died: a node told that the container's process ended, since the steady state.
+	Died func(name string) (bool, error) `expr:"died"`
 	// Connected: the container has an address on mynet.
 	Connected func(name string) (bool, error) `expr:"connected"`
 	// Node is "whole", "degraded" or "away".

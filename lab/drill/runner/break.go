@@ -85,7 +85,7 @@ func (r *run) expectations() map[int][]*pending {
 // seenOutside is how a fault shows to others than the agent that injected it.
 func seenOutside(i drill.Injection) (drill.Check, bool) {
 	forms := map[string]struct{ see, when string }{
-		"kill":                  {"%s was killed: another process runs, or none", `restarted(%q) || container(%[1]q) not in ["running", "away"]`},
+		"kill":                  {"%s was killed", `died(%q) || restarted(%[1]q)`},
 		"stop":                  {"%s is stopped", `container(%q) == "exited"`},
 		"pause":                 {"%s is frozen", `container(%q) == "paused"`},
 		"remove":                {"%s is gone", `container(%q) == "missing"`},

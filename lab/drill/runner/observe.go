@@ -151,6 +151,14 @@ func (o *observer) updated(u fleet.Update) {
 	first := !o.picture.heard[u.Node]
 	o.picture.heard = maps.Clone(o.picture.heard)
 	o.picture.heard[u.Node] = true
+	if u.Event.GetAction() == died {
+		gone := maps.Clone(o.picture.died)
+		if gone == nil {
+			gone = map[string]bool{}
+		}
+		gone[u.Event.GetSubject()] = true
+		o.picture.died = gone
+	}
 	switch {
 	case u.Event != nil && notable(u.Event):
 		o.event(journal.Event{
@@ -165,7 +173,11 @@ func (o *observer) updated(u fleet.Update) {
 	o.poke()
 }
 
-const agentSubject = "agent"
+const (
+	agentSubject = "agent"
+	// died is Docker's word for the end of a container's process.
+	died = "die"
+)
 
 // notable reports whether an event is worth a line: that a queue has another length is in the samples.
 func notable(e *agentv1.Event) bool {

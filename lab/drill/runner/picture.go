@@ -38,8 +38,9 @@ type picture struct {
 	accepted time.Time
 	// counted are how many votes have left all queues, over the same span; the last is as old as their silence.
 	counted []counted
-	// pids are the containers' processes in the steady state.
+	// pids are the containers' processes in the steady state; died are those of which it was told since that they ended.
 	pids map[string]int64
+	died map[string]bool
 }
 
 // counted is how many votes have left the queues by a moment.
@@ -107,6 +108,10 @@ func (p *picture) scene(homes map[string]string, now time.Time, elapsed time.Dur
 		state, err := p.state(homes, name)
 		_, c := p.container(name)
 		return err == nil && state == "running" && c.GetPid() != 0 && c.GetPid() != p.pids[name], err
+	}
+	s.Died = func(name string) (bool, error) {
+		_, err := p.state(homes, name)
+		return p.died[name], err
 	}
 	s.Connected = func(name string) (bool, error) {
 		_, err := p.state(homes, name)
@@ -255,7 +260,7 @@ func (p *picture) drained(waiting, left map[string]int64, now time.Time) {
 
 // remember takes note of the processes that run now.
 func (p *picture) remember() {
-	p.pids = map[string]int64{}
+	p.pids, p.died = map[string]int64{}, nil
 	for _, n := range p.view.Nodes {
 		for _, c := range n.Snapshot.GetContainers() {
 			p.pids[c.GetName()] = c.GetPid()
