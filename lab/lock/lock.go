@@ -36,18 +36,23 @@ func Lab(lab *settings.Lab, command string) (release func(), err error) {
 	path := lab.Path("lock")
 	f, err := take(path)
 	if errors.Is(err, ErrHeld) {
-		return nil, heldError{fmt.Sprintf("another command works on the lab of this clone: %s; wait for it, or end it", holder(path))}
+		return nil, heldError{fmt.Sprintf("another command works on the lab of this clone: %s; wait for it, or end it", Holder(path))}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the lab (%s): %w", path, err)
 	}
-	// Only words for people: that they could not be written harms nobody.
-	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "`%s`, process %d, since %s\n", command, os.Getpid(), time.Now().Format(time.TimeOnly))
+	sign(f, "`"+command+"`")
 	return func() { _ = f.Close() }, nil
 }
 
-func holder(path string) string {
+// sign says in a locked file who holds it: only words for people, so that it harms nobody if they cannot be written.
+func sign(f *os.File, who string) {
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%s, process %d, since %s\n", who, os.Getpid(), time.Now().Format(time.TimeOnly))
+}
+
+// Holder is what the file says of who holds the lock.
+func Holder(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return "unknown"
@@ -134,6 +139,9 @@ func there(f *os.File, path string) bool {
 	named, err := os.Stat(path)
 	return err == nil && os.SameFile(held, named)
 }
+
+// Sign says in the file, for people, who holds the lock.
+func (f *File) Sign(who string) { sign(f.file, who) }
 
 // Release lets others have the lock.
 func (f *File) Release() { _ = f.file.Close() }

@@ -81,8 +81,6 @@ type Runner struct {
 
 // Options of a run.
 type Options struct {
-	// Load replaces the drill's.
-	Load *drill.Load
 	// Hold: the faults last until it is closed, however long the drill wants them to; nil: they do not.
 	Hold <-chan struct{}
 	// SteadyWithin is for how long the steady state is waited for.
@@ -133,11 +131,6 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 		return nil, err
 	}
 	defer unlock()
-	if o.Load != nil {
-		changed := *d
-		changed.Load = *o.Load
-		d = &changed
-	}
 	if o.Tell == nil {
 		o.Tell = func(Update) {}
 	}
