@@ -238,7 +238,7 @@ func (v wipe) inject(ctx context.Context, r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := (remove{v.container}).inject(ctx, r); err != nil {
+	if err := remove(v).inject(ctx, r); err != nil {
 		return err
 	}
 	for _, m := range have.Spec.Mounts {

@@ -269,7 +269,7 @@ func (r *reader) injection(at string, i Injection, early bool) {
 		r.wrong(at+".from", "%s knows no peers", kind)
 	}
 	if !power {
-		if err := i.Strength.Check(kind); err != nil {
+		if err := i.Check(kind); err != nil {
 			r.wrong(at, "%v", err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 )
@@ -39,7 +38,7 @@ func (r *run) judge(ctx context.Context) {
 	now := time.Now()
 	r.endPhase(r.observer.at(now))
 	j.LengthMS = r.observer.at(now)
-	j.Result, j.Reasons = conclude(j, r.drill, r.aborted, r.wrong, r.undecided)
+	j.Result, j.Reasons = conclude(j, r.aborted, r.wrong, r.undecided)
 	tone := map[journal.Result]Tone{journal.Passed: Good, journal.Aborted: Warning, journal.Undecided: Warning, journal.Failed: Bad}[j.Result]
 	r.say(tone, "%s", j.Result)
 }
@@ -156,7 +155,7 @@ func silence(samples []journal.Sample, from int64) int64 {
 }
 
 // conclude draws the result from what a journal holds, and why.
-func conclude(j *journal.Journal, d *drill.Drill, aborted string, wrong, undecided []string) (journal.Result, []string) {
+func conclude(j *journal.Journal, aborted string, wrong, undecided []string) (journal.Result, []string) {
 	reasons := slices.Clone(wrong)
 	if aborted == "" {
 		for _, c := range j.Checks {

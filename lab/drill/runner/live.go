@@ -81,7 +81,7 @@ func (p Power) Inject(ctx context.Context, node string, what drill.Injection, le
 
 // Renew implements Breaker.
 func (p Power) Renew(_ context.Context, b Broken, lease time.Duration) error {
-	_, err := p.Outages.Renew(b.ID, lease)
+	_, err := p.Outages.Renew(b.ID, lease) //nolint:contextcheck // it only writes a file
 	if errors.Is(err, outage.ErrUnknown) || errors.Is(err, outage.ErrRefused) {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
@@ -104,7 +104,7 @@ func (a Agents) Inject(ctx context.Context, node string, what drill.Injection, l
 	request := &agentv1.InjectRequest{
 		Kind: what.Fault, Container: what.Container, Peers: what.Peers, Lease: durationpb.New(lease), Holder: holder,
 	}
-	what.Strength.Tell(request)
+	what.Tell(request)
 	f, err := a.Fleet.Inject(ctx, node, request)
 	if err != nil {
 		return Broken{}, err

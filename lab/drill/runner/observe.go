@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -123,7 +124,7 @@ func every(ctx context.Context, interval time.Duration, look func(context.Contex
 
 // change changes the picture, unless what was seen was cut off by the end of the run.
 func (o *observer) change(ctx context.Context, how func(*picture)) {
-	if context.Cause(ctx) == context.Canceled {
+	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return
 	}
 	o.mu.Lock()

@@ -50,15 +50,15 @@ type counted struct {
 }
 
 // container finds a container of the lab.
-func (p *picture) container(name string) (fleet.NodeView, *agentv1.ContainerStatus) {
+func (p *picture) container(name string) *agentv1.ContainerStatus {
 	for _, n := range p.view.Nodes {
 		for _, c := range n.Snapshot.GetContainers() {
 			if c.GetName() == name {
-				return n, c
+				return c
 			}
 		}
 	}
-	return fleet.NodeView{}, nil
+	return nil
 }
 
 // scene is what conditions see of the picture, elapsed after the moment from which their times count.
@@ -106,7 +106,7 @@ func (p *picture) scene(homes map[string]string, now time.Time, elapsed time.Dur
 	s.Container = func(name string) (string, error) { return p.state(homes, name) }
 	s.Restarted = func(name string) (bool, error) {
 		state, err := p.state(homes, name)
-		_, c := p.container(name)
+		c := p.container(name)
 		return err == nil && state == "running" && c.GetPid() != 0 && c.GetPid() != p.pids[name], err
 	}
 	s.Died = func(name string) (bool, error) {
@@ -115,7 +115,7 @@ func (p *picture) scene(homes map[string]string, now time.Time, elapsed time.Dur
 	}
 	s.Connected = func(name string) (bool, error) {
 		_, err := p.state(homes, name)
-		_, c := p.container(name)
+		c := p.container(name)
 		return err == nil && c.GetNetworks()[network] != "", err
 	}
 	s.Node = func(name string) (string, error) {
