@@ -126,7 +126,11 @@ func (a *App) drillShow() *cobra.Command {
 				return err
 			}
 			for _, d := range drills {
-				showDrill(a.console(), d, answers)
+				introduce(a.console(), d)
+				printExpectations(a.console(), d)
+				if answers {
+					printAfterwards(a.console(), d)
+				}
 			}
 			return nil
 		},
@@ -200,25 +204,29 @@ func completeDrills(_ *cobra.Command, given []string, _ string) ([]string, cobra
 // proseWidth is the widest that prose is set.
 const proseWidth = 100
 
-func showDrill(c *console.Console, d *drill.Drill, answers bool) {
-	prose := func(text string) {
-		fmt.Fprintln(c, ansi.Wordwrap(strings.TrimSpace(text), min(c.Width(), proseWidth), ""))
-	}
+// prose sets text in lines that are not too long to be read.
+func prose(c *console.Console, text string) {
+	fmt.Fprintln(c, ansi.Wordwrap(strings.TrimSpace(text), min(c.Width(), proseWidth), ""))
+}
+
+// introduce tells what is known before a drill: what will be seen is sealed.
+func introduce(c *console.Console, d *drill.Drill) {
 	fmt.Fprintf(c, "%s  %s\n%s\n\n", c.Bold(d.Title), c.Dim(d.ID), c.Dim(d.Section))
-	prose(d.Story)
+	prose(c, d.Story)
 	fmt.Fprintf(c, "\n%s\n", c.Bold("What is broken"))
 	for _, i := range d.Inject {
-		prose("  " + faultWords(i))
+		prose(c, "- "+faultWords(i))
 	}
 	if len(d.Predict) > 0 {
 		fmt.Fprintf(c, "\n%s\n", c.Bold("Predict"))
 		for _, q := range d.Predict {
-			prose("  " + q.Ask)
-			if answers {
-				fmt.Fprintln(c, c.Dim(ansi.Wordwrap("    "+strings.TrimSpace(q.Answer), min(c.Width(), proseWidth), "")))
-			}
+			prose(c, "- "+q.Ask)
 		}
 	}
+}
+
+// printExpectations tells what must be seen.
+func printExpectations(c *console.Console, d *drill.Drill) {
 	for _, part := range []struct {
 		title  string
 		checks []drill.Check
@@ -232,15 +240,24 @@ func showDrill(c *console.Console, d *drill.Drill, answers bool) {
 			if check.Always {
 				when = fmt.Sprintf("from %s on, all the time", check.From)
 			}
-			prose(fmt.Sprintf("  %s: %s", when, check.See))
+			prose(c, fmt.Sprintf("- %s: %s", when, check.See))
 		}
 	}
-	if answers {
-		fmt.Fprintf(c, "\n%s\n", c.Bold("Debrief"))
-		prose(d.Debrief)
-		fmt.Fprintf(c, "\n%s\n", c.Bold("What would fix it"))
-		prose(d.Fix)
+}
+
+// printAfterwards unseals the answers.
+func printAfterwards(c *console.Console, d *drill.Drill) {
+	if len(d.Predict) > 0 {
+		fmt.Fprintf(c, "\n%s\n", c.Bold("Did you predict it?"))
+		for _, q := range d.Predict {
+			prose(c, "- "+q.Ask)
+			prose(c, c.Dim(strings.TrimSpace(q.Answer)))
+		}
 	}
+	fmt.Fprintf(c, "\n%s\n", c.Bold("Debrief"))
+	prose(c, d.Debrief)
+	fmt.Fprintf(c, "\n%s\n", c.Bold("What would fix it"))
+	prose(c, d.Fix)
 }
 
 // drillFlags are what `lab drill run` was asked for.
@@ -314,7 +331,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 	steady := steadyFirst
 	for _, d := range drills {
 		if !flags.yes {
-			showDrill(console.New(a.Err, a.Environ), d, false)
+			introduce(console.New(a.Err, a.Environ), d)
 			if err := a.confirm(fmt.Sprintf("\nThis breaks things on the lab %s: %s. Go on?", lab.Name, strings.Join(newShownDrill(d).Faults, "; "))); err != nil {
 				return err
 			}
@@ -333,6 +350,9 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 			}
 		} else if len(drills) == 1 {
 			printRun(a.console(), lab, j)
+			if !flags.yes {
+				printAfterwards(a.console(), d)
+			}
 		}
 		if ctx.Err() != nil {
 			break
