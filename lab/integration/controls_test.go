@@ -107,6 +107,22 @@ func TestADrillFailsWithoutHealthChecks(t *testing.T) {
 			t.Errorf("no vote had to be harmed: %+v", j.Verdict)
 		}
 	})
+	t.Run("without any", func(t *testing.T) {
+		blind := haproxy("s/default-server check/default-server/")
+		blind.unwell = true
+		defer l.disguise(t, blind)()
+		waitFor(t, l.patience, "interlock knows of no frontend that is up", func(ctx context.Context) error {
+			snap, err := l.snapshot(ctx, "interlock")
+			if err == nil && (snap.GetWhole() || !strings.Contains(snap.GetRole().GetMessage(), "all frontends are down")) {
+				err = errors.New(snap.GetRole().GetMessage())
+			}
+			return err
+		})
+		out, err := l.try(t.Context(), "drill", "run", "redis-stop", "--yes")
+		if err == nil || !strings.Contains(out, "the lab is not in its steady state") {
+			t.Errorf("a drill: %v\n%s", err, out)
+		}
+	})
 }
 
 // disguise is a container with another program under its name.
@@ -116,6 +132,8 @@ type disguise struct {
 	program string
 	// file is what the Dockerfile adds to the real image.
 	file string
+	// unwell: it is not taken for a healthy one.
+	unwell bool
 }
 
 // disguise gives an image that is the real one's but for what is added to it the real one's name, and has the agent make the container anew,
@@ -150,8 +168,12 @@ func (l *lab) disguise(t *testing.T, d disguise) (undo func()) {
 		l.renew(t, d.node, d.container)
 		l.mustOnNode(t, d.node, "docker", "rmi", real)
 		l.mustOnNode(t, d.node, "rm", "-rf", folder)
+		l.waitWhole(t, l.patience)
 	}
 	l.renew(t, d.node, d.container)
+	if !d.unwell {
+		l.waitWhole(t, l.patience)
+	}
 	return undo
 }
 
@@ -167,5 +189,4 @@ func (l *lab) renew(t *testing.T, node, name string) {
 		}
 		return err
 	})
-	l.waitWhole(t, l.patience)
 }

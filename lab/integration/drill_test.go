@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/power"
 )
 
@@ -73,6 +74,11 @@ func (d *drilling) end(t *testing.T) *journal.Journal {
 		t.Errorf("the drill %s, and the exit status is %d", j.Result, d.cmd.ProcessState.ExitCode())
 	}
 	t.Logf("%s: %s after %.1f s: %s", j.Drill.ID, j.Result, float64(j.LengthMS)/1000, strings.Join(j.Reasons, "; "))
+	for _, f := range j.Faults {
+		if f.HealedMS > f.SeenMS {
+			t.Logf("  %s on %s: healed after %.1f s", f.What, f.Node, float64(f.HealedMS-f.EndedMS)/1000)
+		}
+	}
 	return j
 }
 
@@ -100,7 +106,7 @@ func (l *lab) traces(ctx context.Context, node string, containers ...string) err
 	case err != nil:
 		errs = append(errs, err)
 	case strings.Contains(tables, "swarmlab_fault"):
-		errs = append(errs, errors.New("of nftables there is "+tables))
+		errs = append(errs, errors.New("the node's tables: "+tables))
 	}
 	return errors.Join(errs...)
 }
@@ -108,20 +114,33 @@ func (l *lab) traces(ctx context.Context, node string, containers ...string) err
 // lease of a drill's faults, as its runner has it.
 const drillLease = 10 * time.Second
 
-// broken waits until a drill that breaks much at the store has broken all of it.
-func (l *lab) broken(t *testing.T) {
+// broken waits until a drill that breaks much at the store has broken all of it, and knows.
+func (l *lab) broken(t *testing.T, d *drilling) {
 	t.Helper()
 	waitFor(t, l.patience, "all is broken", func(ctx context.Context) error {
-		state, err := l.onNode(ctx, "store", "docker", "inspect", "-f", "{{.State.Status}}", "results-app")
-		if err == nil && strings.TrimSpace(state) != "exited" {
-			err = fmt.Errorf("results-app is %s", strings.TrimSpace(state))
+		select {
+		case <-d.ended:
+			t.Fatalf("the drill ended:\n%s", d.err.String())
+		default:
 		}
+		snap, err := l.snapshot(ctx, "store")
 		if err != nil {
 			return err
 		}
-		said := l.traces(ctx, "store", "pg")
-		if said == nil || !strings.Contains(said.Error(), "pg are not as they were") || !strings.Contains(said.Error(), "swarmlab_fault") {
-			return fmt.Errorf("of the store: %w", said)
+		seen := 0
+		for _, f := range snap.GetFaults() {
+			if f.GetEvidence() != "" {
+				seen++
+			}
+		}
+		if seen < 3 {
+			return fmt.Errorf("of the faults %d were seen", seen)
+		}
+		said := fmt.Sprint(l.traces(ctx, "store", "pg", "results-app"))
+		for _, trace := range []string{"results-app is exited", "the links of pg are not as they were", "the node's tables"} {
+			if !strings.Contains(said, trace) {
+				return errors.New("of the store: " + said)
+			}
 		}
 		return nil
 	})
@@ -162,7 +181,7 @@ func TestDrillsOutliveNobody(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			l.waitWhole(t, l.patience)
 			d := l.startDrill(t, "--file", drillFile("store-in-ruins"), "--hold")
-			l.broken(t)
+			l.broken(t, d)
 			began := time.Now()
 			c.dies(t, d)
 			l.mended(t, drillLease+c.within)
@@ -183,7 +202,7 @@ func TestDrillsOutliveNobody(t *testing.T) {
 func TestInterruptHeals(t *testing.T) {
 	l := open(t)
 	d := l.startDrill(t, "--file", drillFile("store-in-ruins"), "--hold")
-	l.broken(t)
+	l.broken(t, d)
 	began := time.Now()
 	l.mustOnNode(t, "store", "systemctl", "kill", "--signal=KILL", "labagent.service")
 	// Longer than a lease: somebody renews it.
@@ -198,7 +217,7 @@ func TestInterruptHeals(t *testing.T) {
 		}
 		return nil
 	})
-	l.broken(t)
+	l.broken(t, d)
 	began = time.Now()
 	d.signal(t, syscall.SIGINT)
 	l.mended(t, l.patience)
@@ -228,8 +247,8 @@ func TestHangupGivesPowerBack(t *testing.T) {
 	// The command is to know of it, too.
 	waitFor(t, l.patience, "the fault is in force", func(context.Context) error {
 		faults, err := o.List()
-		if err == nil && len(faults) == 0 {
-			err = errors.New("there is no record")
+		if err == nil && (len(faults) == 0 || faults[0].Phase != outage.InForce) {
+			err = errors.New("it is not")
 		}
 		return err
 	})
