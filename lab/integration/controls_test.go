@@ -187,11 +187,12 @@ func (l *lab) disguise(t *testing.T, d disguise) (undo func()) {
 	l.mustOnNode(t, d.node, "sh", "-c", fmt.Sprintf("docker image inspect %s >/dev/null 2>&1 || docker tag %s %[1]s", real, d.image))
 	l.mustOnNode(t, d.node, "sh", "-c", `printf 'FROM %s\n%s\n' "$1" "$2" >"$3/Dockerfile"`, "sh", real, d.file, folder)
 	l.mustOnNode(t, d.node, "docker", "build", "-q", "-t", d.image, folder)
+	built := l.mustOnNode(t, d.node, "docker", "inspect", "-f", "{{.Id}}", d.image)
 	undo = func() {
 		t.Helper()
 		l.mustOnNode(t, d.node, "docker", "tag", real, d.image)
 		l.renew(t, d.node, d.container)
-		l.mustOnNode(t, d.node, "docker", "rmi", real)
+		l.mustOnNode(t, d.node, "docker", "rmi", real, built)
 		l.mustOnNode(t, d.node, "rm", "-rf", folder)
 		l.waitWhole(t, l.patience)
 	}
