@@ -105,7 +105,7 @@ func (k *Keeper) Inject(ctx context.Context, spec Spec, length time.Duration, ho
 	// From here on the caller may go away: what has begun is brought to its end, or undone.
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), injectTimeout)
 	defer cancel()
-	if err := k.inject(work, l); err != nil {
+	if err := k.inject(work, l, length); err != nil {
 		return Fault{}, err
 	}
 	return k.fault(l), nil
@@ -135,7 +135,7 @@ func clash(a, b Spec) bool {
 	return !a.Kind.OfContainer() || !b.Kind.OfContainer() || a.Container == b.Container
 }
 
-func (k *Keeper) inject(ctx context.Context, l *lease) error {
+func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) error {
 	v := k.parts.verb(l.record.Spec.Kind)
 	before, err := v.prepare(ctx, l.record.Spec)
 	if err != nil {
@@ -152,13 +152,18 @@ func (k *Keeper) inject(ctx context.Context, l *lease) error {
 	if err == nil {
 		evidence, err = look(ctx, v, l.record)
 	}
+	var now Instant
+	if err == nil {
+		now, err = k.now()
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", l.record.Spec, err)
 		k.tellOf(l, "failed", err.Error())
 		k.end(l)
 		return err
 	}
-	k.set(l, func(r *Record) { r.Phase, r.Evidence = InForce, evidence })
+	// A container may take as long to stop as a lease lasts, and nobody can renew what is not in force yet.
+	k.set(l, func(r *Record) { r.Phase, r.Evidence, r.Deadline = InForce, evidence, now.Add(length) })
 	k.tellOf(l, "injected", evidence)
 	if l.record.Spec.Kind.Momentary() {
 		k.end(l)

@@ -783,6 +783,31 @@ func TestRenew(t *testing.T) {
 	})
 }
 
+// A container that is slow to stop is stopped for as long as the lease lasts, all the same.
+func TestTheLeaseBeginsWhenTheFaultIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		slow := func(op string) error {
+			if op == "Stop" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}
+		b.refuse.Store(&slow)
+		f, err := b.Inject(t.Context(), of(faultkind.Stop), 8*time.Second, "me")
+		if err != nil || f.Left != 8*time.Second {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		time.Sleep(7 * time.Second)
+		if _, err := b.Renew(f.ID, 8*time.Second); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(9 * time.Second)
+		synctest.Wait()
+		b.well()
+	})
+}
+
 func TestCutsOfNobodyAreMended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

@@ -160,18 +160,7 @@ func TestFaultsOutliveNobody(t *testing.T) {
 			began := time.Now()
 			c.ends(t)
 			waitFor(t, lease+c.within, "the node is free of faults", func(ctx context.Context) error {
-				state, err := l.onNode(ctx, node, "docker", "inspect", "-f", "{{.State.Status}}", "pg")
-				if err != nil {
-					return err
-				}
-				tables, err := l.onNode(ctx, node, "nft", "list", "tables")
-				if err != nil {
-					return err
-				}
-				if strings.TrimSpace(state) != "running" || strings.Contains(tables, "swarmlab_fault") {
-					return fmt.Errorf("pg is %s; tables: %s", strings.TrimSpace(state), tables)
-				}
-				return l.cleanLinks(ctx, node, "results-app")
+				return l.traces(ctx, node, "pg", "results-app")
 			})
 			t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
 			l.waitWhole(t, l.patience)

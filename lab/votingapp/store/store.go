@@ -76,8 +76,21 @@ func quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
 
-// Close closes all connections.
-func (s *Store) Close() { s.pool.Close() }
+// closeTimeout is how long a connection may take to be closed.
+const closeTimeout = time.Second
+
+// Close closes all connections. One with nobody at its other end any more would take the pool 15 seconds, more than Docker gives to stop.
+func (s *Store) Close() {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+	}
+}
 
 // Ping tells whether Postgres answers.
 func (s *Store) Ping(ctx context.Context) error {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -127,6 +130,7 @@ func TestStore(t *testing.T) {
 		{"Migrate an older schema", testMigrateOlder},
 		{"Witness", testWitness},
 		{"Postgres goes and comes", testPostgresGoesAndComes},
+		{"Close waits for nobody", testCloseWaitsForNobody},
 	} {
 		t.Run(tt.name, func(t *testing.T) { tt.test(t, pg) })
 	}
@@ -396,6 +400,69 @@ func testPostgresGoesAndComes(t *testing.T, pg *testservices.Postgres) {
 	if got.B != 1 || got.Total() != 1 {
 		t.Errorf("after the crash: %v", got)
 	}
+}
+
+// Postgres is gone without a word, as when its container got another address: what is stopped then must not wait for it.
+func testCloseWaitsForNobody(t *testing.T, pg *testservices.Postgres) {
+	relay, silence := startRelay(t, pg.Addr)
+	s := openDatabase(t, &testservices.Postgres{Addr: relay}, pg.Database(t))
+	if err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	silence()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Ping(ctx); err == nil {
+		t.Fatal("it answers")
+	}
+	began := time.Now()
+	s.Close()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// startRelay passes on what it is sent, both ways, until it is silenced: then it keeps all to itself, and hangs up on nobody.
+func startRelay(t *testing.T, to string) (addr string, silence func()) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	var silent atomic.Bool
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		buffer := make([]byte, 4<<10)
+		for {
+			n, err := from.Read(buffer)
+			if err != nil {
+				return
+			}
+			if silent.Load() {
+				continue
+			}
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go pass(out, in)
+			go pass(in, out)
+		}
+	}()
+	return listener.Addr().String(), func() { silent.Store(true) }
 }
 
 func TestOpenQuotesAndHidesThePassword(t *testing.T) {
