@@ -179,12 +179,7 @@ func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Updat
 
 // Vote casts votes in the background, at a rate, in place of those that are cast; 0 ends it. Each load keeps its ledger.
 func (l *Live) Vote(rate float64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.voting != nil {
-		l.voting()
-		l.voting = nil
-	}
+	l.EndVotes()
 	if rate == 0 {
 		return nil
 	}
@@ -195,10 +190,22 @@ func (l *Live) Vote(rate float64) error {
 		return fmt.Errorf("cast votes: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	l.mu.Lock()
 	l.voting = cancel
+	l.mu.Unlock()
 	go func() {
 		// What went wrong with votes is in the ledger, which lab verify judges.
 		_, _, _ = l.Runner.Voters.Cast(ctx, plan, nil)
 	}()
 	return nil
+}
+
+// EndVotes ends the casting of votes.
+func (l *Live) EndVotes() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.voting != nil {
+		l.voting()
+		l.voting = nil
+	}
 }

@@ -46,7 +46,7 @@ func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner}
-	defer l.Vote(0) //nolint:errcheck // to end votes cannot fail
+	defer l.EndVotes()
 	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly}
 	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Sights))
 }

@@ -54,7 +54,7 @@ func places(nodes []fleet.NodeView) []Place {
 	return all
 }
 
-// Least is what the map needs to be of use.
+// What the map needs to be of use.
 const (
 	boxes    = 4
 	leastBox = 12
@@ -72,7 +72,7 @@ type drawing struct {
 
 // Draw draws the map, exactly so wide and high.
 func Draw(w world.World, t theme.Theme, now time.Time, selected Place, width, height int) string {
-	gap := max(leastGap, min(width/12, 12))
+	gap := max(leastGap, min(width/16, 12))
 	d := drawing{world: w, theme: t, now: now, selected: selected, box: min(max((width-gap*(boxes-1))/boxes, leastBox), 34)}
 	gap = min(max((width-d.box*boxes)/(boxes-1), leastGap), 16)
 	all := columns(w)
@@ -163,7 +163,7 @@ func (d *drawing) inside(n fleet.NodeView) []string {
 	var lines []string
 	for _, o := range d.world.Outages {
 		if o.Node == n.Node.Name {
-			lines = append(lines, t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, o.Kind, widget.Ago(o.Deadline.Sub(d.now)))))
+			lines = append(lines, t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, widget.Ago(o.Deadline.Sub(d.now)), o.Kind)))
 		}
 	}
 	if n.Snapshot == nil {
@@ -179,9 +179,9 @@ func (d *drawing) inside(n fleet.NodeView) []string {
 	switch up, known := d.world.Servers[n.Node.Name]; {
 	case n.Node.Role != topology.RoleFrontend || d.world.Servers == nil:
 	case !known:
-		lines = append(lines, t.Warn.Render("not in balancer"))
+		lines = append(lines, t.Warn.Render("not registered"))
 	case !up:
-		lines = append(lines, t.Bad.Render("out of balancer"))
+		lines = append(lines, t.Bad.Render("no voters come"))
 	}
 	for _, f := range n.Snapshot.GetFaults() {
 		left := widget.Ago(f.GetLeft().AsDuration() - d.now.Sub(n.Snapshot.GetTakenAt().AsTime()))
@@ -225,7 +225,11 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 			right = "missing"
 		}
 		if since := c.GetSince(); since != nil {
-			right += " " + widget.Ago(d.now.Sub(since.AsTime()))
+			ago := widget.Ago(d.now.Sub(since.AsTime()))
+			right += " " + ago
+			if ansi.StringWidth(text)+1+len(right) > d.box-2 {
+				right = ago // the glyph says the rest
+			}
 		}
 		right = style.Render(right)
 	}
