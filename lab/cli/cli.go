@@ -34,6 +34,8 @@ type App struct {
 	Dir     string
 	Version string
 	Host    lifecycle.Host
+	// TUI shows the terminal UI until somebody quits.
+	TUI func(ctx context.Context, app *App, s Screen) error
 	// Self is this program's file, of which `lab reap` is started.
 	Self string
 }
@@ -91,7 +93,7 @@ PROVIDER. They are remembered until the lab is taken down.`,
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(), a.reap(),
+		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.tui(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(), a.reap(),
 	)
 	return root
 }

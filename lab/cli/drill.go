@@ -24,6 +24,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 const (
@@ -397,7 +398,7 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func
 	}
 	return &runner.Runner{
 		Lab:     lab,
-		Sights:  runner.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())},
+		Sights:  watch.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())},
 		Breaker: runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
 		Voters:  runner.Electorate{Lab: lab, Census: c},
 		Version: a.Version, By: holder(),

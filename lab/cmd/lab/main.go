@@ -12,6 +12,9 @@ import (
 	"github.com/swarmlab/swarmlab/lab/doctor"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
+	"github.com/swarmlab/swarmlab/tui"
+	"github.com/swarmlab/swarmlab/tui/live"
+	"github.com/swarmlab/swarmlab/tui/world"
 )
 
 // version is set by the Makefile.
@@ -34,6 +37,16 @@ func run() int {
 	}
 	return cli.Main(ctx, cli.App{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version,
-		Host: lifecycle.System{Check: doctor.Preflight}, Self: self,
+		Host: lifecycle.System{Check: doctor.Preflight}, Self: self, TUI: show,
 	}, os.Args[1:])
+}
+
+// show ties the terminal UI to the lab: neither knows the command line.
+func show(ctx context.Context, app *cli.App, s cli.Screen) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner}
+	defer l.EndVotes()
+	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly}
+	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Sights))
 }

@@ -1,8 +1,6 @@
 package runner
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -13,38 +11,11 @@ import (
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
-)
-
-// How often the app's parts are asked, and how long each may take to answer.
-const (
-	serversEvery = 200 * time.Millisecond
-	queuesEvery  = 500 * time.Millisecond
-	pagesEvery   = 400 * time.Millisecond
-	lookTimeout  = 2 * time.Second
+	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 // maxEvents bounds what a journal keeps of a fleet that has much to tell.
 const maxEvents = 2000
-
-// Sights are what a run looks at, each on its own, so that one that hangs hides none of the others.
-type Sights struct {
-	// Nodes streams what the agents tell; *fleet.Fleet does.
-	Nodes interface {
-		Watch(ctx context.Context) <-chan fleet.Update
-	}
-	// Servers are the balancer's; *balancer.Balancer.
-	Servers interface {
-		Servers(ctx context.Context) (map[string]bool, error)
-	}
-	// Queues are read in Redis itself; *census.Census.
-	Queues interface {
-		Queues(ctx context.Context) []census.Queue
-	}
-	// Pages are the app's; *voting.Client.
-	Pages interface {
-		Statuses(ctx context.Context) (page, results int)
-	}
-}
 
 // observer keeps the picture of the lab up to date, and what the journal is to hold of it.
 type observer struct {
@@ -68,65 +39,30 @@ func newObserver(begun time.Time, stage settings.Stage, rate float64) *observer 
 	}
 }
 
-// run looks until ctx ends.
-func (o *observer) run(ctx context.Context, s Sights) {
-	var all sync.WaitGroup
-	all.Go(func() {
-		for update := range s.Nodes.Watch(ctx) {
-			o.updated(update)
-		}
-	})
-	all.Go(func() {
-		every(ctx, serversEvery, func(ctx context.Context) {
-			servers, err := s.Servers.Servers(ctx)
-			o.change(ctx, func(p *picture) {
-				p.servers = servers
-				if err != nil {
-					p.servers = nil
-				}
-			})
-		})
-	})
-	all.Go(func() {
-		every(ctx, queuesEvery, func(ctx context.Context) {
-			waiting, left := map[string]int64{}, map[string]int64{}
-			for _, q := range s.Queues.Queues(ctx) {
-				if q.Err == nil {
-					waiting[q.Node], left[q.Node] = q.Waiting, q.Left
-				}
-			}
-			o.change(ctx, func(p *picture) { p.drained(waiting, left, time.Now()) })
-		})
-	})
-	all.Go(func() {
-		every(ctx, pagesEvery, func(ctx context.Context) {
-			page, results := s.Pages.Statuses(ctx)
-			o.change(ctx, func(p *picture) { p.voting, p.results = page, results })
-		})
-	})
-	all.Wait()
+var _ watch.Sink = (*observer)(nil)
+
+// Servers implements watch.Sink.
+func (o *observer) Servers(servers map[string]bool) {
+	o.change(func(p *picture) { p.servers = servers })
 }
 
-// every looks again and again until ctx ends.
-func every(ctx context.Context, interval time.Duration, look func(context.Context)) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		once, cancel := context.WithTimeout(ctx, lookTimeout)
-		look(once)
-		cancel()
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
+// Queues implements watch.Sink.
+func (o *observer) Queues(queues []census.Queue) {
+	waiting, left := map[string]int64{}, map[string]int64{}
+	for _, q := range queues {
+		if q.Err == nil {
+			waiting[q.Node], left[q.Node] = q.Waiting, q.Left
 		}
 	}
+	o.change(func(p *picture) { p.drained(waiting, left, time.Now()) })
 }
 
-// change changes the picture, unless what was seen was cut off by the end of the run.
-func (o *observer) change(ctx context.Context, how func(*picture)) {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return
-	}
+// Pages implements watch.Sink.
+func (o *observer) Pages(voting, results int) {
+	o.change(func(p *picture) { p.voting, p.results = voting, results })
+}
+
+func (o *observer) change(how func(*picture)) {
 	o.mu.Lock()
 	how(&o.picture)
 	o.mu.Unlock()
@@ -142,8 +78,8 @@ func (o *observer) poke() {
 
 func (o *observer) at(t time.Time) int64 { return t.Sub(o.begun).Milliseconds() }
 
-// updated takes in what a node told, or that it is silent.
-func (o *observer) updated(u fleet.Update) {
+// Node implements watch.Sink.
+func (o *observer) Node(u fleet.Update) {
 	now := time.Now()
 	o.mu.Lock()
 	was, _ := o.picture.view.Node(u.Node)

@@ -16,6 +16,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 const (
@@ -72,7 +73,7 @@ type Voters interface {
 // Runner runs drills on one lab, one at a time.
 type Runner struct {
 	Lab     *settings.Lab
-	Sights  Sights
+	Sights  watch.Sights
 	Breaker Breaker
 	Voters  Voters
 	// Version of the command, and who runs it.
@@ -146,7 +147,7 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		run.observer.run(watching, r.Sights)
+		r.Sights.Run(watching, run.observer)
 	}()
 	defer func() {
 		stop()

@@ -23,6 +23,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 // fake is a lab of two frontends, a worker and the others, whose parts do what they are told. What is broken in it shows at once.
@@ -69,7 +70,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) runner() *Runner {
 	return &Runner{
 		Lab: f.Lab, Breaker: f, Voters: f, By: "somebody@here",
-		Sights: Sights{Nodes: f, Servers: f, Queues: f, Pages: f},
+		Sights: watch.Sights{Nodes: f, Servers: f, Queues: f, Pages: f},
 	}
 }
 

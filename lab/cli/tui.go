@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/charmbracelet/x/term"
+	"github.com/spf13/cobra"
+
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// Screen is what the terminal UI needs of a lab that is up.
+type Screen struct {
+	Lab      *settings.Lab
+	Fleet    *fleet.Fleet
+	Outages  *outage.Outages
+	Runner   *runner.Runner
+	ReadOnly bool
+}
+
+func (a *App) tui() *cobra.Command {
+	var readOnly bool
+	cmd := &cobra.Command{
+		Use:   "tui",
+		Short: "The lab as a map that lives: watch the votes flow, break things, run drills",
+		Long: `Shows the lab on the whole terminal: a map of the nodes with their containers, queues and rates, the failure drills, charts of the votes, what
+happens on the nodes, and the logs of any container. ? tells the keys of a page. What is broken from here is a lease and ends by itself.`,
+		Example: "  lab tui\n  lab tui --read-only      # for the projector",
+		Args:    args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !isTerminal(a.In) || !isTerminal(a.Out) {
+				return errors.New("this is not a terminal; `lab status` and `lab watch` print the same as text")
+			}
+			lab, f, done, err := a.fleet(fleet.Operate)
+			if err != nil {
+				return err
+			}
+			defer done()
+			return a.show(cmd.Context(), lab, f, readOnly)
+		},
+	}
+	cmd.Flags().BoolVar(&readOnly, "read-only", false, "only show: no key breaks, heals or votes")
+	return cmd
+}
+
+func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readOnly bool) error {
+	o, err := a.outages(lab)
+	if err != nil {
+		return err
+	}
+	r, closeRunner, err := a.newRunner(lab, f)
+	if err != nil {
+		return err
+	}
+	defer closeRunner()
+	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, Outages: o, Runner: r, ReadOnly: readOnly})
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(file.Fd())
+}

@@ -1,0 +1,102 @@
+// Package watch looks at a lab from outside, again and again: at its nodes by their agents, at the balancer, the queues and the pages
+// themselves. What it sees is handed on; it keeps nothing and judges nothing.
+package watch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+)
+
+// How often the app's parts are asked, and how long each may take to answer.
+const (
+	serversEvery = 200 * time.Millisecond
+	queuesEvery  = 500 * time.Millisecond
+	pagesEvery   = 400 * time.Millisecond
+	lookTimeout  = 2 * time.Second
+)
+
+// Sights are what is looked at, each on its own, so that one that hangs hides none of the others.
+type Sights struct {
+	// Nodes streams what the agents tell; *fleet.Fleet does.
+	Nodes interface {
+		Watch(ctx context.Context) <-chan fleet.Update
+	}
+	// Servers are the balancer's; *balancer.Balancer.
+	Servers interface {
+		Servers(ctx context.Context) (map[string]bool, error)
+	}
+	// Queues are read in Redis itself; *census.Census.
+	Queues interface {
+		Queues(ctx context.Context) []census.Queue
+	}
+	// Pages are the app's; *voting.Client.
+	Pages interface {
+		Statuses(ctx context.Context) (page, results int)
+	}
+}
+
+// Sink takes what is seen, from several goroutines at once.
+type Sink interface {
+	Node(u fleet.Update)
+	// Servers by frontend, whether the balancer sends it voters; nil when it does not answer.
+	Servers(servers map[string]bool)
+	Queues(queues []census.Queue)
+	// Pages are the HTTP statuses of the voting page and of the tally; 0 for no answer.
+	Pages(voting, results int)
+}
+
+// Run looks until ctx ends.
+func (s Sights) Run(ctx context.Context, sink Sink) {
+	var all sync.WaitGroup
+	all.Go(func() {
+		for update := range s.Nodes.Watch(ctx) {
+			sink.Node(update)
+		}
+	})
+	all.Go(func() {
+		every(ctx, serversEvery, func(ctx context.Context) func() {
+			servers, err := s.Servers.Servers(ctx)
+			if err != nil {
+				servers = nil
+			}
+			return func() { sink.Servers(servers) }
+		})
+	})
+	all.Go(func() {
+		every(ctx, queuesEvery, func(ctx context.Context) func() {
+			queues := s.Queues.Queues(ctx)
+			return func() { sink.Queues(queues) }
+		})
+	})
+	all.Go(func() {
+		every(ctx, pagesEvery, func(ctx context.Context) func() {
+			page, results := s.Pages.Statuses(ctx)
+			return func() { sink.Pages(page, results) }
+		})
+	})
+	all.Wait()
+}
+
+// every looks again and again until ctx ends, and hands on what was seen, unless that was cut off by the end.
+func every(ctx context.Context, interval time.Duration, look func(context.Context) (tell func())) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, lookTimeout)
+		tell := look(once)
+		cut := errors.Is(ctx.Err(), context.Canceled)
+		cancel()
+		if !cut {
+			tell()
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+}

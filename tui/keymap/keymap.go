@@ -1,0 +1,37 @@
+// Package keymap holds the keys of the terminal UI, by their meaning. What a page shows in its help is what it takes.
+package keymap
+
+import "github.com/charmbracelet/bubbles/key"
+
+// Map is all keys.
+type Map struct {
+	Quit, Help, Filter, Back, Next, Previous, Jump key.Binding
+	Up, Down, Left, Right, Top, Bottom, Select     key.Binding
+	Kill, Stop, Pause, PowerOff, Partition, Logs   key.Binding
+	Heal, Faster, Slower, Run, Abort, Follow       key.Binding
+}
+
+// New is the keys as people know them from other terminal UIs.
+func New() Map {
+	bind := func(help, what string, keys ...string) key.Binding {
+		return key.NewBinding(key.WithKeys(keys...), key.WithHelp(help, what))
+	}
+	return Map{
+		Quit: bind("q", "quit", "q", "ctrl+c"), Help: bind("?", "help", "?"), Filter: bind("/", "filter", "/"), Back: bind("esc", "back", "esc"),
+		Next: bind("tab", "next page", "tab"), Previous: bind("shift+tab", "page before", "shift+tab"), Jump: bind("1-6", "page", "1", "2", "3", "4", "5", "6"),
+		Up: bind("↑", "up", "up", "k"), Down: bind("↓", "down", "down", "j"), Left: bind("←", "left", "left", "h"), Right: bind("→", "right", "right", "l"),
+		Top: bind("g", "top", "g", "home"), Bottom: bind("G", "bottom", "G", "end"), Select: bind("enter", "select", "enter"),
+		Kill: bind("x", "kill", "x"), Stop: bind("s", "stop", "s"), Pause: bind("p", "freeze", "p"), PowerOff: bind("o", "power off", "o"),
+		Partition: bind("c", "cut off", "c"), Logs: bind("L", "logs", "L"), Heal: bind("H", "heal all", "H"),
+		Faster: bind("+", "more votes", "+", "="), Slower: bind("-", "fewer votes", "-"), Run: bind("enter", "run", "enter"), Abort: bind("A", "abort", "A"),
+		Follow: bind("f", "follow", "f"),
+	}
+}
+
+// Without leaves out keys that change the lab, for a screen that only shows it.
+func (m Map) Without() Map {
+	for _, b := range []*key.Binding{&m.Kill, &m.Stop, &m.Pause, &m.PowerOff, &m.Partition, &m.Heal, &m.Faster, &m.Slower, &m.Run, &m.Abort} {
+		b.SetEnabled(false)
+	}
+	return m
+}

@@ -1,0 +1,211 @@
+// Package live ties the terminal UI to a running lab: it folds what is seen into moments, and does what the pages ask for.
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/report"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/watch"
+	"github.com/swarmlab/swarmlab/tui/world"
+)
+
+const (
+	// momentEvery bounds how many moments there are: bursts become one.
+	momentEvery = 80 * time.Millisecond
+	// outagesEvery is how often the host's own records are read.
+	outagesEvery = 500 * time.Millisecond
+	// steadyWithin is how long a drill waits for the steady state.
+	steadyWithin = 15 * time.Second
+	// logTail is how many lines are shown of what was before.
+	logTail = 200
+	// Votes that are cast from the UI.
+	connections = 64
+	change      = 0.2
+	patience    = time.Minute
+)
+
+// Live is a running lab.
+type Live struct {
+	Lab     *settings.Lab
+	Fleet   *fleet.Fleet
+	Outages *outage.Outages
+	Runner  *runner.Runner
+
+	mu     sync.Mutex
+	voting context.CancelFunc
+}
+
+// Feed streams moments until ctx ends; then it is closed.
+func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World {
+	f := &folder{world: world.New(l.Lab), news: make(chan struct{}, 1)}
+	out := make(chan world.World)
+	var all sync.WaitGroup
+	all.Go(func() { sights.Run(ctx, f) })
+	all.Go(func() {
+		tick := time.NewTicker(outagesEvery)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			if outages, err := l.Outages.List(); err == nil {
+				f.change(func(w world.World) world.World { w.Outages = outages; return w })
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	})
+	go func() {
+		defer close(out)
+		defer all.Wait()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.news:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case out <- f.now():
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(momentEvery):
+			}
+		}
+	}()
+	return out
+}
+
+// folder makes one world of all that is seen.
+type folder struct {
+	mu    sync.Mutex
+	world world.World
+	news  chan struct{}
+}
+
+var _ watch.Sink = (*folder)(nil)
+
+func (f *folder) change(how func(world.World) world.World) {
+	f.mu.Lock()
+	f.world = how(f.world)
+	f.mu.Unlock()
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+func (f *folder) now() world.World {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.world
+}
+
+// Node implements watch.Sink.
+func (f *folder) Node(u fleet.Update) {
+	f.change(func(w world.World) world.World { return w.Updated(u, time.Now()) })
+}
+
+// Servers implements watch.Sink.
+func (f *folder) Servers(servers map[string]bool) {
+	f.change(func(w world.World) world.World { w.Servers = servers; return w })
+}
+
+// Queues implements watch.Sink.
+func (f *folder) Queues(queues []census.Queue) {
+	f.change(func(w world.World) world.World { return w.Counted(queues, time.Now()) })
+}
+
+// Pages implements watch.Sink.
+func (f *folder) Pages(voting, results int) {
+	f.change(func(w world.World) world.World { w.Voting, w.Results = voting, results; return w })
+}
+
+// Break breaks a container or a node, as a lease.
+func (l *Live) Break(ctx context.Context, kind, node, container string, peers []string, lease time.Duration) error {
+	if slices.Contains(outage.Kinds(), outage.Kind(kind)) {
+		_, err := l.Outages.Inject(ctx, outage.Kind(kind), node, lease, l.Runner.By)
+		return err
+	}
+	_, err := l.Fleet.Inject(ctx, node, &agentv1.InjectRequest{
+		Kind: kind, Container: container, Peers: peers, Lease: durationpb.New(lease), Holder: l.Runner.By,
+	})
+	return err
+}
+
+// Heal ends all faults; power comes first, since a dead node's agent can heal nothing.
+func (l *Live) Heal(ctx context.Context) error {
+	_, power := l.Outages.Heal(ctx)
+	_, nodes := l.Fleet.Heal(ctx)
+	return errors.Join(power, nodes)
+}
+
+// Logs streams a container's output, or the agent's journal.
+func (l *Live) Logs(ctx context.Context, node, container string, line func(text string)) error {
+	return l.Fleet.Logs(ctx, node, fleet.LogOptions{Container: container, Follow: true, Tail: logTail}, func(text string, _ bool) error {
+		line(text)
+		return nil
+	})
+}
+
+// Drill runs a drill, and leaves its page beside its journal.
+func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
+	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Tell: tell})
+	if j != nil {
+		_, wrote := report.Write(l.Lab.JournalDir(), j)
+		err = errors.Join(err, wrote)
+	}
+	return j, err
+}
+
+// Vote casts votes in the background, at a rate, in place of those that are cast; 0 ends it. Each load keeps its ledger.
+func (l *Live) Vote(rate float64) error {
+	l.EndVotes()
+	if rate == 0 {
+		return nil
+	}
+	plan := load.Plan{
+		URL: l.Lab.VotingURL(), Rate: rate, Change: change, Concurrency: connections, Patience: patience, Seed: uint64(rand.Uint32()),
+	}
+	if err := plan.Validate(); err != nil {
+		return fmt.Errorf("cast votes: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l.mu.Lock()
+	l.voting = cancel
+	l.mu.Unlock()
+	go func() {
+		// What went wrong with votes is in the ledger, which lab verify judges.
+		_, _, _ = l.Runner.Voters.Cast(ctx, plan, nil)
+	}()
+	return nil
+}
+
+// EndVotes ends the casting of votes.
+func (l *Live) EndVotes() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.voting != nil {
+		l.voting()
+		l.voting = nil
+	}
+}

@@ -1,0 +1,344 @@
+// Package drills is the page that tells the failure drills, runs them, and shows how they go.
+package drills
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/bubbles/key"
+	"github.com/charmbracelet/bubbles/textinput"
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/tui/keymap"
+	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/theme"
+	"github.com/swarmlab/swarmlab/tui/widget"
+)
+
+// Runner runs drills.
+type Runner interface {
+	// Drill runs one until it ends; when ctx ends it is aborted, and heals.
+	Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error)
+}
+
+// Model is the page.
+type Model struct {
+	theme   theme.Theme
+	keys    keymap.Map
+	unicode bool
+	runner  Runner
+	all     []*drill.Drill
+	filter  textinput.Model
+	cursor  int
+	size    page.Size
+	now     time.Time
+	// run is the drill under way, or the one that ended last; nil: none was.
+	run *run
+}
+
+// run is one drill.
+type run struct {
+	drill    *drill.Drill
+	abort    context.CancelFunc
+	feed     chan tea.Msg
+	last     runner.Update
+	lines    []runner.Update
+	accepted []float64
+	failed   []float64
+	queued   []float64
+	journal  *journal.Journal
+	err      error
+	over     bool
+}
+
+type told struct{ runner.Update }
+
+type ended struct {
+	journal *journal.Journal
+	err     error
+}
+
+type begin struct{ drill *drill.Drill }
+
+// New makes the page.
+func New(t theme.Theme, k keymap.Map, unicode bool, r Runner, catalogue []*drill.Drill) Model {
+	filter := textinput.New()
+	filter.Prompt, filter.CharLimit = "/", 40
+	return Model{theme: t, keys: k, unicode: unicode, runner: r, all: catalogue, filter: filter}
+}
+
+// Title implements page.Page.
+func (m Model) Title() string { return "Drills" }
+
+// Init implements page.Page.
+func (m Model) Init() tea.Cmd { return nil }
+
+// Typing implements page.Page.
+func (m Model) Typing() bool { return m.filter.Focused() }
+
+// Keys implements page.Page.
+func (m Model) Keys() []key.Binding {
+	switch {
+	case m.run != nil && !m.run.over:
+		return []key.Binding{m.keys.Abort}
+	case m.run != nil:
+		return []key.Binding{m.keys.Back}
+	}
+	return []key.Binding{m.keys.Up, m.keys.Down, m.keys.Filter, m.keys.Run}
+}
+
+// Update implements page.Page.
+func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
+	switch msg := msg.(type) {
+	case page.Size:
+		m.size = msg
+	case page.Seen:
+		m.now = msg.At
+	case begin:
+		return m.begin(msg.drill)
+	case told:
+		m.run.hear(msg.Update)
+		return m, next(m.run.feed)
+	case ended:
+		m.run.journal, m.run.err, m.run.over = msg.journal, msg.err, true
+	case tea.KeyMsg:
+		return m.pressed(msg)
+	}
+	return m, nil
+}
+
+func (m Model) begin(d *drill.Drill) (page.Page, tea.Cmd) {
+	if m.run != nil && !m.run.over {
+		return m, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	feed := make(chan tea.Msg, 64)
+	m.run = &run{drill: d, abort: cancel, feed: feed}
+	r := m.runner
+	go func() {
+		defer cancel()
+		j, err := r.Drill(ctx, d, func(u runner.Update) { feed <- told{u} })
+		feed <- ended{j, err}
+	}()
+	return m, next(feed)
+}
+
+func next(feed chan tea.Msg) tea.Cmd { return func() tea.Msg { return <-feed } }
+
+// hear takes in how the run is doing.
+func (r *run) hear(u runner.Update) {
+	r.last = u
+	if u.Line != "" {
+		r.lines = append(r.lines, u)
+		return
+	}
+	r.accepted, r.failed, r.queued = append(r.accepted, u.Accepted), append(r.failed, u.Failed), append(r.queued, u.Queued)
+}
+
+func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
+	k := m.keys
+	if m.filter.Focused() {
+		switch msg.Type {
+		case tea.KeyEsc:
+			m.filter.SetValue("")
+			m.filter.Blur()
+		case tea.KeyEnter:
+			m.filter.Blur()
+		default:
+			var cmd tea.Cmd
+			m.filter, cmd = m.filter.Update(msg)
+			m.cursor = 0
+			return m, cmd
+		}
+		return m, nil
+	}
+	found := m.found()
+	switch {
+	case m.run != nil && !m.run.over:
+		if key.Matches(msg, k.Abort) {
+			m.run.abort()
+		}
+	case m.run != nil:
+		if key.Matches(msg, k.Back) || key.Matches(msg, k.Run) {
+			m.run = nil
+		}
+	case key.Matches(msg, k.Filter):
+		return m, m.filter.Focus()
+	case key.Matches(msg, k.Back):
+		m.filter.SetValue("")
+	case key.Matches(msg, k.Up):
+		m.cursor = max(m.cursor-1, 0)
+	case key.Matches(msg, k.Down):
+		m.cursor = min(m.cursor+1, max(len(found)-1, 0))
+	case key.Matches(msg, k.Top):
+		m.cursor = 0
+	case key.Matches(msg, k.Bottom):
+		m.cursor = max(len(found)-1, 0)
+	case key.Matches(msg, k.Run) && m.cursor < len(found):
+		d := found[m.cursor]
+		var what []string
+		for _, i := range d.Inject {
+			what = append(what, i.Fault+" "+i.Target())
+		}
+		question := fmt.Sprintf("Run %s: %s?", d.ID, strings.Join(what, ", then "))
+		return m, func() tea.Msg { return page.Ask{Question: question, Do: func() tea.Msg { return begin{d} }} }
+	}
+	return m, nil
+}
+
+// found are the drills that the filter lets through.
+func (m Model) found() []*drill.Drill {
+	word := strings.ToLower(strings.TrimSpace(m.filter.Value()))
+	var found []*drill.Drill
+	for _, d := range m.all {
+		if strings.Contains(strings.ToLower(d.ID+" "+d.Title+" "+d.Section), word) {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
+// View implements page.Page.
+func (m Model) View() string {
+	if m.run != nil {
+		return widget.Fit(m.running(), m.size.Width, m.size.Height)
+	}
+	left := min(max(m.size.Width*2/5, 28), 46)
+	right := max(m.size.Width-left-2, 1)
+	list, text := strings.Split(widget.Fit(m.list(left), left, m.size.Height), "\n"), strings.Split(widget.Fit(m.story(right), right, m.size.Height), "\n")
+	for i := range list {
+		list[i] += "  " + text[i]
+	}
+	return strings.Join(list, "\n")
+}
+
+// list shows the drills by section, with what the cursor is on in sight.
+func (m Model) list(width int) string {
+	t, found := m.theme, m.found()
+	var lines []string
+	at, section := 0, ""
+	for i, d := range found {
+		if d.Section != section {
+			section = d.Section
+			lines = append(lines, t.Dim.Render(section))
+		}
+		if i == m.cursor {
+			at = len(lines)
+			lines = append(lines, t.Accent.Render(t.Glyphs.Cursor)+" "+t.Selected.Render(widget.Line(d.ID, width-3)))
+		} else {
+			lines = append(lines, "  "+d.ID)
+		}
+	}
+	if len(found) == 0 {
+		lines = append(lines, t.Dim.Render("No drill is called so."))
+	}
+	room := m.size.Height
+	head := ""
+	if m.filter.Focused() || m.filter.Value() != "" {
+		head = m.filter.View() + "\n"
+		room--
+	}
+	from := min(max(at-room/2, 0), max(len(lines)-room, 0))
+	return head + strings.Join(lines[from:], "\n")
+}
+
+// story is what is known before a drill: what will be seen is sealed.
+func (m Model) story(width int) string {
+	found := m.found()
+	if m.cursor >= len(found) {
+		return ""
+	}
+	t, d := m.theme, found[m.cursor]
+	wrap := func(text string) string { return ansi.Wordwrap(strings.TrimSpace(text), width, "") }
+	parts := []string{t.Bold.Render(wrap(d.Title)), "", wrap(d.Story), "", t.Bold.Render("Predict")}
+	for _, q := range d.Predict {
+		parts = append(parts, wrap("- "+q.Ask))
+	}
+	parts = append(parts, "", t.Bold.Render("What is broken"))
+	for _, i := range d.Inject {
+		line := i.Fault + " " + i.Target()
+		if i.For > 0 {
+			line += fmt.Sprintf(", for %s", i.For)
+		}
+		parts = append(parts, wrap("- "+line))
+	}
+	if d.Machines {
+		parts = append(parts, "", t.Warn.Render("needs virtual machines"))
+	}
+	return strings.Join(parts, "\n")
+}
+
+// running shows the drill under way, or how it ended.
+func (m Model) running() string {
+	t, r := m.theme, m.run
+	head := t.Bold.Render(r.drill.Title)
+	state := t.Accent.Render(r.last.Phase)
+	if r.last.Left > 0 {
+		state += t.Dim.Render(fmt.Sprintf("  %.0f s left", r.last.Left.Seconds()))
+	}
+	var foot []string
+	switch {
+	case r.over && r.err != nil && r.journal == nil:
+		state = t.Bad.Render("not run")
+		foot = append(foot, t.Bad.Render(ansi.Wordwrap(widget.Plain(r.err.Error()), m.size.Width, "")))
+	case r.over:
+		state = t.Bad.Render(strings.ToUpper(string(r.journal.Result)))
+		if r.journal.Result == journal.Passed {
+			state = t.Good.Render(strings.ToUpper(string(r.journal.Result)))
+		}
+		foot = m.after()
+	}
+	lines := []string{widget.Ends(head, state, m.size.Width)}
+	height := 4
+	if m.size.Height < 30 {
+		height = 2
+	}
+	for _, c := range []struct {
+		name   string
+		values []float64
+		style  func(...string) string
+	}{{"accepted/s", r.accepted, t.Accent.Render}, {"failed/s", r.failed, t.Bad.Render}, {"queued", r.queued, t.Warn.Render}} {
+		top, now := 1.0, -1.0
+		for _, v := range c.values {
+			top, now = max(top, v), v
+		}
+		rows := widget.Chart(c.values, max(m.size.Width-24, 1), height, top, m.unicode)
+		for i, row := range rows {
+			label := ""
+			if i == 0 {
+				label = fmt.Sprintf("%-11s%6s", c.name, widget.Number(now))
+			}
+			lines = append(lines, fmt.Sprintf("%-18s", label)+c.style(row))
+		}
+	}
+	room := max(m.size.Height-len(lines)-len(strings.Split(strings.Join(foot, "\n"), "\n")), 0)
+	for _, u := range r.lines[max(len(r.lines)-room, 0):] {
+		mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: t.Good.Render(t.Glyphs.Good), runner.Warning: t.Warn.Render("!"), runner.Bad: t.Bad.Render(t.Glyphs.Bad)}[u.Tone]
+		lines = append(lines, fmt.Sprintf("%s %5.1f s  %s", mark, u.At.Seconds(), widget.Plain(u.Line)))
+	}
+	return strings.Join(append(lines, foot...), "\n")
+}
+
+// after is what is told when a drill is over: verdict, answers, debrief.
+func (m Model) after() []string {
+	t, j, d := m.theme, m.run.journal, m.run.drill
+	wrap := func(text string) string { return ansi.Wordwrap(strings.TrimSpace(text), m.size.Width, "") }
+	lines := []string{""}
+	for _, reason := range j.Reasons {
+		lines = append(lines, t.Bad.Render(wrap("! "+widget.Plain(reason))))
+	}
+	if v := j.Verdict; v != nil {
+		lines = append(lines, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
+	}
+	for _, q := range d.Predict {
+		lines = append(lines, t.Bold.Render(wrap(q.Ask)), wrap(q.Answer))
+	}
+	return append(lines, t.Bold.Render("Debrief"), wrap(d.Debrief))
+}

@@ -1,0 +1,191 @@
+// Package labmap is the page that shows the lab as a map of what a vote passes, and lets people break it.
+package labmap
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/charmbracelet/bubbles/key"
+	tea "github.com/charmbracelet/bubbletea"
+
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/tui/keymap"
+	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/theme"
+)
+
+// lease is how long what is broken from here stays so.
+const lease = 30 * time.Second
+
+// Breaker breaks things, and mends them.
+type Breaker interface {
+	// Break breaks a container, or, if none is named, a node; peers are for a partition.
+	Break(ctx context.Context, kind, node, container string, peers []string, lease time.Duration) error
+	// Heal ends all faults.
+	Heal(ctx context.Context) error
+}
+
+// Model is the page.
+type Model struct {
+	theme   theme.Theme
+	keys    keymap.Map
+	breaker Breaker
+	seen    page.Seen
+	size    page.Size
+	// column and row are the selected place; the place itself is kept, since what stands there moves.
+	selected Place
+}
+
+// New makes the page.
+func New(t theme.Theme, k keymap.Map, b Breaker) Model { return Model{theme: t, keys: k, breaker: b} }
+
+// Title implements page.Page.
+func (m Model) Title() string { return "Lab" }
+
+// Init implements page.Page.
+func (m Model) Init() tea.Cmd { return nil }
+
+// Typing implements page.Page.
+func (m Model) Typing() bool { return false }
+
+// View implements page.Page.
+func (m Model) View() string {
+	return Draw(m.seen.World, m.theme, m.seen.At, m.selected, m.size.Width, m.size.Height)
+}
+
+// Keys implements page.Page.
+func (m Model) Keys() []key.Binding {
+	k := m.keys
+	if m.selected == (Place{}) {
+		return []key.Binding{k.Down, k.Right, k.Faster, k.Slower, k.Heal}
+	}
+	if m.selected.Container == "" {
+		return []key.Binding{k.PowerOff, k.Pause, k.Stop, k.Kill, k.Partition, k.Logs, k.Heal, k.Back}
+	}
+	return []key.Binding{k.Kill, k.Stop, k.Pause, k.Logs, k.Heal, k.Faster, k.Slower, k.Back}
+}
+
+// Update implements page.Page.
+func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
+	switch msg := msg.(type) {
+	case page.Size:
+		m.size = msg
+	case page.Seen:
+		m.seen = msg
+	case tea.KeyMsg:
+		return m.pressed(msg)
+	}
+	return m, nil
+}
+
+func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
+	k := m.keys
+	switch {
+	case key.Matches(msg, k.Up):
+		m.selected = m.move(0, -1)
+	case key.Matches(msg, k.Down):
+		m.selected = m.move(0, 1)
+	case key.Matches(msg, k.Left):
+		m.selected = m.move(-1, 0)
+	case key.Matches(msg, k.Right):
+		m.selected = m.move(1, 0)
+	case key.Matches(msg, k.Back):
+		m.selected = Place{}
+	case key.Matches(msg, k.Heal):
+		return m, m.ask("End all faults now?", func(ctx context.Context) (string, error) { return "all faults are over", m.breaker.Heal(ctx) })
+	case m.selected == (Place{}):
+	case key.Matches(msg, k.Logs):
+		return m, func() tea.Msg { return page.ShowLogs{Node: m.selected.Node, Container: m.selected.Container} }
+	default:
+		if kind := m.kind(msg); kind != "" {
+			return m, m.breakIt(kind)
+		}
+	}
+	return m, nil
+}
+
+// kind is the fault that a key means for what is selected.
+func (m Model) kind(msg tea.KeyMsg) string {
+	k, node := m.keys, m.selected.Container == ""
+	for _, f := range []struct {
+		key               key.Binding
+		ofNode, container string
+	}{
+		{k.Kill, string(faultkind.EngineKill), string(faultkind.Kill)},
+		{k.Stop, string(faultkind.EngineStop), string(faultkind.Stop)},
+		{k.Pause, string(outage.Freeze), string(faultkind.Pause)},
+		{k.PowerOff, string(outage.PowerOff), ""},
+		{k.Partition, string(faultkind.Partition), ""},
+	} {
+		if !key.Matches(msg, f.key) {
+			continue
+		}
+		if node {
+			return f.ofNode
+		}
+		return f.container
+	}
+	return ""
+}
+
+func (m Model) breakIt(kind string) tea.Cmd {
+	at := m.selected
+	var peers []string
+	if kind == string(faultkind.Partition) {
+		for _, n := range m.seen.World.View.Nodes {
+			if n.Node.Name != at.Node {
+				peers = append(peers, n.Node.Name)
+			}
+		}
+	}
+	question := fmt.Sprintf("%s %s, for %s?", kind, at, lease)
+	if len(peers) > 0 {
+		question = fmt.Sprintf("Cut %s off from all other nodes, for %s?", at, lease)
+	}
+	return m.ask(question, func(ctx context.Context) (string, error) {
+		return fmt.Sprintf("%s %s: it ends by itself in %s", kind, at, lease), m.breaker.Break(ctx, kind, at.Node, at.Container, peers, lease)
+	})
+}
+
+// ask has the root ask, and tells what became of it.
+func (m Model) ask(question string, do func(context.Context) (string, error)) tea.Cmd {
+	return func() tea.Msg {
+		return page.Ask{Question: question, Do: func() tea.Msg {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+			defer cancel()
+			text, err := do(ctx)
+			if err != nil {
+				return page.Told{Text: err.Error(), Bad: true}
+			}
+			return page.Told{Text: text}
+		}}
+	}
+}
+
+// move goes from what is selected to what stands beside it.
+func (m Model) move(columnsOn, on int) Place {
+	var all [][]Place
+	for _, nodes := range columns(m.seen.World) {
+		if p := places(nodes); len(p) > 0 {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return Place{}
+	}
+	column, row := -1, 0
+	for c, ps := range all {
+		if i := slices.Index(ps, m.selected); i >= 0 {
+			column, row = c, i
+		}
+	}
+	if column < 0 {
+		return all[0][0]
+	}
+	column = min(max(column+columnsOn, 0), len(all)-1)
+	row = min(max(row+on, 0), len(all[column])-1)
+	return all[column][row]
+}

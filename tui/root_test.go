@@ -1,0 +1,360 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	"github.com/muesli/termenv"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
+	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/tui/keymap"
+	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/theme"
+	"github.com/swarmlab/swarmlab/tui/world"
+	"github.com/swarmlab/swarmlab/tui/world/worldtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// backend notes what it is asked for.
+type backend struct {
+	calls []string
+	err   error
+}
+
+func (b *backend) Break(_ context.Context, kind, node, container string, peers []string, lease time.Duration) error {
+	b.calls = append(b.calls, strings.TrimSpace(fmt.Sprintln("break", kind, node, container, peers, lease)))
+	return b.err
+}
+
+func (b *backend) Heal(context.Context) error {
+	b.calls = append(b.calls, "heal")
+	return b.err
+}
+
+func (b *backend) Logs(_ context.Context, node, container string, line func(string)) error {
+	b.calls = append(b.calls, "logs "+node+" "+container)
+	line("first \x1b[31mline\x1b[0m")
+	return errors.New("the stream broke")
+}
+
+func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
+	b.calls = append(b.calls, "drill "+d.ID)
+	tell(runner.Update{Phase: "fault", Accepted: 100, Queued: 3, Line: "kill redis01"})
+	return &journal.Journal{Result: journal.Passed}, b.err
+}
+
+func (b *backend) Vote(rate float64) error {
+	b.calls = append(b.calls, fmt.Sprint("vote ", rate))
+	return b.err
+}
+
+const testDrill = `
+id: redis-kill
+title: A frontend's Redis crashes
+section: Redis failures
+story: redis01 is killed.
+predict: [{ask: What is lost?, answer: Nothing.}]
+inject: [{fault: kill, container: redis01}]
+watch: 3s
+expect: [{see: it runs, when: restarted("redis01"), within: 2s}]
+debrief: It was on disk.
+fix: Nothing needs fixing.
+`
+
+// open shows a moment on a screen.
+func open(t testing.TB, b Backend, w world.World, width, height int, environ ...string) root {
+	t.Helper()
+	d, err := drill.Parse("test.yaml", []byte(testDrill))
+	if err != nil {
+		t.Fatal(err)
+	}
+	renderer := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
+	unicode := theme.Unicode(environ)
+	clock := func() time.Time { return worldtest.Now }
+	r := newRoot(theme.New(renderer, environ), keymap.New(), unicode, b, []*drill.Drill{d}, w, make(chan world.World), clock)
+	m, _ := r.Update(tea.WindowSizeMsg{Width: width, Height: height})
+	m, _ = m.Update(page.Seen{World: w, At: worldtest.Now})
+	return m.(root)
+}
+
+func press(r root, keys ...string) (root, []tea.Msg) {
+	var said []tea.Msg
+	for _, k := range keys {
+		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
+		switch k {
+		case "enter":
+			msg = tea.KeyMsg{Type: tea.KeyEnter}
+		case "esc":
+			msg = tea.KeyMsg{Type: tea.KeyEsc}
+		case "tab":
+			msg = tea.KeyMsg{Type: tea.KeyTab}
+		case "down":
+			msg = tea.KeyMsg{Type: tea.KeyDown}
+		case "right":
+			msg = tea.KeyMsg{Type: tea.KeyRight}
+		}
+		m, cmd := r.Update(msg)
+		r = m.(root)
+		var more []tea.Msg
+		r, more = settle(r, cmd)
+		said = append(said, more...)
+	}
+	return r, said
+}
+
+// settle runs what a message led to, until there is nothing more.
+func settle(r root, cmd tea.Cmd) (root, []tea.Msg) {
+	var said []tea.Msg
+	for cmd != nil {
+		msg := cmd()
+		cmd = nil
+		switch msg := msg.(type) {
+		case nil:
+		case tea.BatchMsg:
+			for _, c := range msg {
+				var more []tea.Msg
+				r, more = settle(r, c)
+				said = append(said, more...)
+			}
+		default:
+			said = append(said, msg)
+			var m tea.Model
+			m, cmd = r.Update(msg)
+			r = m.(root)
+		}
+	}
+	return r, said
+}
+
+const utf8 = "LANG=C.UTF-8"
+
+// Times are drawn as the terminal's people read them: here in UTC.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
+// Every page, at three sizes, in each state of the lab.
+func TestViews(t *testing.T) {
+	for _, state := range worldtest.Names() {
+		for _, size := range []struct{ w, h int }{{80, 24}, {120, 40}, {200, 60}} {
+			for i := range 5 {
+				r := open(t, &backend{}, worldtest.Of(state), size.w, size.h, utf8)
+				r, _ = press(r, fmt.Sprint(i+1))
+				name := fmt.Sprintf("%s-%s-%dx%d", strings.ToLower(r.pages[i].Title()), state, size.w, size.h)
+				t.Run(name, func(t *testing.T) {
+					view := r.View()
+					whole(t, view, size.w, size.h)
+					golden(t, name, view)
+				})
+			}
+		}
+	}
+}
+
+// whole fails unless a view fills the screen exactly.
+func whole(t testing.TB, view string, width, height int) {
+	t.Helper()
+	lines := strings.Split(view, "\n")
+	if len(lines) != height {
+		t.Errorf("%d lines on a screen of %d", len(lines), height)
+	}
+	for _, l := range lines {
+		if w := ansi.StringWidth(l); w != width {
+			t.Errorf("a line of %d cells on a screen of %d: %q", w, width, l)
+		}
+	}
+}
+
+func golden(t *testing.T, name, view string) {
+	t.Helper()
+	lines := strings.Split(view, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	view = strings.TrimRight(strings.Join(lines, "\n"), "\n") + "\n"
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(view), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), view); diff != "" {
+		t.Errorf("%s (go test ./tui -update writes it anew):\n%s", name, diff)
+	}
+}
+
+// What is broken is asked for first, by its name; any answer but yes does nothing.
+func TestBreaking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		keys     []string
+		question string
+		call     string
+	}{
+		"kill a container":    {[]string{"right", "right", "down", "x"}, "kill redis01, for 30s?", "break kill frontend01 redis01 [] 30s"},
+		"stop a container":    {[]string{"right", "right", "down", "s"}, "stop redis01, for 30s?", "break stop frontend01 redis01 [] 30s"},
+		"stop an engine":      {[]string{"right", "right", "s"}, "engine-stop frontend01, for 30s?", "break engine-stop frontend01  [] 30s"},
+		"take a node's power": {[]string{"right", "o"}, "power-off interlock, for 30s?", "break power-off interlock  [] 30s"},
+		"cut a node off": {
+			[]string{"right", "right", "c"},
+			"Cut frontend01 off from all other nodes, for 30s?",
+			"break partition frontend01  [manager interlock frontend02 worker01 store] 30s",
+		},
+		"heal": {[]string{"H"}, "End all faults now?", "heal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{}
+			r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), tt.keys...)
+			if !strings.Contains(r.View(), tt.question+" y/N") || len(b.calls) > 0 {
+				t.Fatalf("not asked, or done: %v\n%s", b.calls, r.View())
+			}
+			no, _ := press(r, "n")
+			if len(b.calls) > 0 || strings.Contains(no.View(), "y/N") {
+				t.Errorf("no is no answer: %v", b.calls)
+			}
+			press(r, "y")
+			if len(b.calls) != 1 || b.calls[0] != tt.call {
+				t.Errorf("got %q, want %q", b.calls, tt.call)
+			}
+			b.err = errors.New("it is refused")
+			if r, _ := press(r, "y"); !strings.Contains(r.View(), "it is refused") {
+				t.Errorf("a refusal is not told:\n%s", r.View())
+			}
+		})
+	}
+}
+
+func TestADrill(t *testing.T) {
+	b := &backend{}
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "2")
+	if view := r.View(); !strings.Contains(view, "What is lost?") || strings.Contains(view, "Nothing.") {
+		t.Errorf("the answer is not sealed:\n%s", view)
+	}
+	r, _ = press(r, "enter", "y")
+	view := r.View()
+	for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing."} {
+		if !strings.Contains(view, want) {
+			t.Errorf("there is no %q:\n%s", want, view)
+		}
+	}
+	if len(b.calls) != 1 || b.calls[0] != "drill redis-kill" {
+		t.Error(b.calls)
+	}
+	if r, _ = press(r, "esc"); !strings.Contains(r.View(), "What is lost?") {
+		t.Errorf("no way back:\n%s", r.View())
+	}
+}
+
+func TestFilter(t *testing.T) {
+	r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 100, 30, utf8), "4", "/", "d", "i", "e", "q")
+	if view := r.View(); strings.Contains(view, "unreachable") || !strings.Contains(view, "/dieq") {
+		t.Errorf("keys of a filter are its text:\n%s", view)
+	}
+	r, _ = press(r, "esc")
+	if view := r.View(); !strings.Contains(view, "unreachable") {
+		t.Errorf("esc ends the filter:\n%s", view)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	b := &backend{}
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "right", "right", "down", "L")
+	view := r.View()
+	if !strings.Contains(view, "redis01 on frontend01") || !strings.Contains(view, "first line") || !strings.Contains(view, "the stream broke") {
+		t.Errorf("%v\n%s", b.calls, view)
+	}
+}
+
+func TestVotesAreCast(t *testing.T) {
+	b := &backend{}
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "+", "+", "-", "-")
+	if got := strings.Join(b.calls, ", "); got != "vote 50, vote 100, vote 50, vote 0" {
+		t.Error(got)
+	}
+	if !strings.Contains(r.View(), "no more votes") {
+		t.Error(r.View())
+	}
+}
+
+// A screen that is only to show takes no key that changes anything.
+func TestReadOnly(t *testing.T) {
+	b := &backend{}
+	r := open(t, b, worldtest.Of("healthy"), 100, 30, utf8)
+	keys := keymap.New().Without()
+	r = newRoot(r.theme, keys, true, b, nil, worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
+	r, _ = press(m.(root), "right", "right", "down", "x", "y", "s", "y", "p", "y", "o", "y", "c", "y", "H", "y", "+", "-", "2", "enter", "y")
+	if len(b.calls) > 0 {
+		t.Error(b.calls)
+	}
+	if strings.Contains(r.View(), "run") {
+		t.Errorf("a key that does nothing is offered:\n%s", r.View())
+	}
+}
+
+// Without Unicode everything is ASCII.
+func TestASCII(t *testing.T) {
+	for i := range 5 {
+		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 80, 24, "LANG=C"), fmt.Sprint(i+1))
+		for _, c := range r.View() {
+			if c > 0x7e {
+				if !strings.ContainsRune("↑↓←→", c) {
+					t.Errorf("page %d shows %q", i+1, c)
+				}
+			}
+		}
+	}
+}
+
+// No sequence of keys and sizes panics, or writes beside the screen.
+func FuzzKeys(f *testing.F) {
+	f.Add("xysy\tL2/abc\x1b3+4g5?q", uint8(80), uint8(24), uint8(0))
+	f.Add("jjlllxHy", uint8(41), uint8(10), uint8(2))
+	f.Add("2\r", uint8(200), uint8(60), uint8(3))
+	f.Fuzz(func(t *testing.T, keys string, width, height, state uint8) {
+		if len(keys) > 200 {
+			return
+		}
+		names := worldtest.Names()
+		r := open(t, &backend{}, worldtest.Of(names[int(state)%len(names)]), int(width), int(height), utf8)
+		for i, k := range keys {
+			msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{k}}
+			switch k {
+			case '\r':
+				msg = tea.KeyMsg{Type: tea.KeyEnter}
+			case '\t':
+				msg = tea.KeyMsg{Type: tea.KeyTab}
+			case '\x1b':
+				msg = tea.KeyMsg{Type: tea.KeyEsc}
+			}
+			m, _ := r.Update(msg)
+			if i%3 == 0 {
+				m, _ = m.Update(tea.WindowSizeMsg{Width: int(width) + i%50, Height: int(height) + i%20})
+			}
+			r = m.(root)
+			if r.width > 0 && r.tall > 0 {
+				whole(t, r.View(), r.width, r.tall)
+			}
+		}
+	})
+}

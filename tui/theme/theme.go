@@ -1,0 +1,62 @@
+// Package theme says what the terminal UI looks like: colours that suit light and dark terminals, and the glyphs that say the same where there
+// are no colours, or no Unicode.
+package theme
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/lipgloss"
+)
+
+// Theme is the one place for looks. Its styles do nothing where NO_COLOR is set.
+type Theme struct {
+	Good, Warn, Bad, Dim, Bold, Accent, Title, Selected lipgloss.Style
+	Border                                              lipgloss.Border
+	Glyphs                                              Glyphs
+}
+
+// Glyphs stand for states and directions.
+type Glyphs struct {
+	Good, Warn, Bad, Unknown, Paused, Fault, Arrow, Line, Cursor, Bar, Ellipsis string
+}
+
+// New makes the theme of a terminal. environ is as os.Environ gives it.
+func New(r *lipgloss.Renderer, environ []string) Theme {
+	colour := func(light, dark string) lipgloss.Style {
+		return r.NewStyle().Foreground(lipgloss.AdaptiveColor{Light: light, Dark: dark})
+	}
+	t := Theme{
+		Good: colour("28", "42"), Warn: colour("130", "214"), Bad: colour("160", "203").Bold(true), Dim: colour("243", "245"), Bold: r.NewStyle().Bold(true),
+		Accent: colour("25", "75"), Title: r.NewStyle().Bold(true).Reverse(true), Selected: r.NewStyle().Reverse(true),
+		Border: lipgloss.RoundedBorder(),
+		Glyphs: Glyphs{
+			Good: "●", Warn: "◐", Bad: "✗", Unknown: "?", Paused: "‖", Fault: "⚡", Arrow: "▶", Line: "─", Cursor: "›", Bar: "█", Ellipsis: "…",
+		},
+	}
+	if !Unicode(environ) {
+		t.Border = lipgloss.ASCIIBorder()
+		t.Glyphs = Glyphs{
+			Good: "o", Warn: "~", Bad: "x", Unknown: "?", Paused: "=", Fault: "!", Arrow: ">", Line: "-", Cursor: ">", Bar: "#", Ellipsis: "~",
+		}
+	}
+	return t
+}
+
+// Unicode reports whether the terminal shows more than ASCII, by its locale (POSIX, section 8.2: LC_ALL before LC_CTYPE before LANG).
+func Unicode(environ []string) bool {
+	values := map[string]string{}
+	for _, e := range environ {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			values[name] = value
+		}
+	}
+	if term := values["TERM"]; term == "linux" || term == "dumb" || strings.HasPrefix(term, "vt") {
+		return false
+	}
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if value := strings.ToLower(values[name]); value != "" {
+			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
+		}
+	}
+	return false
+}

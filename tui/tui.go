@@ -1,0 +1,89 @@
+// Package tui is the terminal UI: the lab as a map that lives, drills, charts, events and logs.
+//
+// The root model (root.go) holds the pages (page/…), which know neither it nor each other; what they show is a world.World, folded out of what
+// live.go sees. All input and output is in commands and in live.go.
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/tui/keymap"
+	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/page/drills"
+	"github.com/swarmlab/swarmlab/tui/page/events"
+	"github.com/swarmlab/swarmlab/tui/page/labmap"
+	"github.com/swarmlab/swarmlab/tui/page/logs"
+	"github.com/swarmlab/swarmlab/tui/page/votes"
+	"github.com/swarmlab/swarmlab/tui/theme"
+	"github.com/swarmlab/swarmlab/tui/world"
+)
+
+// Terminal is where the UI is shown.
+type Terminal struct {
+	In  io.Reader
+	Out io.Writer
+	// Environ as os.Environ gives it.
+	Environ []string
+	// ReadOnly leaves out all that changes the lab.
+	ReadOnly bool
+}
+
+// Backend is the lab.
+type Backend interface {
+	labmap.Breaker
+	logs.Source
+	drills.Runner
+	voter
+}
+
+// environment makes a list of variables what termenv asks for.
+type environment []string
+
+func (e environment) Environ() []string { return e }
+
+func (e environment) Getenv(name string) string {
+	for i := len(e) - 1; i >= 0; i-- {
+		if len(e[i]) > len(name) && e[i][:len(name)] == name && e[i][len(name)] == '=' {
+			return e[i][len(name)+1:]
+		}
+	}
+	return ""
+}
+
+// newRoot puts the pages together.
+func newRoot(t theme.Theme, k keymap.Map, unicode bool, b Backend, catalogue []*drill.Drill, first world.World, feed <-chan world.World, clock func() time.Time) root {
+	pages := []page.Page{
+		labmap.New(t, k, b), drills.New(t, k, unicode, b, catalogue), votes.New(t, k, unicode), events.New(t, k), logs.New(t, k, b),
+	}
+	r := root{theme: t, keys: k, pages: pages, logs: len(pages) - 1, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
+	r, _ = r.allOf(r.seen)
+	return r
+}
+
+// Run shows the UI until somebody quits, or ctx ends.
+func Run(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) error {
+	catalogue, err := drill.Catalogue()
+	if err != nil {
+		return err
+	}
+	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(environment(t.Environ)))
+	keys := keymap.New()
+	if t.ReadOnly {
+		keys = keys.Without()
+	}
+	r := newRoot(theme.New(renderer, t.Environ), keys, theme.Unicode(t.Environ), b, catalogue, first, feed, time.Now)
+	program := tea.NewProgram(r, tea.WithContext(ctx), tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithoutSignalHandler())
+	if _, err := program.Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) {
+		return fmt.Errorf("show the terminal UI: %w", err)
+	}
+	return nil
+}

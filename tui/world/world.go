@@ -1,0 +1,185 @@
+// Package world is what the terminal UI knows of the lab: a value that is folded out of what is seen, so that every page shows the same
+// moment, and tests can make any moment they like.
+//
+// It asks nobody and draws nothing.
+package world
+
+import (
+	"slices"
+	"time"
+
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/topology"
+)
+
+const (
+	// maxEvents and maxSamples bound what is remembered.
+	maxEvents  = 1000
+	maxSamples = 600
+	// sampleEvery is the length of a sample.
+	sampleEvery = time.Second
+)
+
+// World is the lab at one moment. It is a value: what was handed out does not change.
+type World struct {
+	Lab   string
+	Stage settings.Stage
+	View  fleet.View
+	// Silent is since when nodes do not answer.
+	Silent map[string]time.Time
+	// Servers by frontend, whether the balancer sends it voters; nil when it does not answer.
+	Servers map[string]bool
+	Queues  []census.Queue
+	// Voting and Results are the HTTP statuses of the two pages; 0: no answer.
+	Voting, Results int
+	// Outages are the faults of nodes' power.
+	Outages []outage.Fault
+	// Events, the oldest first.
+	Events []Event
+	// Samples, one for each second, the oldest first.
+	Samples []Sample
+	last    totals
+}
+
+// Event is something that happened on a node.
+type Event struct {
+	At                             time.Time
+	Node, Subject, Action, Message string
+}
+
+// Sample is how votes were doing in one second.
+type Sample struct {
+	At time.Time
+	// Captured and Counted votes per second; -1 when nobody tells.
+	Captured, Counted float64
+	// Queued by frontend; one that does not tell is missing.
+	Queued map[string]int64
+}
+
+type totals struct {
+	at             time.Time
+	captured, left map[string]int64
+}
+
+// New is a lab of which nothing is known yet.
+func New(lab *settings.Lab) World {
+	w := World{Lab: lab.Name, Stage: lab.Stage, Silent: map[string]time.Time{}}
+	for _, n := range lab.Topology.Nodes {
+		w.View.Nodes = append(w.View.Nodes, fleet.NodeView{Node: n})
+	}
+	return w
+}
+
+// Updated takes in what a node told, or that it is silent.
+func (w World) Updated(u fleet.Update, now time.Time) World {
+	was, _ := w.View.Node(u.Node)
+	is, _ := u.View.Node(u.Node)
+	w.View = u.View
+	silent := map[string]time.Time{}
+	for node, since := range w.Silent {
+		silent[node] = since
+	}
+	switch {
+	case is.Err == nil:
+		delete(silent, u.Node)
+	case silent[u.Node].IsZero():
+		silent[u.Node] = now
+	}
+	w.Silent = silent
+	switch {
+	case u.Event != nil:
+		if notable(u.Event) {
+			w = w.happened(Event{u.Event.GetAt().AsTime(), u.Node, u.Event.GetSubject(), u.Event.GetAction(), u.Event.GetMessage()})
+		}
+	case is.Err != nil && was.Err == nil:
+		w = w.happened(Event{now, u.Node, "agent", "unreachable", is.Err.Reason})
+	case is.Err == nil && was.Err != nil:
+		w = w.happened(Event{now, u.Node, "agent", "reachable", ""})
+	}
+	return w
+}
+
+// notable leaves out that a queue has another length.
+func notable(e *agentv1.Event) bool {
+	return e.GetSubject() != "role" || e.GetAction() != "measured" && e.GetAction() != "checked"
+}
+
+func (w World) happened(e Event) World {
+	events := w.Events
+	if len(events) >= maxEvents {
+		events = events[len(events)-maxEvents+1:]
+	}
+	w.Events = append(slices.Clip(events), e)
+	return w
+}
+
+// Counted takes in what the queues tell, and makes a sample of it each second.
+func (w World) Counted(queues []census.Queue, now time.Time) World {
+	w.Queues = queues
+	if now.Sub(w.last.at) < sampleEvery {
+		return w
+	}
+	is := totals{at: now, captured: map[string]int64{}, left: map[string]int64{}}
+	s := Sample{At: now, Captured: -1, Counted: -1, Queued: map[string]int64{}}
+	captured, counted, known := int64(0), int64(0), false
+	for _, q := range queues {
+		if q.Err != nil {
+			continue
+		}
+		s.Queued[q.Node] = q.Waiting
+		is.captured[q.Node], is.left[q.Node] = q.Waiting+q.Left, q.Left
+		if before, ok := w.last.captured[q.Node]; ok {
+			known = true
+			captured += is.captured[q.Node] - before
+			counted += is.left[q.Node] - w.last.left[q.Node]
+		}
+	}
+	if took := now.Sub(w.last.at).Seconds(); known && took > 0 {
+		s.Captured, s.Counted = max(float64(captured)/took, 0), max(float64(counted)/took, 0)
+	}
+	w.last = is
+	samples := w.Samples
+	if len(samples) >= maxSamples {
+		samples = samples[len(samples)-maxSamples+1:]
+	}
+	w.Samples = append(slices.Clip(samples), s)
+	return w
+}
+
+// Now is the latest sample; one of which nothing is known if there is none.
+func (w World) Now() Sample {
+	if len(w.Samples) == 0 {
+		return Sample{Captured: -1, Counted: -1}
+	}
+	return w.Samples[len(w.Samples)-1]
+}
+
+// Waiting is the votes that wait at a frontend; -1 when it does not tell.
+func (w World) Waiting(frontend string) int64 {
+	for _, q := range w.Queues {
+		if q.Node == frontend && q.Err == nil {
+			return q.Waiting
+		}
+	}
+	return -1
+}
+
+// OfRole returns the nodes of a role.
+func (w World) OfRole(role string) []fleet.NodeView {
+	var nodes []fleet.NodeView
+	for _, n := range w.View.Nodes {
+		if n.Node.Role == role {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// Roles in the order in which a vote meets them.
+func Roles() []string {
+	return []string{topology.RoleInterlock, topology.RoleFrontend, topology.RoleWorker, topology.RoleStore}
+}
