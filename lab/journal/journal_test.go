@@ -262,3 +262,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The id of a drill means its latest run, also where it is part of another drill's.
+func TestFindTheLatestRunOfADrill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, id := range []string{"20261121-120000.000-redis-kill", "20261121-130000.000-redis-kill", "20261121-140000.000-my-redis-kill"} {
+		if err := os.WriteFile(journal.Path(dir, id), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if id, err := journal.Find(dir, "redis-kill"); err != nil || id != "20261121-130000.000-redis-kill" {
+		t.Errorf("%q, %v", id, err)
+	}
+	if id, err := journal.Find(dir, "redis"); err == nil {
+		t.Errorf("several fit, and yet: %s", id)
+	}
+}

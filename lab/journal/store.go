@@ -29,8 +29,14 @@ var ErrEmpty = errors.New("there are no journals yet: `lab drill run ID` leaves 
 
 // NewID names a run by its time and drill, so that names sort by age.
 func NewID(begun time.Time, drill string) string {
-	return begun.UTC().Format("20060102-150405.000") + "-" + drill
+	return begun.UTC().Format(moment) + "-" + drill
 }
+
+const (
+	// moment is how an id says when; stamp is its length.
+	moment = "20060102-150405.000"
+	stamp  = len(moment)
+)
 
 // checkID keeps an id from leading out of the folder.
 func checkID(id string) error {
@@ -125,8 +131,8 @@ func IDs(dir string) ([]string, error) {
 	return ids, nil
 }
 
-// Find returns the one journal whose name is, or else contains, what was given; the latest if nothing was. The error is ErrEmpty
-// when a folder has none at all, ErrNone when none fits, and one that names some of them when several do.
+// Find returns the one journal whose name is, or else contains, what was given; the latest if nothing was, and of a drill by its id. The error is
+// ErrEmpty when a folder has none at all, ErrNone when none fits, and one that names some of them when several do.
 func Find(dir, part string) (string, error) {
 	ids, err := IDs(dir)
 	switch {
@@ -138,6 +144,11 @@ func Find(dir, part string) (string, error) {
 		return ids[len(ids)-1], nil
 	case slices.Contains(ids, part):
 		return part, nil
+	}
+	for _, id := range slices.Backward(ids) {
+		if len(id) > stamp && id[stamp:] == "-"+part {
+			return id, nil
+		}
 	}
 	fit := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.Contains(id, part) })
 	switch len(fit) {
