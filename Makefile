@@ -134,6 +134,10 @@ $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
 	go test -tags bench -count=1 -timeout 1h -v ./lab/bench -out $(CURDIR)/.lab/bench.json $(BENCH)
 
+.PHONY: bench-tui
+bench-tui: ## how quick the terminal UI is on a lab of a hundred simulated nodes
+	go test -tags bench -count=1 -v -run Responsive ./tui
+
 .PHONY: bench-up
 bench-up: prerequisites build ## how long up, a second up, reset and down take
 	@.ci/bench-up.sh

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
@@ -44,6 +45,8 @@ type root struct {
 	ask   *page.Ask
 	told  page.Told
 	until time.Time
+	// jump is where somebody types the name of a page.
+	jump textinput.Model
 }
 
 // voter casts votes in the background; 0 ends it.
@@ -106,6 +109,7 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			}
 			return r, nil
 		}
+		msg.Y-- // pages begin below the tabs
 		return r.one(r.active, msg)
 	}
 	// Whatever else there is belongs to the page that asked for it, and nobody else knows the type.
@@ -144,6 +148,8 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 			return r, ask.Do
 		}
 		return r, nil
+	case r.jump.Focused():
+		return r.jumping(msg)
 	case r.pages[r.active].Typing():
 		return r.one(r.active, msg)
 	case r.help:
@@ -161,6 +167,9 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 		if i := int(msg.String()[0] - '1'); i < len(r.pages) {
 			r.active = i
 		}
+	case key.Matches(msg, k.Go):
+		r.jump.SetValue("")
+		return r, r.jump.Focus()
 	case key.Matches(msg, k.Faster):
 		return r.vote(max(2*r.rate, 50))
 	case key.Matches(msg, k.Slower):
@@ -172,6 +181,32 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 		return r.one(r.active, msg)
 	}
 	return r, nil
+}
+
+// jumping takes in the name of a page, of which its beginning is enough.
+func (r root) jumping(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
+	switch msg.Type {
+	case tea.KeyEsc:
+		r.jump.Blur()
+		return r, nil
+	case tea.KeyEnter:
+		r.jump.Blur()
+		name := strings.ToLower(strings.TrimSpace(r.jump.Value()))
+		for i, p := range r.pages {
+			if name != "" && strings.HasPrefix(strings.ToLower(p.Title()), name) {
+				r.active = i
+				return r, nil
+			}
+		}
+		if name == "q" || name == "quit" {
+			return r, tea.Quit
+		}
+		r.told, r.until = page.Told{Text: "there is no page " + name, Bad: true}, r.clock().Add(toldFor)
+		return r, nil
+	}
+	var cmd tea.Cmd
+	r.jump, cmd = r.jump.Update(msg)
+	return r, cmd
 }
 
 // mostVotes per second that are cast from here.
@@ -247,6 +282,8 @@ func (r root) head() string {
 // line asks, or tells what became of something, or is empty.
 func (r root) line() string {
 	switch {
+	case r.jump.Focused():
+		return widget.Line(r.jump.View(), r.width)
 	case r.ask != nil:
 		return widget.Line(r.theme.Warn.Render(widget.Plain(r.ask.Question))+" "+r.theme.Bold.Render("y/N"), r.width)
 	case r.seen.At.After(r.until) || r.told.Text == "":
@@ -276,7 +313,7 @@ func (r root) foot() string {
 func (r root) helpPage() string {
 	lines := []string{r.theme.Bold.Render(r.pages[r.active].Title()), ""}
 	k := r.keys
-	for _, b := range append(r.pages[r.active].Keys(), k.Jump, k.Next, k.Previous, k.Faster, k.Slower, k.Help, k.Quit) {
+	for _, b := range append(r.pages[r.active].Keys(), k.Jump, k.Go, k.Next, k.Previous, k.Faster, k.Slower, k.Help, k.Quit) {
 		if b.Enabled() {
 			lines = append(lines, fmt.Sprintf("  %-10s %s", b.Help().Key, b.Help().Desc))
 		}

@@ -21,6 +21,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
@@ -58,6 +60,13 @@ func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Upda
 	return &journal.Journal{Result: journal.Passed}, b.err
 }
 
+func (b *backend) Judge(context.Context) (verify.Verdict, error) {
+	b.calls = append(b.calls, "judge")
+	v := verify.Verdict{}
+	v.Result, v.Found, v.Sent.Acknowledged = verdict.Fail, map[verdict.Kind]int64{verdict.Lost: 3}, 500
+	return v, b.err
+}
+
 func (b *backend) Vote(rate float64) error {
 	b.calls = append(b.calls, fmt.Sprint("vote ", rate))
 	return b.err
@@ -76,6 +85,8 @@ debrief: It was on disk.
 fix: Nothing needs fixing.
 `
 
+const tutorialText = "# Swarm at scale\n\nSix nodes, by hand.\n\n```\n$ vagrant ssh manager\n```\n"
+
 // open shows a moment on a screen.
 func open(t testing.TB, b Backend, w world.World, width, height int, environ ...string) root {
 	t.Helper()
@@ -86,7 +97,7 @@ func open(t testing.TB, b Backend, w world.World, width, height int, environ ...
 	renderer := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
 	unicode := theme.Unicode(environ)
 	clock := func() time.Time { return worldtest.Now }
-	r := newRoot(theme.New(renderer, environ), keymap.New(), unicode, b, []*drill.Drill{d}, w, make(chan world.World), clock)
+	r := newRoot(theme.New(renderer, environ), keymap.New(), unicode, b, []*drill.Drill{d}, tutorialText, w, make(chan world.World), clock)
 	m, _ := r.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	m, _ = m.Update(page.Seen{World: w, At: worldtest.Now})
 	return m.(root)
@@ -153,7 +164,7 @@ func TestMain(m *testing.M) {
 func TestViews(t *testing.T) {
 	for _, state := range worldtest.Names() {
 		for _, size := range []struct{ w, h int }{{80, 24}, {120, 40}, {200, 60}} {
-			for i := range 5 {
+			for i := range 6 {
 				r := open(t, &backend{}, worldtest.Of(state), size.w, size.h, utf8)
 				r, _ = press(r, fmt.Sprint(i+1))
 				name := fmt.Sprintf("%s-%s-%dx%d", strings.ToLower(r.pages[i].Title()), state, size.w, size.h)
@@ -250,9 +261,9 @@ func TestADrill(t *testing.T) {
 	if view := r.View(); !strings.Contains(view, "What is lost?") || strings.Contains(view, "Nothing.") {
 		t.Errorf("the answer is not sealed:\n%s", view)
 	}
-	r, _ = press(r, "enter", "y")
+	r, _ = press(r, "enter", "a", " ", "l", "o", "t", "enter", "y")
 	view := r.View()
-	for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing."} {
+	for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing.", "you said: a lot"} {
 		if !strings.Contains(view, want) {
 			t.Errorf("there is no %q:\n%s", want, view)
 		}
@@ -296,14 +307,39 @@ func TestVotesAreCast(t *testing.T) {
 	}
 }
 
+func TestVerdict(t *testing.T) {
+	b := &backend{}
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "3", "v")
+	if view := r.View(); !strings.Contains(view, "FAIL 500 acknowledged, 3 lost") || !strings.Contains(view, "total 7900") {
+		t.Errorf("%v\n%s", b.calls, view)
+	}
+	b.err = errors.New("there is no ledger")
+	if r, _ = press(r, "v"); !strings.Contains(r.View(), "there is no ledger") {
+		t.Error(r.View())
+	}
+}
+
+func TestJump(t *testing.T) {
+	r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), ":", "t", "u", "enter")
+	if !strings.Contains(r.View(), "Six nodes, by hand.") {
+		t.Error(r.View())
+	}
+	if r, _ = press(r, ":", "x", "enter"); !strings.Contains(r.View(), "there is no page x") {
+		t.Error(r.View())
+	}
+	if r, _ = press(r, ":", "l", "esc"); !strings.Contains(r.View(), "Six nodes") {
+		t.Error(r.View())
+	}
+}
+
 // A screen that is only to show takes no key that changes anything.
 func TestReadOnly(t *testing.T) {
 	b := &backend{}
 	r := open(t, b, worldtest.Of("healthy"), 100, 30, utf8)
 	keys := keymap.New().Without()
-	r = newRoot(r.theme, keys, true, b, nil, worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	r = newRoot(r.theme, keys, true, b, nil, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
 	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
-	r, _ = press(m.(root), "right", "right", "down", "x", "y", "s", "y", "p", "y", "o", "y", "c", "y", "H", "y", "+", "-", "2", "enter", "y")
+	r, _ = press(m.(root), "right", "right", "down", "x", "y", "s", "y", "p", "y", "o", "y", "c", "y", "H", "y", "+", "-", "2", "enter", "enter", "y")
 	if len(b.calls) > 0 {
 		t.Error(b.calls)
 	}
@@ -314,7 +350,7 @@ func TestReadOnly(t *testing.T) {
 
 // Without Unicode everything is ASCII.
 func TestASCII(t *testing.T) {
-	for i := range 5 {
+	for i := range 6 {
 		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 80, 24, "LANG=C"), fmt.Sprint(i+1))
 		for _, c := range r.View() {
 			if c > 0x7e {
@@ -357,4 +393,24 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is clicked is selected.
+func TestMouse(t *testing.T) {
+	b := &backend{}
+	r := open(t, b, worldtest.Of("healthy"), 80, 24, utf8)
+	lines := strings.Split(r.View(), "\n")
+	for y, l := range lines {
+		if i := strings.Index(l, "results-app"); i >= 0 {
+			m, _ := r.Update(tea.MouseMsg{Action: tea.MouseActionPress, Button: tea.MouseButtonLeft, X: ansi.StringWidth(l[:i]), Y: y})
+			r = m.(root)
+		}
+	}
+	if r, _ = press(r, "x"); !strings.Contains(r.View(), "kill results-app, for 30s?") {
+		t.Errorf("it is not selected:\n%s", r.View())
+	}
+	m, _ := r.Update(tea.MouseMsg{Action: tea.MouseActionPress, Button: tea.MouseButtonLeft, X: strings.Index(lines[0], "Votes"), Y: 0})
+	if view := m.View(); !strings.Contains(view, "queue of frontend01") {
+		t.Errorf("the tab is not turned to:\n%s", view)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
@@ -22,6 +23,7 @@ import (
 	"github.com/swarmlab/swarmlab/tui/page/events"
 	"github.com/swarmlab/swarmlab/tui/page/labmap"
 	"github.com/swarmlab/swarmlab/tui/page/logs"
+	"github.com/swarmlab/swarmlab/tui/page/tutorial"
 	"github.com/swarmlab/swarmlab/tui/page/votes"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/world"
@@ -35,6 +37,8 @@ type Terminal struct {
 	Environ []string
 	// ReadOnly leaves out all that changes the lab.
 	ReadOnly bool
+	// Tutorial in Markdown; empty: there is none.
+	Tutorial string
 }
 
 // Backend is the lab.
@@ -42,6 +46,7 @@ type Backend interface {
 	labmap.Breaker
 	logs.Source
 	drills.Runner
+	votes.Judge
 	voter
 }
 
@@ -59,31 +64,45 @@ func (e environment) Getenv(name string) string {
 	return ""
 }
 
+// logsPage is the place of the logs among the pages.
+const logsPage = 4
+
 // newRoot puts the pages together.
-func newRoot(t theme.Theme, k keymap.Map, unicode bool, b Backend, catalogue []*drill.Drill, first world.World, feed <-chan world.World, clock func() time.Time) root {
+func newRoot(t theme.Theme, k keymap.Map, unicode bool, b Backend, catalogue []*drill.Drill, text string, first world.World, feed <-chan world.World, clock func() time.Time) root {
 	pages := []page.Page{
-		labmap.New(t, k, b), drills.New(t, k, unicode, b, catalogue), votes.New(t, k, unicode), events.New(t, k), logs.New(t, k, b),
+		labmap.New(t, k, b), drills.New(t, k, unicode, b, catalogue), votes.New(t, k, unicode, b), events.New(t, k), logs.New(t, k, b),
+		tutorial.New(t, k, text),
 	}
-	r := root{theme: t, keys: k, pages: pages, logs: len(pages) - 1, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
+	r := root{theme: t, keys: k, pages: pages, logs: logsPage, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
+	r.jump = textinput.New()
+	r.jump.Prompt, r.jump.CharLimit = ":", 20
 	r, _ = r.allOf(r.seen)
 	return r
 }
 
 // Run shows the UI until somebody quits, or ctx ends.
 func Run(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) error {
-	catalogue, err := drill.Catalogue()
+	p, err := program(ctx, t, b, first, feed)
 	if err != nil {
 		return err
+	}
+	if _, err := p.Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) {
+		return fmt.Errorf("show the terminal UI: %w", err)
+	}
+	return nil
+}
+
+func program(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) (*tea.Program, error) {
+	catalogue, err := drill.Catalogue()
+	if err != nil {
+		return nil, err
 	}
 	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(environment(t.Environ)))
 	keys := keymap.New()
 	if t.ReadOnly {
 		keys = keys.Without()
 	}
-	r := newRoot(theme.New(renderer, t.Environ), keys, theme.Unicode(t.Environ), b, catalogue, first, feed, time.Now)
-	program := tea.NewProgram(r, tea.WithContext(ctx), tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithoutSignalHandler())
-	if _, err := program.Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) {
-		return fmt.Errorf("show the terminal UI: %w", err)
-	}
-	return nil
+	r := newRoot(theme.New(renderer, t.Environ), keys, theme.Unicode(t.Environ), b, catalogue, t.Tutorial, first, feed, time.Now)
+	// The command itself hears the signals, and ends ctx.
+	return tea.NewProgram(r, tea.WithContext(ctx), tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithoutSignalHandler()), nil
 }

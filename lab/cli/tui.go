@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ happens on the nodes, and the logs of any container. ? tells the keys of a page.
 				return err
 			}
 			defer done()
+			if err := trusted(cmd.Context(), f); err != nil {
+				return err
+			}
 			return a.show(cmd.Context(), lab, f, readOnly)
 		},
 	}
@@ -59,6 +63,25 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 	}
 	defer closeRunner()
 	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, Outages: o, Runner: r, ReadOnly: readOnly})
+}
+
+// trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.
+const trustWithin = 2 * time.Second
+
+// trusted tells early when no agent that answers takes this clone's certificate.
+func trusted(ctx context.Context, f *fleet.Fleet) error {
+	ctx, cancel := context.WithTimeout(ctx, trustWithin)
+	defer cancel()
+	var refused error
+	for _, n := range f.Snapshot(ctx).Nodes {
+		switch {
+		case n.Err == nil:
+			return nil
+		case n.Err.Problem == fleet.ProblemTrust:
+			refused = n.Err
+		}
+	}
+	return refused
 }
 
 func isTerminal(stream any) bool {

@@ -9,6 +9,7 @@ type Map struct {
 	Up, Down, Left, Right, Top, Bottom, Select     key.Binding
 	Kill, Stop, Pause, PowerOff, Partition, Logs   key.Binding
 	Heal, Faster, Slower, Run, Abort, Follow       key.Binding
+	Judge, Go                                      key.Binding
 }
 
 // New is the keys as people know them from other terminal UIs.
@@ -24,7 +25,7 @@ func New() Map {
 		Kill: bind("x", "kill", "x"), Stop: bind("s", "stop", "s"), Pause: bind("p", "freeze", "p"), PowerOff: bind("o", "power off", "o"),
 		Partition: bind("c", "cut off", "c"), Logs: bind("L", "logs", "L"), Heal: bind("H", "heal all", "H"),
 		Faster: bind("+", "more votes", "+", "="), Slower: bind("-", "fewer votes", "-"), Run: bind("enter", "run", "enter"), Abort: bind("A", "abort", "A"),
-		Follow: bind("f", "follow", "f"),
+		Follow: bind("f", "follow", "f"), Judge: bind("v", "verify", "v"), Go: bind(":", "page by name", ":"),
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/voting"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
@@ -31,6 +33,9 @@ const (
 	momentEvery = 80 * time.Millisecond
 	// outagesEvery is how often the host's own records are read.
 	outagesEvery = 500 * time.Millisecond
+	tallyEvery   = time.Second
+	// judgeWithin is how long a verdict waits for votes to be counted.
+	judgeWithin = 30 * time.Second
 	// steadyWithin is how long a drill waits for the steady state.
 	steadyWithin = 15 * time.Second
 	// logTail is how many lines are shown of what was before.
@@ -47,6 +52,7 @@ type Live struct {
 	Fleet   *fleet.Fleet
 	Outages *outage.Outages
 	Runner  *runner.Runner
+	App     *voting.Client
 
 	mu     sync.Mutex
 	voting context.CancelFunc
@@ -64,6 +70,22 @@ func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World
 		for ctx.Err() == nil {
 			if outages, err := l.Outages.List(); err == nil {
 				f.change(func(w world.World) world.World { w.Outages = outages; return w })
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+	})
+	all.Go(func() {
+		tick := time.NewTicker(tallyEvery)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			once, cancel := context.WithTimeout(ctx, tallyEvery)
+			tally, err := l.App.Tally(once)
+			cancel()
+			if err == nil {
+				f.change(func(w world.World) world.World { w.Tally, w.TallyAt = tally, time.Now(); return w })
 			}
 			select {
 			case <-ctx.Done():
@@ -175,6 +197,17 @@ func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Updat
 		err = errors.Join(err, wrote)
 	}
 	return j, err
+}
+
+// Judge holds all ledgers of the lab against what it counted.
+func (l *Live) Judge(ctx context.Context) (verify.Verdict, error) {
+	c, err := census.Open(l.Lab, l.Fleet)
+	if err != nil {
+		return verify.Verdict{}, err
+	}
+	defer c.Close() //nolint:errcheck // only read
+	v := verify.Verifier{Lab: l.Lab, Census: c}
+	return v.Settled(ctx, verify.Options{Timeout: judgeWithin}, func([]string) {})
 }
 
 // Vote casts votes in the background, at a rate, in place of those that are cast; 0 ends it. Each load keeps its ledger.

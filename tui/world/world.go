@@ -14,6 +14,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
 const (
@@ -36,6 +37,9 @@ type World struct {
 	Queues  []census.Queue
 	// Voting and Results are the HTTP statuses of the two pages; 0: no answer.
 	Voting, Results int
+	// Tally is what the results page counts, as of TallyAt; zero: it never told.
+	Tally   voting.Tally
+	TallyAt time.Time
 	// Outages are the faults of nodes' power.
 	Outages []outage.Fault
 	// Events, the oldest first.

@@ -3,14 +3,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/doctor"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/voting"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/tui"
 	"github.com/swarmlab/swarmlab/tui/live"
@@ -45,8 +50,12 @@ func run() int {
 func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner}
+	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: voting.New(s.Lab.VotingURL(), s.Lab.ResultsURL())}
 	defer l.EndVotes()
-	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly}
+	text, err := os.ReadFile(filepath.Join(s.Lab.Dir, "HOWTO.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the tutorial: %w", err)
+	}
+	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly, Tutorial: string(text)}
 	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Sights))
 }

@@ -56,7 +56,13 @@ type Lab struct {
 // New makes a clone with certificates and secrets, as if a lab had been brought up in it, and starts its agents.
 func New(t testing.TB) *Lab {
 	t.Helper()
-	clone := Clone(t)
+	return NewOf(t, Topology)
+}
+
+// NewOf makes a lab of another topology.
+func NewOf(t testing.TB, text string) *Lab {
+	t.Helper()
+	clone := cloneOf(t, text)
 	lab := &Lab{Lab: clone, Agents: map[string]*Agent{}}
 	for _, n := range clone.Topology.Nodes {
 		agent, err := StartAgent(clone, n)
@@ -72,11 +78,16 @@ func New(t testing.TB) *Lab {
 // Clone makes a clone with certificates, secrets and saved settings, at a range of ports that is free.
 func Clone(t testing.TB) *settings.Lab {
 	t.Helper()
+	return cloneOf(t, Topology)
+}
+
+func cloneOf(t testing.TB, text string) *settings.Lab {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "vagrant"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "vagrant", "topology.yaml"), []byte(Topology), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "vagrant", "topology.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	base, release, err := claimPorts(t.Context())

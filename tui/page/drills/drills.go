@@ -39,13 +39,19 @@ type Model struct {
 	cursor  int
 	size    page.Size
 	now     time.Time
+	// predicting is the drill of which somebody is about to say what will happen; nil: none.
+	predicting *drill.Drill
+	answer     textinput.Model
+	said       []string
 	// run is the drill under way, or the one that ended last; nil: none was.
 	run *run
 }
 
 // run is one drill.
 type run struct {
-	drill    *drill.Drill
+	drill *drill.Drill
+	// said are the predictions, one for each question; empty: none was made.
+	said     []string
 	abort    context.CancelFunc
 	feed     chan tea.Msg
 	last     runner.Update
@@ -65,13 +71,18 @@ type ended struct {
 	err     error
 }
 
-type begin struct{ drill *drill.Drill }
+type begin struct {
+	drill *drill.Drill
+	said  []string
+}
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, unicode bool, r Runner, catalogue []*drill.Drill) Model {
 	filter := textinput.New()
 	filter.Prompt, filter.CharLimit = "/", 40
-	return Model{theme: t, keys: k, unicode: unicode, runner: r, all: catalogue, filter: filter}
+	answer := textinput.New()
+	answer.Prompt, answer.CharLimit, answer.Placeholder = "> ", 200, "your prediction; enter alone skips it"
+	return Model{theme: t, keys: k, unicode: unicode, runner: r, all: catalogue, filter: filter, answer: answer}
 }
 
 // Title implements page.Page.
@@ -81,7 +92,7 @@ func (m Model) Title() string { return "Drills" }
 func (m Model) Init() tea.Cmd { return nil }
 
 // Typing implements page.Page.
-func (m Model) Typing() bool { return m.filter.Focused() }
+func (m Model) Typing() bool { return m.filter.Focused() || m.predicting != nil }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding {
@@ -102,7 +113,7 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case page.Seen:
 		m.now = msg.At
 	case begin:
-		return m.begin(msg.drill)
+		return m.begin(msg)
 	case told:
 		m.run.hear(msg.Update)
 		return m, next(m.run.feed)
@@ -114,13 +125,14 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	return m, nil
 }
 
-func (m Model) begin(d *drill.Drill) (page.Page, tea.Cmd) {
+func (m Model) begin(b begin) (page.Page, tea.Cmd) {
+	d := b.drill
 	if m.run != nil && !m.run.over {
 		return m, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	feed := make(chan tea.Msg, 64)
-	m.run = &run{drill: d, abort: cancel, feed: feed}
+	m.run = &run{drill: d, said: b.said, abort: cancel, feed: feed}
 	r := m.runner
 	go func() {
 		defer cancel()
@@ -159,6 +171,9 @@ func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 		}
 		return m, nil
 	}
+	if m.predicting != nil {
+		return m.predict(msg)
+	}
 	found := m.found()
 	switch {
 	case m.run != nil && !m.run.over:
@@ -182,15 +197,45 @@ func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	case key.Matches(msg, k.Bottom):
 		m.cursor = max(len(found)-1, 0)
 	case key.Matches(msg, k.Run) && m.cursor < len(found):
-		d := found[m.cursor]
-		var what []string
-		for _, i := range d.Inject {
-			what = append(what, i.Fault+" "+i.Target())
+		m.predicting, m.said = found[m.cursor], nil
+		m.answer.SetValue("")
+		if len(m.predicting.Predict) == 0 {
+			return m.confirm()
 		}
-		question := fmt.Sprintf("Run %s: %s?", d.ID, strings.Join(what, ", then "))
-		return m, func() tea.Msg { return page.Ask{Question: question, Do: func() tea.Msg { return begin{d} }} }
+		return m, m.answer.Focus()
 	}
 	return m, nil
+}
+
+// predict takes in what somebody thinks will happen, question after question.
+func (m Model) predict(msg tea.KeyMsg) (page.Page, tea.Cmd) {
+	switch msg.Type {
+	case tea.KeyEsc:
+		m.predicting = nil
+		return m, nil
+	case tea.KeyEnter:
+		m.said = append(m.said, strings.TrimSpace(m.answer.Value()))
+		m.answer.SetValue("")
+		if len(m.said) >= len(m.predicting.Predict) {
+			return m.confirm()
+		}
+		return m, nil
+	}
+	var cmd tea.Cmd
+	m.answer, cmd = m.answer.Update(msg)
+	return m, cmd
+}
+
+// confirm has the root ask whether the drill is to be run.
+func (m Model) confirm() (page.Page, tea.Cmd) {
+	d, said := m.predicting, m.said
+	m.predicting = nil
+	var what []string
+	for _, i := range d.Inject {
+		what = append(what, i.Fault+" "+i.Target())
+	}
+	question := fmt.Sprintf("Run %s: %s?", d.ID, strings.Join(what, ", then "))
+	return m, func() tea.Msg { return page.Ask{Question: question, Do: func() tea.Msg { return begin{d, said} }} }
 }
 
 // found are the drills that the filter lets through.
@@ -258,8 +303,16 @@ func (m Model) story(width int) string {
 	t, d := m.theme, found[m.cursor]
 	wrap := func(text string) string { return ansi.Wordwrap(strings.TrimSpace(text), width, "") }
 	parts := []string{t.Bold.Render(wrap(d.Title)), "", wrap(d.Story), "", t.Bold.Render("Predict")}
-	for _, q := range d.Predict {
+	for i, q := range d.Predict {
 		parts = append(parts, wrap("- "+q.Ask))
+		switch {
+		case m.predicting != d || i > len(m.said):
+		case i == len(m.said):
+			m.answer.Width = max(width-4, 1)
+			parts = append(parts, m.answer.View())
+		case m.said[i] != "":
+			parts = append(parts, t.Dim.Render(wrap("  "+m.said[i])))
+		}
 	}
 	parts = append(parts, "", t.Bold.Render("What is broken"))
 	for _, i := range d.Inject {
@@ -337,8 +390,12 @@ func (m Model) after() []string {
 	if v := j.Verdict; v != nil {
 		lines = append(lines, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
 	}
-	for _, q := range d.Predict {
-		lines = append(lines, t.Bold.Render(wrap(q.Ask)), wrap(q.Answer))
+	for i, q := range d.Predict {
+		lines = append(lines, t.Bold.Render(wrap(q.Ask)))
+		if i < len(m.run.said) && m.run.said[i] != "" {
+			lines = append(lines, t.Accent.Render(wrap("you said: "+widget.Plain(m.run.said[i]))))
+		}
+		lines = append(lines, wrap(q.Answer))
 	}
 	return append(lines, t.Bold.Render("Debrief"), wrap(d.Debrief))
 }

@@ -70,30 +70,51 @@ type drawing struct {
 	box      int
 }
 
+// shape is where the parts of the map stand: boxes of a width, a gap between them.
+func shape(width int) (box, gap int) {
+	gap = max(leastGap, min(width/16, 12))
+	box = min(max((width-gap*(boxes-1))/boxes, leastBox), 34)
+	return box, min(max((width-box*boxes)/(boxes-1), leastGap), 16)
+}
+
 // Draw draws the map, exactly so wide and high.
 func Draw(w world.World, t theme.Theme, now time.Time, selected Place, width, height int) string {
-	gap := max(leastGap, min(width/16, 12))
-	d := drawing{world: w, theme: t, now: now, selected: selected, box: min(max((width-gap*(boxes-1))/boxes, leastBox), 34)}
-	gap = min(max((width-d.box*boxes)/(boxes-1), leastGap), 16)
-	all := columns(w)
+	box, gap := shape(width)
+	d := drawing{world: w, theme: t, now: now, selected: selected, box: box}
 	votes := w.Now()
 	rates := []float64{votes.Captured, votes.Counted, votes.Counted}
-	var parts []string
 	tallest := 0
 	var texts []string
-	for _, nodes := range all {
-		text := d.column(nodes, height-2)
-		texts = append(texts, text)
-		tallest = max(tallest, strings.Count(text, "\n")+1)
+	for _, nodes := range columns(w) {
+		lines, _ := d.column(nodes, height-2)
+		texts = append(texts, strings.Join(lines, "\n"))
+		tallest = max(tallest, len(lines))
 	}
+	var parts []string
 	for i, text := range texts {
 		if i > 0 {
 			parts = append(parts, widget.Fit(d.arrow(rates[i-1], gap), gap, tallest))
 		}
-		parts = append(parts, widget.Fit(text, d.box, tallest))
+		parts = append(parts, widget.Fit(text, box, tallest))
 	}
 	body := lipgloss.JoinHorizontal(lipgloss.Top, parts...)
 	return widget.Fit(body+"\n\n"+d.summary(width), width, height)
+}
+
+// at is what stands in a cell of the map.
+func at(w world.World, t theme.Theme, now time.Time, width, height, x, y int) (Place, bool) {
+	box, gap := shape(width)
+	column := x / (box + gap)
+	all := columns(w)
+	if x < 0 || y < 0 || column >= len(all) || x%(box+gap) >= box {
+		return Place{}, false
+	}
+	d := drawing{world: w, theme: t, now: now, box: box}
+	_, hits := d.column(all[column], height-2)
+	if y >= len(hits) {
+		return Place{}, false
+	}
+	return hits[y], hits[y] != (Place{})
 }
 
 // arrow stands beside the first box of a column.
@@ -111,29 +132,45 @@ func (d *drawing) arrow(rate float64, width int) string {
 	return "\n" + strings.Repeat(" ", pad) + style.Render(text) + "\n" + " " + style.Render(line)
 }
 
-// column draws nodes one under the other; without borders where they would not fit.
-func (d *drawing) column(nodes []fleet.NodeView, height int) string {
-	lines := 0
+// column draws nodes one under the other, without borders where they would not fit; hits are what stands on each line.
+func (d *drawing) column(nodes []fleet.NodeView, height int) (lines []string, hits []Place) {
+	all := 0
 	for _, n := range nodes {
-		lines += 2 + len(d.inside(n))
+		all += 2 + len(d.inside(n))
 	}
-	var texts []string
 	for _, n := range nodes {
 		title, border := d.title(n)
-		if lines <= height {
-			texts = append(texts, widget.Box(d.theme, border, title, d.inside(n), d.box))
+		inside := d.inside(n)
+		node := Place{Node: n.Node.Name}
+		hits = append(hits, node)
+		for _, l := range inside {
+			hits = append(hits, l.place)
+		}
+		if all <= height {
+			var texts []string
+			for _, l := range inside {
+				texts = append(texts, l.text)
+			}
+			lines = append(lines, strings.Split(widget.Box(d.theme, border, title, texts, d.box), "\n")...)
+			hits = append(hits, node)
 			continue
 		}
-		texts = append(texts, title)
-		for _, l := range d.inside(n) {
-			texts = append(texts, " "+l)
+		lines = append(lines, title)
+		for _, l := range inside {
+			lines = append(lines, " "+l.text)
 		}
 	}
-	all := strings.Split(strings.Join(texts, "\n"), "\n")
-	if len(all) > height && height > 0 {
-		all = append(all[:height-1], d.theme.Dim.Render(fmt.Sprintf("%d lines more", len(all)-height+1)))
+	if len(lines) > height && height > 0 {
+		lines = append(lines[:height-1], d.theme.Dim.Render(fmt.Sprintf("%d lines more", len(lines)-height+1)))
+		hits = append(hits[:height-1], Place{})
 	}
-	return strings.Join(all, "\n")
+	return lines, hits
+}
+
+// line of a box, and what it is about.
+type line struct {
+	text  string
+	place Place
 }
 
 // title says how a node is.
@@ -158,12 +195,13 @@ func (d *drawing) title(n fleet.NodeView) (string, lipgloss.Style) {
 }
 
 // inside is what stands in a node's box.
-func (d *drawing) inside(n fleet.NodeView) []string {
-	t := d.theme
-	var lines []string
+func (d *drawing) inside(n fleet.NodeView) []line {
+	t, node := d.theme, Place{Node: n.Node.Name}
+	var lines []line
+	say := func(text string) { lines = append(lines, line{text, node}) }
 	for _, o := range d.world.Outages {
 		if o.Node == n.Node.Name {
-			lines = append(lines, t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, widget.Ago(o.Deadline.Sub(d.now)), o.Kind)))
+			say(t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, widget.Ago(o.Deadline.Sub(d.now)), o.Kind)))
 		}
 	}
 	if n.Snapshot == nil {
@@ -171,27 +209,28 @@ func (d *drawing) inside(n fleet.NodeView) []string {
 		if n.Err != nil {
 			reason = n.Err.Reason
 		}
-		return append(lines, t.Dim.Render(ansi.Truncate(widget.Plain(reason), d.box-2, t.Glyphs.Ellipsis)))
+		say(t.Dim.Render(ansi.Truncate(widget.Plain(reason), d.box-2, t.Glyphs.Ellipsis)))
+		return lines
 	}
 	for _, c := range n.Snapshot.GetContainers() {
-		lines = append(lines, d.container(n, c))
+		lines = append(lines, line{d.container(n, c), Place{n.Node.Name, c.GetName()}})
 	}
 	switch up, known := d.world.Servers[n.Node.Name]; {
 	case n.Node.Role != topology.RoleFrontend || d.world.Servers == nil:
 	case !known:
-		lines = append(lines, t.Warn.Render("not registered"))
+		say(t.Warn.Render("not registered"))
 	case !up:
-		lines = append(lines, t.Bad.Render("no voters come"))
+		say(t.Bad.Render("no voters come"))
 	}
 	for _, f := range n.Snapshot.GetFaults() {
 		left := widget.Ago(f.GetLeft().AsDuration() - d.now.Sub(n.Snapshot.GetTakenAt().AsTime()))
 		if f.GetEnding() {
 			left = "ending"
 		}
-		lines = append(lines, t.Bad.Render(ansi.Truncate(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, left, faultkind.TextOf(f)), d.box-2, t.Glyphs.Ellipsis)))
+		say(t.Bad.Render(ansi.Truncate(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, left, faultkind.TextOf(f)), d.box-2, t.Glyphs.Ellipsis)))
 	}
 	if !n.Snapshot.GetEngine().GetUp() {
-		lines = append(lines, t.Bad.Render("engine is down"))
+		say(t.Bad.Render("engine is down"))
 	}
 	return lines
 }

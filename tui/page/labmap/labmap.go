@@ -35,7 +35,7 @@ type Model struct {
 	breaker Breaker
 	seen    page.Seen
 	size    page.Size
-	// column and row are the selected place; the place itself is kept, since what stands there moves.
+	// selected is kept by its name, since what stands on the map moves.
 	selected Place
 }
 
@@ -77,6 +77,12 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		m.seen = msg
 	case tea.KeyMsg:
 		return m.pressed(msg)
+	case tea.MouseMsg:
+		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
+			if hit, ok := at(m.seen.World, m.theme, m.seen.At, m.size.Width, m.size.Height, msg.X, msg.Y); ok {
+				m.selected = hit
+			}
+		}
 	}
 	return m, nil
 }
@@ -132,21 +138,21 @@ func (m Model) kind(msg tea.KeyMsg) string {
 }
 
 func (m Model) breakIt(kind string) tea.Cmd {
-	at := m.selected
+	target := m.selected
 	var peers []string
 	if kind == string(faultkind.Partition) {
 		for _, n := range m.seen.World.View.Nodes {
-			if n.Node.Name != at.Node {
+			if n.Node.Name != target.Node {
 				peers = append(peers, n.Node.Name)
 			}
 		}
 	}
-	question := fmt.Sprintf("%s %s, for %s?", kind, at, lease)
+	question := fmt.Sprintf("%s %s, for %s?", kind, target, lease)
 	if len(peers) > 0 {
-		question = fmt.Sprintf("Cut %s off from all other nodes, for %s?", at, lease)
+		question = fmt.Sprintf("Cut %s off from all other nodes, for %s?", target, lease)
 	}
 	return m.ask(question, func(ctx context.Context) (string, error) {
-		return fmt.Sprintf("%s %s: it ends by itself in %s", kind, at, lease), m.breaker.Break(ctx, kind, at.Node, at.Container, peers, lease)
+		return fmt.Sprintf("%s %s: it ends by itself in %s", kind, target, lease), m.breaker.Break(ctx, kind, target.Node, target.Container, peers, lease)
 	})
 }
 

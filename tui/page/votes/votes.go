@@ -2,15 +2,19 @@
 package votes
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 
+	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
@@ -18,18 +22,37 @@ import (
 	"github.com/swarmlab/swarmlab/tui/world"
 )
 
+// Judge holds what voters were promised against what was counted.
+type Judge interface {
+	Judge(ctx context.Context) (verify.Verdict, error)
+}
+
 // Model is the page.
 type Model struct {
 	theme   theme.Theme
 	keys    keymap.Map
 	unicode bool
+	judge   Judge
+	// judging: a verdict is on its way. verdict is the last one, nil before the first; failed why there is none.
+	judging bool
+	verdict *verify.Verdict
+	failed  error
 	seen    page.Seen
 	size    page.Size
 }
 
+// judged is a verdict.
+type judged struct {
+	verdict verify.Verdict
+	err     error
+}
+
+// judgeWithin bounds a verdict, the judging included.
+const judgeWithin = 5 * time.Minute
+
 // New makes the page; unicode draws with finer blocks.
-func New(t theme.Theme, k keymap.Map, unicode bool) Model {
-	return Model{theme: t, keys: k, unicode: unicode}
+func New(t theme.Theme, k keymap.Map, unicode bool, j Judge) Model {
+	return Model{theme: t, keys: k, unicode: unicode, judge: j}
 }
 
 // Title implements page.Page.
@@ -42,7 +65,7 @@ func (m Model) Init() tea.Cmd { return nil }
 func (m Model) Typing() bool { return false }
 
 // Keys implements page.Page.
-func (m Model) Keys() []key.Binding { return []key.Binding{m.keys.Faster, m.keys.Slower} }
+func (m Model) Keys() []key.Binding { return []key.Binding{m.keys.Faster, m.keys.Slower, m.keys.Judge} }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -51,9 +74,55 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		m.size = msg
 	case page.Seen:
 		m.seen = msg
+	case judged:
+		m.judging, m.verdict, m.failed = false, &msg.verdict, msg.err
+	case tea.KeyMsg:
+		if key.Matches(msg, m.keys.Judge) && !m.judging {
+			m.judging = true
+			j := m.judge
+			return m, func() tea.Msg {
+				ctx, cancel := context.WithTimeout(context.Background(), judgeWithin)
+				defer cancel()
+				v, err := j.Judge(ctx)
+				return judged{v, err}
+			}
+		}
 	}
 	return m, nil
 }
+
+// tally is what is counted, and what the ledgers say of it.
+func (m Model) tally() string {
+	t, w := m.theme, m.seen.World
+	count := t.Dim.Render("no tally yet")
+	if !w.TallyAt.IsZero() {
+		count = fmt.Sprintf("a %d  b %d  total %d", w.Tally.A, w.Tally.B, w.Tally.Total)
+		if age := m.seen.At.Sub(w.TallyAt); age > staleAfter {
+			count += " " + t.Warn.Render("as of "+widget.Ago(age)+" ago")
+		}
+	}
+	word := t.Dim.Render(m.keys.Judge.Help().Key + " judges by the ledgers")
+	switch {
+	case m.judging:
+		word = t.Accent.Render("judging" + t.Glyphs.Ellipsis)
+	case m.failed != nil:
+		word = t.Bad.Render(widget.Plain(m.failed.Error()))
+	case m.verdict != nil:
+		style := t.Warn
+		switch m.verdict.Result {
+		case verdict.Pass:
+			style = t.Good
+		case verdict.Fail:
+			style = t.Bad
+		}
+		word = style.Render(string(m.verdict.Result)) + fmt.Sprintf(" %d acknowledged, %d lost, %d stale, %d double", m.verdict.Sent.Acknowledged,
+			m.verdict.Found[verdict.Lost], m.verdict.Found[verdict.Stale], m.verdict.Found[verdict.Double])
+	}
+	return widget.Ends(count, word, m.size.Width)
+}
+
+// staleAfter is when a tally is called old.
+const staleAfter = 3 * time.Second
 
 // scale is the width of the numbers beside a chart.
 const scale = 8
@@ -73,8 +142,9 @@ func (m Model) View() string {
 			return -1
 		})})
 	}
-	height := min(max((m.size.Height-len(charts))/len(charts), 1), 9)
+	height := min(max((m.size.Height-1-len(charts))/len(charts), 1), 9)
 	var b strings.Builder
+	b.WriteString(m.tally() + "\n")
 	for _, c := range charts {
 		b.WriteString(m.draw(c, height) + "\n")
 	}

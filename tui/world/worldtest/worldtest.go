@@ -16,6 +16,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/voting"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
 
@@ -52,6 +53,7 @@ func Of(name string) world.World {
 			away(&w, i, "nothing listens at its port; is the node running?")
 		}
 		w.Servers, w.Queues, w.Voting, w.Results = nil, nil, 0, 0
+		w.TallyAt = Now.Add(-42 * time.Second)
 	}
 	return w
 }
@@ -65,6 +67,7 @@ func away(w *world.World, node int, why string) {
 func healthy() world.World {
 	w := world.World{
 		Lab: "swarmlab", Stage: settings.StageApplication, Silent: map[string]time.Time{}, Voting: 200, Results: 200,
+		Tally: voting.Tally{A: 4012, B: 3888, Total: 7900}, TallyAt: Now.Add(-time.Second),
 		Servers: map[string]bool{"frontend01": true, "frontend02": true},
 		Queues:  []census.Queue{{Node: "frontend01", Waiting: 12, Left: 4000}, {Node: "frontend02", Waiting: 9, Left: 3900}},
 	}

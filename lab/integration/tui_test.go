@@ -1,0 +1,105 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// terminal is a terminal of its own, by tmux.
+type terminal struct {
+	t      *testing.T
+	socket string
+}
+
+// openTerminal runs bin/lab in a terminal of a size.
+func (l *lab) openTerminal(t *testing.T, width, height int, args string) *terminal {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Fatal("tmux is missing: `make test-prerequisites` installs it on Debian and Ubuntu")
+	}
+	term := &terminal{t: t, socket: fmt.Sprintf("swarmlab-%d", time.Now().UnixNano())}
+	term.tmux("-u", "-f", "/dev/null", "new-session", "-d", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height), "-c", l.Dir,
+		"env LANG=C.UTF-8 "+l.Dir+"/bin/lab "+args)
+	t.Cleanup(func() { _ = exec.Command("tmux", "-L", term.socket, "kill-server").Run() }) // it may have ended by itself
+	return term
+}
+
+func (t *terminal) tmux(args ...string) string {
+	t.t.Helper()
+	out, err := exec.CommandContext(t.t.Context(), "tmux", append([]string{"-L", t.socket}, args...)...).CombinedOutput()
+	if err != nil {
+		t.t.Fatalf("tmux %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func (t *terminal) press(keys ...string) {
+	t.t.Helper()
+	t.tmux(append([]string{"send-keys"}, keys...)...)
+}
+
+// shows waits until all texts stand on the screen.
+func (t *terminal) shows(within time.Duration, texts ...string) {
+	t.t.Helper()
+	waitFor(t.t, within, "the screen shows "+strings.Join(texts, ", "), func(context.Context) error {
+		screen := t.tmux("capture-pane", "-p")
+		for _, text := range texts {
+			if !strings.Contains(screen, text) {
+				return fmt.Errorf("there is no %q:\n%s", text, screen)
+			}
+		}
+		return nil
+	})
+}
+
+// A learner opens the terminal UI, breaks a container from the map, heals it, and runs a drill.
+func TestTerminalUI(t *testing.T) {
+	l := open(t)
+	term := l.openTerminal(t, 100, 32, "tui")
+	term.shows(10*time.Second, fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
+
+	// The second column is the frontends', and below the node's name stands its Redis.
+	term.press("Right", "Right", "Down", "s")
+	term.shows(5*time.Second, "stop redis01, for 30s?", "y/N")
+	term.press("y")
+	term.shows(20*time.Second, "1 in force", "no voters come", "redis01")
+	term.press("4")
+	term.shows(5*time.Second, "die", "fault-injected")
+	term.press("1", "H")
+	term.shows(5*time.Second, "End all faults now?")
+	term.press("y")
+	term.shows(l.patience, "all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+
+	term.press("Escape", "L")
+	term.press("2", "/")
+	term.press("-l", "web-kill")
+	term.press("Enter", "Enter")
+	term.shows(5*time.Second, "How many voters see an error?", "your prediction")
+	term.press("-l", "hardly any")
+	term.press("Enter")
+	term.shows(5*time.Second, "Run web-kill: kill frontend01?")
+	term.press("y")
+	term.shows(30*time.Second, "kill frontend01", "accepted/s")
+	term.shows(l.patience, "PASSED", "you said: hardly any", "Debrief")
+
+	// Any size, at any moment.
+	term.tmux("resize-window", "-x", "80", "-y", "24")
+	term.press("Escape", "3")
+	term.shows(5*time.Second, "captured", "queue of frontend01")
+	term.press("v")
+	term.shows(l.patience, "acknowledged")
+	term.press("q")
+	waitFor(t, 5*time.Second, "the command ends", func(ctx context.Context) error {
+		if exec.CommandContext(ctx, "tmux", "-L", term.socket, "has-session").Run() == nil {
+			return fmt.Errorf("it has not")
+		}
+		return nil
+	})
+	l.waitWhole(t, l.patience)
+}
