@@ -101,7 +101,7 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		r.active = r.logs
 		return r.one(r.active, msg)
 	case tea.KeyMsg:
-		return r.pressed(msg)
+		return r.typed(msg)
 	case tea.MouseMsg:
 		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft && msg.Y == 0 {
 			if i := r.tabAt(msg.X); i >= 0 {
@@ -134,6 +134,19 @@ func (r root) one(i int, msg tea.Msg) (tea.Model, tea.Cmd) {
 	pages[i], cmd = pages[i].Update(msg)
 	r.pages = pages
 	return r, cmd
+}
+
+// typed takes keys apart that came in one piece, as they do over slow lines and from quick hands.
+func (r root) typed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
+	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 || msg.Paste {
+		return r.pressed(msg)
+	}
+	var cmds []tea.Cmd
+	for _, c := range msg.Runes {
+		m, cmd := r.pressed(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{c}, Alt: msg.Alt})
+		r, cmds = m.(root), append(cmds, cmd)
+	}
+	return r, tea.Sequence(cmds...)
 }
 
 func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {

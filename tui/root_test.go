@@ -332,6 +332,19 @@ func TestJump(t *testing.T) {
 	}
 }
 
+// Keys that come in one piece are keys all the same; what is pasted is none.
+func TestQuickHands(t *testing.T) {
+	r := open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8)
+	m, _ := r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("34?")})
+	if !strings.Contains(m.View(), "Any key goes back.") || !strings.Contains(m.View(), "filter") {
+		t.Error(m.View())
+	}
+	m, _ = r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("qqq"), Paste: true})
+	if m.View() != r.View() {
+		t.Error(m.View())
+	}
+}
+
 // A screen that is only to show takes no key that changes anything.
 func TestReadOnly(t *testing.T) {
 	b := &backend{}

@@ -76,7 +76,6 @@ func TestTerminalUI(t *testing.T) {
 	term.press("y")
 	term.shows(l.patience, "all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
 
-	term.press("Escape", "L")
 	term.press("2", "/")
 	term.press("-l", "web-kill")
 	term.press("Enter", "Enter")
@@ -90,7 +89,7 @@ func TestTerminalUI(t *testing.T) {
 
 	// Any size, at any moment.
 	term.tmux("resize-window", "-x", "80", "-y", "24")
-	term.press("Escape", "3")
+	term.press("3")
 	term.shows(5*time.Second, "captured", "queue of frontend01")
 	term.press("v")
 	term.shows(l.patience, "acknowledged")
