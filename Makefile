@@ -97,7 +97,7 @@ test-images: bundle
 
 .PHONY: integration
 integration: ## the tests on the running lab
-	go test -tags integration -count=1 -timeout 45m -v ./lab/integration/...
+	go test -tags integration -count=1 -timeout 60m -v ./lab/integration
 
 .PHONY: vm-test
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
