@@ -16,6 +16,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -48,20 +49,6 @@ type Backend interface {
 	drills.Runner
 	votes.Judge
 	voter
-}
-
-// environment makes a list of variables what termenv asks for.
-type environment []string
-
-func (e environment) Environ() []string { return e }
-
-func (e environment) Getenv(name string) string {
-	for i := len(e) - 1; i >= 0; i-- {
-		if len(e[i]) > len(name) && e[i][:len(name)] == name && e[i][len(name)] == '=' {
-			return e[i][len(name)+1:]
-		}
-	}
-	return ""
 }
 
 // logsPage is the place of the logs among the pages.
@@ -97,7 +84,7 @@ func program(ctx context.Context, t Terminal, b Backend, first world.World, feed
 	if err != nil {
 		return nil, err
 	}
-	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(environment(t.Environ)))
+	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(console.Environment(t.Environ)))
 	keys := keymap.New()
 	if t.ReadOnly {
 		keys = keys.Without()

@@ -22,12 +22,6 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 )
 
-// Bounds of a lease.
-const (
-	MinLease = time.Second
-	MaxLease = 10 * time.Minute
-)
-
 // Errors of Keeper's methods. What is refused has changed nothing.
 var (
 	// ErrInvalid: no node could do this.
@@ -91,8 +85,8 @@ func (s Spec) String() string {
 
 // CheckLease tells what is wrong with the length of a lease: an ErrInvalid.
 func CheckLease(length time.Duration) error {
-	if length < MinLease || length > MaxLease {
-		return fmt.Errorf("%w: a lease of %s; give one from %s to %s", ErrInvalid, length, MinLease, MaxLease)
+	if err := faultkind.CheckLease(length); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }

@@ -139,14 +139,7 @@ func (a *App) lab() (*settings.Lab, error) {
 	return settings.Open(dir, a.getenv)
 }
 
-func (a *App) getenv(name string) string {
-	for i := len(a.Environ) - 1; i >= 0; i-- {
-		if key, value, _ := strings.Cut(a.Environ[i], "="); key == name {
-			return value
-		}
-	}
-	return ""
-}
+func (a *App) getenv(name string) string { return console.Environment(a.Environ).Getenv(name) }
 
 // fleet opens the lab that is up and its agents. Call the returned function when done.
 func (a *App) fleet(unit fleet.Unit) (*settings.Lab, *fleet.Fleet, func(), error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/voting"
@@ -68,7 +69,7 @@ func newShownDrill(d *drill.Drill) shownDrill {
 }
 
 func faultWords(i drill.Injection) string {
-	words := i.Fault + " " + i.Target()
+	words := i.What()
 	if len(i.Peers) > 0 {
 		words += " from " + strings.Join(i.Peers, " ")
 	}
@@ -320,7 +321,11 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		return err
 	}
 	defer done()
-	r, closeRunner, err := a.newRunner(lab, f)
+	o, err := a.outages(lab)
+	if err != nil {
+		return err
+	}
+	r, closeRunner, err := a.newRunner(lab, f, o)
 	if err != nil {
 		return err
 	}
@@ -381,7 +386,7 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 }
 
 // newRunner wires what a drill needs.
-func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func(), error) {
+func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages) (*runner.Runner, func(), error) {
 	c, err := census.Open(lab, f)
 	if err != nil {
 		return nil, nil, err
@@ -389,11 +394,6 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet) (*runner.Runner, func
 	b, err := balancer.Open(lab)
 	if err != nil {
 		_ = c.Close() // only read
-		return nil, nil, err
-	}
-	o, err := a.outages(lab)
-	if err != nil {
-		_, _ = c.Close(), b.Close()
 		return nil, nil, err
 	}
 	return &runner.Runner{

@@ -66,7 +66,7 @@ as theirs has. The clock of a node that is a container is its host's and stays r
 			if err := how.check(faultkind.Kind(given[0]), cmd.Flags().Changed); err != nil {
 				return usageError{err}
 			}
-			if length < time.Second || length > 10*time.Minute {
+			if faultkind.CheckLease(length) != nil {
 				return usageError{fmt.Errorf("--for %s: give a time from 1s to 10m", length)}
 			}
 			lab, f, done, err := a.fleet(fleet.Operate)

@@ -57,7 +57,7 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 	if err != nil {
 		return err
 	}
-	r, closeRunner, err := a.newRunner(lab, f)
+	r, closeRunner, err := a.newRunner(lab, f, o)
 	if err != nil {
 		return err
 	}

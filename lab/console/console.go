@@ -56,7 +56,7 @@ func New(w io.Writer, environ []string) *Console {
 			c.width = width
 		}
 	}
-	r := lipgloss.NewRenderer(w, termenv.WithEnvironment(environment(environ)))
+	r := lipgloss.NewRenderer(w, termenv.WithEnvironment(Environment(environ)))
 	if !c.live {
 		r.SetColorProfile(termenv.Ascii)
 	}
@@ -79,16 +79,17 @@ func (c *Console) Live() bool { return c.live }
 // Width in columns.
 func (c *Console) Width() int { return c.width }
 
-func dumb(environ []string) bool { return environment(environ).Getenv("TERM") == "dumb" }
+func dumb(environ []string) bool { return Environment(environ).Getenv("TERM") == "dumb" }
 
-// environment lets termenv look for NO_COLOR and its like in a given environment.
-type environment []string
+// Environment is a given environment, as os.Environ gives it: of a variable that stands there twice the last counts. Termenv looks in it for
+// NO_COLOR and its like.
+type Environment []string
 
 // Environ implements termenv.Environ.
-func (e environment) Environ() []string { return e }
+func (e Environment) Environ() []string { return e }
 
 // Getenv implements termenv.Environ.
-func (e environment) Getenv(name string) string {
+func (e Environment) Getenv(name string) string {
 	for i := len(e) - 1; i >= 0; i-- {
 		if len(e[i]) > len(name) && e[i][:len(name)] == name && e[i][len(name)] == '=' {
 			return e[i][len(name)+1:]

@@ -36,7 +36,7 @@ func lastLine(text string) string {
 // TestEnvironment: colour follows the environment that was given, not the process's.
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
-	e := environment{"TERM=dumb", "NO_COLOR=1", "TERM=xterm"}
+	e := Environment{"TERM=dumb", "NO_COLOR=1", "TERM=xterm"}
 	if e.Getenv("TERM") != "xterm" || e.Getenv("NO_COLOR") != "1" || e.Getenv("NO") != "" || dumb(e) {
 		t.Error("the last of a name counts")
 	}

@@ -90,6 +90,9 @@ func (i Injection) Target() string {
 	return i.Node
 }
 
+// What is broken and how, in two words: "stop redis01".
+func (i Injection) What() string { return i.Fault + " " + i.Target() }
+
 // Check is something that has to be seen.
 type Check struct {
 	// See says it in words.

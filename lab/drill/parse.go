@@ -27,9 +27,6 @@ var files embed.FS
 const (
 	// maxSize of a file, in bytes.
 	maxSize = 64 << 10
-	// minFor and maxFor bound a fault: those of the agents' leases.
-	minFor = time.Second
-	maxFor = 10 * time.Minute
 	// maxLength bounds all faults of a drill together.
 	maxLength = 30 * time.Minute
 	// MaxRate is the most votes per second.
@@ -218,8 +215,8 @@ func (r *reader) check(d *Drill) {
 		}
 	}
 	r.compile("$.stop", &d.Stop)
-	if d.RecoverWithin < time.Second || d.RecoverWithin > maxFor {
-		r.wrong("$.recover_within", "recover_within: give a time from 1s to %s, not %s", maxFor, d.RecoverWithin)
+	if d.RecoverWithin < time.Second || d.RecoverWithin > faultkind.MaxLease {
+		r.wrong("$.recover_within", "recover_within: give a time from 1s to %s, not %s", faultkind.MaxLease, d.RecoverWithin)
 	}
 	if share := d.ErrorsAtMost; share != nil && !(*share >= 0 && *share <= 1) {
 		r.wrong("$.errors_at_most", "errors_at_most: give a share from 0 to 1, not %v", *share)
@@ -233,11 +230,11 @@ func (r *reader) load(l Load) {
 	if !(l.Change >= 0 && l.Change <= 1) {
 		r.wrong("$.load.change", "change: give a share from 0 to 1, not %v", l.Change)
 	}
-	if l.Before < time.Second || l.Before > maxFor {
-		r.wrong("$.load.before", "before: give a time from 1s to %s, not %s", maxFor, l.Before)
+	if l.Before < time.Second || l.Before > faultkind.MaxLease {
+		r.wrong("$.load.before", "before: give a time from 1s to %s, not %s", faultkind.MaxLease, l.Before)
 	}
-	if l.After < 0 || l.After > maxFor {
-		r.wrong("$.load.after", "after: give a time from 0s to %s, not %s", maxFor, l.After)
+	if l.After < 0 || l.After > faultkind.MaxLease {
+		r.wrong("$.load.after", "after: give a time from 0s to %s, not %s", faultkind.MaxLease, l.After)
 	}
 }
 
@@ -277,8 +274,8 @@ func (r *reader) injection(at string, i Injection, early bool) {
 	switch {
 	case once && i.For != 0:
 		r.wrong(at+".for", "%s is over once it has happened: it lasts for no time", i.Fault)
-	case !once && (i.For < minFor || i.For > maxFor):
-		r.wrong(at+".for", "for: give a time from %s to %s, not %s", minFor, maxFor, i.For)
+	case !once && (i.For < faultkind.MinLease || i.For > faultkind.MaxLease):
+		r.wrong(at+".for", "for: give a time from %s to %s, not %s", faultkind.MinLease, faultkind.MaxLease, i.For)
 	}
 }
 

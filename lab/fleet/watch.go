@@ -27,6 +27,11 @@ type Update struct {
 	View View
 }
 
+// Notable reports whether the update tells of something worth a line: that a role's numbers have changed is not.
+func (u Update) Notable() bool {
+	return u.Event != nil && (u.Event.GetSubject() != "role" || u.Event.GetAction() != "measured" && u.Event.GetAction() != "checked")
+}
+
 // Watch streams the changes of all nodes, merged. The channel is closed when ctx ends. A node that cannot be reached is
 // an update with its error, once for each problem, and is tried again until it can be.
 func (f *Fleet) Watch(ctx context.Context) <-chan Update {

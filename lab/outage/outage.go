@@ -25,6 +25,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/power"
@@ -60,12 +61,6 @@ func (k Kind) leaves() power.State {
 	}
 	return power.StateOff
 }
-
-// Bounds of a lease.
-const (
-	MinLease = time.Second
-	MaxLease = 10 * time.Minute
-)
 
 // Errors of the methods. What is refused has changed nothing.
 var (
@@ -120,7 +115,7 @@ func (f Fault) Left(now time.Time) time.Duration {
 func (f Fault) due(now time.Time) bool {
 	left := f.Left(now)
 	// The clock was set back: no lease is that long.
-	turned := left > MaxLease
+	turned := left > faultkind.MaxLease
 	return f.Phase != InForce || left == 0 || turned
 }
 
@@ -209,8 +204,8 @@ func Forget(lab *settings.Lab) error {
 
 // CheckLease tells what is wrong with the length of a lease: an ErrInvalid.
 func CheckLease(length time.Duration) error {
-	if length < MinLease || length > MaxLease {
-		return fmt.Errorf("%w: a lease of %s; give one from %s to %s", ErrInvalid, length, MinLease, MaxLease)
+	if err := faultkind.CheckLease(length); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/charmbracelet/lipgloss"
+
+	"github.com/swarmlab/swarmlab/lab/console"
 )
 
 // Theme is the one place for looks. Its styles do nothing where NO_COLOR is set.
@@ -44,17 +46,12 @@ func New(r *lipgloss.Renderer, environ []string) Theme {
 
 // Unicode reports whether the terminal shows more than ASCII, by its locale (POSIX, section 8.2: LC_ALL before LC_CTYPE before LANG).
 func Unicode(environ []string) bool {
-	values := map[string]string{}
-	for _, e := range environ {
-		if name, value, ok := strings.Cut(e, "="); ok {
-			values[name] = value
-		}
-	}
-	if term := values["TERM"]; term == "linux" || term == "dumb" || strings.HasPrefix(term, "vt") {
+	values := console.Environment(environ)
+	if term := values.Getenv("TERM"); term == "linux" || term == "dumb" || strings.HasPrefix(term, "vt") {
 		return false
 	}
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if value := strings.ToLower(values[name]); value != "" {
+		if value := strings.ToLower(values.Getenv(name)); value != "" {
 			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/outage"
@@ -96,7 +95,7 @@ func (w World) Updated(u fleet.Update, now time.Time) World {
 	w.Silent = silent
 	switch {
 	case u.Event != nil:
-		if notable(u.Event) {
+		if u.Notable() {
 			w = w.happened(Event{u.Event.GetAt().AsTime(), u.Node, u.Event.GetSubject(), u.Event.GetAction(), u.Event.GetMessage()})
 		}
 	case is.Err != nil && was.Err == nil:
@@ -105,11 +104,6 @@ func (w World) Updated(u fleet.Update, now time.Time) World {
 		w = w.happened(Event{now, u.Node, "agent", "reachable", ""})
 	}
 	return w
-}
-
-// notable leaves out that a queue has another length.
-func notable(e *agentv1.Event) bool {
-	return e.GetSubject() != "role" || e.GetAction() != "measured" && e.GetAction() != "checked"
 }
 
 func (w World) happened(e Event) World {

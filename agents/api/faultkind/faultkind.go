@@ -121,6 +121,20 @@ const (
 	MinSkew = time.Second
 )
 
+// Bounds of a lease, of a node's faults and of the host's alike.
+const (
+	MinLease = time.Second
+	MaxLease = 10 * time.Minute
+)
+
+// CheckLease tells what is wrong with the length of a lease.
+func CheckLease(length time.Duration) error {
+	if length < MinLease || length > MaxLease {
+		return fmt.Errorf("a lease of %s; give one from %s to %s", length, MinLease, MaxLease)
+	}
+	return nil
+}
+
 // Strength is how bad a fault is, for those kinds that may be more or less so.
 type Strength struct {
 	// Delay, give or take Jitter, of each packet that is sent.

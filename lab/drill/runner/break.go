@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/outage"
@@ -85,14 +86,14 @@ func (r *run) expectations() map[int][]*pending {
 // seenOutside is how a fault shows to others than the agent that injected it.
 func seenOutside(i drill.Injection) (drill.Check, bool) {
 	forms := map[string]struct{ see, when string }{
-		"kill":                  {"%s was killed", `died(%q) || restarted(%[1]q)`},
-		"stop":                  {"%s is stopped", `container(%q) == "exited"`},
-		"pause":                 {"%s is frozen", `container(%q) == "paused"`},
-		"remove":                {"%s is gone", `container(%q) == "missing"`},
-		"disconnect":            {"%s is off the network", `!connected(%q)`},
-		"engine-stop":           {"the engine of %s is down", `engine(%q) == "down"`},
-		string(outage.PowerOff): {"%s is silent", `node(%q) == "away"`},
-		string(outage.Freeze):   {"%s is silent", `node(%q) == "away"`},
+		string(faultkind.Kill):       {"%s was killed", `died(%q) || restarted(%[1]q)`},
+		string(faultkind.Stop):       {"%s is stopped", `container(%q) == "exited"`},
+		string(faultkind.Pause):      {"%s is frozen", `container(%q) == "paused"`},
+		string(faultkind.Remove):     {"%s is gone", `container(%q) == "missing"`},
+		string(faultkind.Disconnect): {"%s is off the network", `!connected(%q)`},
+		string(faultkind.EngineStop): {"the engine of %s is down", `engine(%q) == "down"`},
+		string(outage.PowerOff):      {"%s is silent", `node(%q) == "away"`},
+		string(outage.Freeze):        {"%s is silent", `node(%q) == "away"`},
 	}
 	form, ok := forms[i.Fault]
 	if !ok {
@@ -120,7 +121,7 @@ func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[in
 		c.from = now
 	}
 	r.journal.Faults = append(r.journal.Faults, journal.Fault{
-		What: h.Fault + " " + h.Target(), Node: h.node, InjectedMS: r.observer.at(now),
+		What: h.What(), Node: h.node, InjectedMS: r.observer.at(now),
 	})
 	go func() {
 		// Once begun it is brought to its end: what is injected must be known to be healed.
@@ -141,7 +142,7 @@ func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error
 		h.state = over
 		result.Evidence = "not injected: " + err.Error()
 		if r.aborted == "" {
-			r.aborted = fmt.Sprintf("%s %s was not injected: %v", h.Fault, h.Target(), err)
+			r.aborted = fmt.Sprintf("%s was not injected: %v", h.What(), err)
 			r.say(Bad, "aborted: %s", r.aborted)
 		}
 		return
@@ -292,17 +293,14 @@ func (r *run) recover(ctx context.Context) {
 	}
 	steady := false
 	if !r.loop(ctx, func(now time.Time) bool {
-		if missing, err := r.missing(now); !steady && err == nil && len(missing) == 0 {
-			steady = true
-			took := now.Sub(r.healOrdered(begun))
-			limit := float64(r.drill.RecoverWithin.Milliseconds())
-			r.journal.Figures = append(r.journal.Figures, journal.Figure{
-				Name: "steady state again", Value: float64(took.Milliseconds()), Unit: "ms", Limit: &limit,
-			})
-			r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: "recovered", Text: "the steady state is back"})
-			r.say(Good, "the steady state is back, after %s", seconds(took))
+		if !steady {
+			missing, err := r.missing(now)
+			steady = err == nil && len(missing) == 0
+			if steady {
+				r.steadyAgain(now, begun)
+			}
 		}
-		return now.After(end) && !r.open(phaseRecovery) || steady && !r.open(phaseRecovery)
+		return (steady || now.After(end)) && !r.open(phaseRecovery)
 	}) {
 		r.abort(ctx)
 		return
@@ -318,6 +316,17 @@ func (r *run) recover(ctx context.Context) {
 		}
 		r.say(Bad, "the steady state is not back within %s", r.drill.RecoverWithin)
 	}
+}
+
+// steadyAgain notes that the steady state is back.
+func (r *run) steadyAgain(now, begun time.Time) {
+	took := now.Sub(r.healOrdered(begun))
+	limit := float64(r.drill.RecoverWithin.Milliseconds())
+	r.journal.Figures = append(r.journal.Figures, journal.Figure{
+		Name: "steady state again", Value: float64(took.Milliseconds()), Unit: "ms", Limit: &limit,
+	})
+	r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: "recovered", Text: "the steady state is back"})
+	r.say(Good, "the steady state is back, after %s", seconds(took))
 }
 
 // healOrdered is when the last fault was ordered to end, or, where none needed to be, a moment.

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 )
 
@@ -81,7 +83,7 @@ func (r *run) measure() {
 		f := j.Faults[h.result]
 		if ms, ok := shown(r.observer.eventsFrom(f.InjectedMS), h); ok {
 			limit := -1.0
-			if h.Fault == "kill" {
+			if h.Fault == string(faultkind.Kill) {
 				limit = shownWithin
 			}
 			figure(h.broken.What+": told by the node after", float64(ms-f.InjectedMS), "ms", limit).Aim = true
@@ -89,9 +91,9 @@ func (r *run) measure() {
 		if h.For > 0 && f.HealedMS > 0 {
 			limit := -1.0
 			switch {
-			case h.Container != "" || h.Fault == "partition":
+			case h.Container != "" || h.Fault == string(faultkind.Partition):
 				limit = healedWithin
-			case h.broken.Power && r.Lab.Provider == "docker":
+			case h.broken.Power && r.Lab.Provider == settings.ProviderDocker:
 				limit = poweredWithin
 			}
 			figure(h.broken.What+": healed after", float64(f.HealedMS-f.EndedMS), "ms", limit).Aim = true

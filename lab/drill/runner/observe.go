@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
@@ -27,7 +26,6 @@ type observer struct {
 	picture picture
 	events  []journal.Event
 	samples []journal.Sample
-	failed  int64
 	// base is how many votes had left the queues when the first sample was taken; -1 before.
 	base int64
 }
@@ -97,7 +95,7 @@ func (o *observer) Node(u fleet.Update) {
 		o.picture.died = gone
 	}
 	switch {
-	case u.Event != nil && notable(u.Event):
+	case u.Notable():
 		o.event(journal.Event{
 			AtMS: o.at(now), Node: u.Node, Subject: u.Event.GetSubject(), Action: u.Event.GetAction(), Message: u.Event.GetMessage(),
 		})
@@ -116,11 +114,6 @@ const (
 	died = "die"
 )
 
-// notable reports whether an event is worth a line: that a queue has another length is in the samples.
-func notable(e *agentv1.Event) bool {
-	return e.GetSubject() != "role" || e.GetAction() != "measured" && e.GetAction() != "checked"
-}
-
 // event keeps an event. The mutex is held.
 func (o *observer) event(e journal.Event) {
 	if len(o.events) < maxEvents {
@@ -133,15 +126,14 @@ func (o *observer) reported(report load.Progress) {
 	now := time.Now()
 	o.mu.Lock()
 	p := &o.picture
-	took := report.Elapsed
+	var before load.Progress
 	if n := len(p.recent); n > 0 {
-		took -= p.recent[n-1].Elapsed
+		before = p.recent[n-1]
 	}
 	sample := journal.Sample{AtMS: o.at(now), Accepted: report.Rate, Queued: map[string]float64{}}
-	if took > 0 {
-		sample.Errors = float64(report.Failed-o.failed) / took.Seconds()
+	if took := report.Elapsed - before.Elapsed; took > 0 {
+		sample.Errors = float64(report.Failed-before.Failed) / took.Seconds()
 	}
-	o.failed = report.Failed
 	if report.Rate > 0 {
 		p50, p99 := milliseconds(report.P50), milliseconds(report.P99)
 		sample.P50MS, sample.P99MS = &p50, &p99

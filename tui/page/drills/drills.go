@@ -232,7 +232,7 @@ func (m Model) confirm() (page.Page, tea.Cmd) {
 	m.predicting = nil
 	var what []string
 	for _, i := range d.Inject {
-		what = append(what, i.Fault+" "+i.Target())
+		what = append(what, i.What())
 	}
 	question := fmt.Sprintf("Run %s: %s?", d.ID, strings.Join(what, ", then "))
 	return m, func() tea.Msg { return page.Ask{Question: question, Do: func() tea.Msg { return begin{d, said} }} }
@@ -316,7 +316,7 @@ func (m Model) story(width int) string {
 	}
 	parts = append(parts, "", t.Bold.Render("What is broken"))
 	for _, i := range d.Inject {
-		line := i.Fault + " " + i.Target()
+		line := i.What()
 		if i.For > 0 {
 			line += fmt.Sprintf(", for %s", i.For)
 		}
