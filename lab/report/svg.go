@@ -88,6 +88,12 @@ func inline(file []byte, class, label string) (template.HTML, error) {
 			for _, a := range token.Attr {
 				attributes(&out, token.Name.Local, a)
 			}
+			if token.Name.Local == "text" {
+				if err := letter(&out, d); err != nil {
+					return "", err
+				}
+				continue
+			}
 			out.WriteString(">")
 		case xml.EndElement:
 			out.WriteString("</" + token.Name.Local + ">")
@@ -97,6 +103,26 @@ func inline(file []byte, class, label string) (template.HTML, error) {
 			}
 		}
 	}
+}
+
+// letter ends the start of a text, and writes it. Its width is the one that its place was found with: the reader's fonts may be wider than
+// ours, and names would lie upon each other.
+func letter(out *strings.Builder, d *xml.Decoder) error {
+	token, err := d.Token()
+	if err != nil {
+		return fmt.Errorf("read a plot: %w", err)
+	}
+	data, ok := token.(xml.CharData)
+	if !ok { // nothing is said
+		out.WriteString("></text>")
+		return nil
+	}
+	said := strings.TrimSpace(string(data))
+	attribute(out, "textLength", fmt.Sprintf("%.1f", style(inkText).Width(said).Points()))
+	attribute(out, "lengthAdjust", "spacingAndGlyphs")
+	out.WriteString(">")
+	escape(out, said)
+	return nil
 }
 
 func attributes(out *strings.Builder, element string, a xml.Attr) {
