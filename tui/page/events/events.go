@@ -3,14 +3,13 @@ package events
 
 import (
 	"strings"
-	"time"
 
 	"github.com/charmbracelet/bubbles/key"
-	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/tail"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 	"github.com/swarmlab/swarmlab/tui/world"
@@ -20,19 +19,13 @@ import (
 type Model struct {
 	theme  theme.Theme
 	keys   keymap.Map
-	filter textinput.Model
+	tail   tail.Tail
 	events []world.Event
 	size   page.Size
-	// above is how many lines there are below the last one shown; 0 follows what is new.
-	above int
 }
 
 // New makes the page.
-func New(t theme.Theme, k keymap.Map) Model {
-	filter := textinput.New()
-	filter.Prompt, filter.CharLimit = "/", 60
-	return Model{theme: t, keys: k, filter: filter}
-}
+func New(t theme.Theme, k keymap.Map) Model { return Model{theme: t, keys: k, tail: tail.New(k)} }
 
 // Title implements page.Page.
 func (m Model) Title() string { return "Events" }
@@ -41,12 +34,10 @@ func (m Model) Title() string { return "Events" }
 func (m Model) Init() tea.Cmd { return nil }
 
 // Typing implements page.Page.
-func (m Model) Typing() bool { return m.filter.Focused() }
+func (m Model) Typing() bool { return m.tail.Typing() }
 
 // Keys implements page.Page.
-func (m Model) Keys() []key.Binding {
-	return []key.Binding{m.keys.Up, m.keys.Down, m.keys.Filter, m.keys.Follow, m.keys.Back}
-}
+func (m Model) Keys() []key.Binding { return m.tail.Keys() }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -56,62 +47,29 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case page.Seen:
 		before := len(m.matching())
 		m.events = msg.World.Events
-		if m.above > 0 { // what is read does not move
-			m.above += max(len(m.matching())-before, 0)
-		}
+		now := len(m.matching())
+		m.tail = m.tail.Grown(max(now-before, 0), now, m.fits())
+	case page.ShowEvents:
+		m.tail = m.tail.Filtered(msg.Node)
 	case tea.KeyMsg:
-		return m.pressed(msg)
-	}
-	return m, nil
-}
-
-func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
-	k := m.keys
-	if m.filter.Focused() {
-		switch msg.Type {
-		case tea.KeyEsc:
-			m.filter.SetValue("")
-			m.filter.Blur()
-			return m, nil
-		case tea.KeyEnter:
-			m.filter.Blur()
-			return m, nil
-		}
 		var cmd tea.Cmd
-		m.filter, cmd = m.filter.Update(msg)
-		m.above = 0
+		m.tail, cmd = m.tail.Pressed(msg, len(m.matching()), m.fits())
 		return m, cmd
 	}
-	last := max(len(m.matching())-m.lines(), 0)
-	switch {
-	case key.Matches(msg, k.Filter):
-		return m, m.filter.Focus()
-	case key.Matches(msg, k.Back):
-		m.filter.SetValue("")
-	case key.Matches(msg, k.Up):
-		m.above = min(m.above+1, last)
-	case key.Matches(msg, k.Down):
-		m.above = max(m.above-1, 0)
-	case key.Matches(msg, k.Top):
-		m.above = last
-	case key.Matches(msg, k.Bottom), key.Matches(msg, k.Follow):
-		m.above = 0
-	}
 	return m, nil
 }
 
-// lines is how many events fit.
-func (m Model) lines() int { return max(m.size.Height-2, 1) }
+// fits is how many events can be shown, between a line above and one below.
+func (m Model) fits() int { return max(m.size.Height-2, 1) }
 
 // matching are the events that the filter lets through.
 func (m Model) matching() []world.Event {
-	word := strings.ToLower(strings.TrimSpace(m.filter.Value()))
-	if word == "" {
+	if m.tail.Filter() == "" {
 		return m.events
 	}
 	var found []world.Event
 	for _, e := range m.events {
-		if strings.Contains(strings.ToLower(e.Node+" "+e.Subject+" "+e.Action+" "+e.Message), word) {
+		if m.tail.Lets(e.Node + " " + e.Subject + " " + e.Action + " " + e.Message) {
 			found = append(found, e)
 		}
 	}
@@ -121,42 +79,26 @@ func (m Model) matching() []world.Event {
 // View implements page.Page.
 func (m Model) View() string {
 	t, all := m.theme, m.matching()
-	head := t.Dim.Render("TIME      NODE        WHAT         HAPPENED")
+	head := widget.EventHead(t)
 	switch {
-	case m.filter.Focused():
-		head = m.filter.View()
-	case m.filter.Value() != "":
-		head = widget.Ends(head, t.Accent.Render("/"+m.filter.Value()), m.size.Width)
+	case m.tail.Typing():
+		head = m.tail.Filter()
+	case m.tail.Filter() != "":
+		head = widget.Ends(head, t.Accent.Render(m.tail.Filter()), m.size.Width)
 	}
 	var b strings.Builder
 	b.WriteString(head)
-	until := max(len(all)-m.above, 0)
-	for _, e := range all[max(until-m.lines(), 0):until] {
-		b.WriteString("\n" + m.line(e))
+	from, to := m.tail.Window(len(all), m.fits())
+	for _, e := range all[from:to] {
+		b.WriteString("\n" + widget.Event(t, e, m.size.Width))
 	}
 	if len(all) == 0 {
 		b.WriteString("\n" + t.Dim.Render("Nothing happened yet."))
 	}
-	body := widget.Fit(b.String(), m.size.Width, max(m.size.Height-1, 0))
 	foot := t.Dim.Render("follows what is new")
-	if m.above > 0 {
-		foot = t.Warn.Render(widget.Number(float64(m.above)) + " newer below: f follows")
+	if m.tail.Below() > 0 {
+		foot = t.Warn.Render(widget.Number(float64(m.tail.Below())) + " newer below: " + m.keys.Follow.Help().Key + " follows")
 	}
+	body := widget.Fit(b.String(), m.size.Width, max(m.size.Height-1, 0))
 	return body + "\n" + widget.Line(foot, m.size.Width)
-}
-
-func (m Model) line(e world.Event) string {
-	t := m.theme
-	style := t.Dim
-	switch e.Action {
-	case "die", "oom", "unreachable", "unhealthy", "fault-injected":
-		style = t.Bad
-	case "start", "reachable", "healthy", "fault-ended":
-		style = t.Good
-	}
-	text := widget.Plain(e.Action)
-	if e.Message != "" {
-		text += ": " + widget.Plain(e.Message)
-	}
-	return t.Dim.Render(e.At.Local().Format(time.TimeOnly)) + "  " + widget.Line(widget.Plain(e.Node), 11) + " " + widget.Line(widget.Plain(e.Subject), 12) + " " + style.Render(text)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/tail"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
@@ -31,7 +32,7 @@ type Model struct {
 	of     page.ShowLogs
 	lines  []string
 	ended  string
-	above  int
+	tail   tail.Tail
 	// run tells the lines of this stream from those of one before.
 	run  int
 	stop context.CancelFunc
@@ -48,7 +49,7 @@ type arrived struct {
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, s Source) Model {
-	return Model{theme: t, keys: k, source: s, stop: func() {}}
+	return Model{theme: t, keys: k, source: s, stop: func() {}, tail: tail.New(k)}
 }
 
 // Title implements page.Page.
@@ -58,12 +59,10 @@ func (m Model) Title() string { return "Logs" }
 func (m Model) Init() tea.Cmd { return nil }
 
 // Typing implements page.Page.
-func (m Model) Typing() bool { return false }
+func (m Model) Typing() bool { return m.tail.Typing() }
 
 // Keys implements page.Page.
-func (m Model) Keys() []key.Binding {
-	return []key.Binding{m.keys.Up, m.keys.Down, m.keys.Top, m.keys.Follow}
-}
+func (m Model) Keys() []key.Binding { return m.tail.Keys() }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -78,28 +77,32 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		}
 		m.lines = append(m.lines, msg.lines...)
 		m.lines = m.lines[max(len(m.lines)-maxLines, 0):]
-		if m.above > 0 {
-			m.above = min(m.above+len(msg.lines), max(len(m.lines)-m.fits(), 0))
-		}
+		m.tail = m.tail.Grown(len(m.matching(msg.lines)), len(m.matching(m.lines)), m.fits())
 		if msg.over {
 			m.ended = msg.ended
 			return m, nil
 		}
 		return m, next(m.feed)
 	case tea.KeyMsg:
-		last := max(len(m.lines)-m.fits(), 0)
-		switch k := m.keys; {
-		case key.Matches(msg, k.Up):
-			m.above = min(m.above+1, last)
-		case key.Matches(msg, k.Down):
-			m.above = max(m.above-1, 0)
-		case key.Matches(msg, k.Top):
-			m.above = last
-		case key.Matches(msg, k.Bottom), key.Matches(msg, k.Follow):
-			m.above = 0
-		}
+		var cmd tea.Cmd
+		m.tail, cmd = m.tail.Pressed(msg, len(m.matching(m.lines)), m.fits())
+		return m, cmd
 	}
 	return m, nil
+}
+
+// matching are the lines that the filter lets through.
+func (m Model) matching(lines []string) []string {
+	if m.tail.Filter() == "" {
+		return lines
+	}
+	var found []string
+	for _, l := range lines {
+		if m.tail.Lets(l) {
+			found = append(found, l)
+		}
+	}
+	return found
 }
 
 // follow begins a stream, in place of the one before.
@@ -107,7 +110,7 @@ func (m Model) follow(of page.ShowLogs) (page.Page, tea.Cmd) {
 	m.stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	m.run++
-	m.of, m.lines, m.ended, m.above, m.stop, m.feed = of, nil, "", 0, cancel, make(chan tea.Msg)
+	m.of, m.lines, m.ended, m.tail, m.stop, m.feed = of, nil, "", m.tail.Filtered(""), cancel, make(chan tea.Msg)
 	run, feed, source := m.run, m.feed, m.source
 	go func() {
 		defer close(feed)
@@ -146,13 +149,17 @@ func (m Model) View() string {
 	switch {
 	case m.ended != "":
 		state = t.Warn.Render(widget.Plain(m.ended))
-	case m.above > 0:
-		state = t.Warn.Render(widget.Number(float64(m.above)) + " newer below")
+	case m.tail.Below() > 0:
+		state = t.Warn.Render(widget.Number(float64(m.tail.Below())) + " newer below: " + m.keys.Follow.Help().Key + " follows")
 	}
-	until := max(len(m.lines)-m.above, 0)
+	if filter := m.tail.Filter(); filter != "" {
+		state = t.Accent.Render(filter) + "  " + state
+	}
+	shown := m.matching(m.lines)
+	from, to := m.tail.Window(len(shown), m.fits())
 	var b strings.Builder
 	b.WriteString(widget.Ends(t.Bold.Render(name+" on "+m.of.Node), state, m.size.Width))
-	for _, l := range m.lines[max(until-m.fits(), 0):until] {
+	for _, l := range shown[from:to] {
 		b.WriteString("\n" + widget.Plain(l))
 	}
 	return widget.Fit(b.String(), m.size.Width, m.size.Height)
