@@ -32,19 +32,19 @@ type root struct {
 	keys   keymap.Map
 	pages  []page.Page
 	active int
-	// logs is the page that ShowLogs turns to.
-	logs  int
-	width int
-	tall  int
-	seen  page.Seen
-	feed  <-chan world.World
-	clock func() time.Time
-	votes voter
-	rate  float64
-	help  bool
-	ask   *page.Ask
-	told  page.Told
-	until time.Time
+	// events and logs are the pages that ShowEvents and ShowLogs turn to.
+	events, logs int
+	width        int
+	tall         int
+	seen         page.Seen
+	feed         <-chan world.World
+	clock        func() time.Time
+	votes        voter
+	rate         float64
+	help         bool
+	ask          *page.Ask
+	told         page.Told
+	until        time.Time
 	// jump is where somebody types the name of a page.
 	jump textinput.Model
 }
@@ -100,6 +100,9 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case page.ShowLogs:
 		r.active = r.logs
 		return r.one(r.active, msg)
+	case page.ShowEvents:
+		r.active = r.events
+		return r.one(r.active, msg)
 	case tea.KeyMsg:
 		return r.typed(msg)
 	case tea.MouseMsg:
@@ -109,11 +112,28 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			}
 			return r, nil
 		}
+		if k, ok := wheel(msg); ok {
+			if r.ask != nil || r.help || r.jump.Focused() || r.pages[r.active].Typing() {
+				return r, nil
+			}
+			return r.one(r.active, k)
+		}
 		msg.Y-- // pages begin below the tabs
 		return r.one(r.active, msg)
 	}
 	// Whatever else there is belongs to the page that asked for it, and nobody else knows the type.
 	return r.all(msg)
+}
+
+// wheel takes a turn of the mouse wheel for the key that does the same.
+func wheel(msg tea.MouseMsg) (tea.KeyMsg, bool) {
+	switch msg.Button {
+	case tea.MouseButtonWheelUp:
+		return tea.KeyMsg{Type: tea.KeyUp}, true
+	case tea.MouseButtonWheelDown:
+		return tea.KeyMsg{Type: tea.KeyDown}, true
+	}
+	return tea.KeyMsg{}, false
 }
 
 func (r root) all(msg tea.Msg) (tea.Model, tea.Cmd) { return r.allOf(msg) }
@@ -245,11 +265,11 @@ func (r root) View() string {
 	if r.width < leastWidth || r.tall < leastHeight {
 		return widget.Fit(fmt.Sprintf("swarmlab needs %dx%d cells", leastWidth, leastHeight), r.width, r.tall)
 	}
-	body := r.pages[r.active].View()
+	body := r.pages[r.active].View() // as large as it was told to be
 	if r.help {
-		body = r.helpPage()
+		body = widget.Fit(r.helpPage(), r.width, r.tall-3)
 	}
-	return widget.Fit(r.head()+"\n"+widget.Fit(body, r.width, r.tall-3)+"\n"+r.line()+"\n"+r.foot(), r.width, r.tall)
+	return r.head() + "\n" + body + "\n" + r.line() + "\n" + r.foot()
 }
 
 func (r root) tabs() []string {
@@ -307,20 +327,33 @@ func (r root) line() string {
 	return widget.Line(r.theme.Good.Render(widget.Plain(r.told.Text)), r.width)
 }
 
-// bindings are the keys that do something now.
-func (r root) bindings() []key.Binding {
-	k := r.keys
-	return append(r.pages[r.active].Keys(), k.Next, k.Help, k.Quit)
+// foot tells the keys that do something now; where there is no room for all, the last of the page's own give way.
+func (r root) foot() string {
+	common := r.hints(r.keys.Next, r.keys.Help, r.keys.Quit)
+	room := r.width - 2
+	for _, c := range common {
+		room -= ansi.StringWidth(c) + 2
+	}
+	var own []string
+	for _, h := range r.hints(r.pages[r.active].Keys()...) {
+		if room -= ansi.StringWidth(h) + 2; room < 0 {
+			own = append(own, r.theme.Dim.Render(r.theme.Glyphs.Ellipsis))
+			break
+		}
+		own = append(own, h)
+	}
+	return widget.Line(strings.Join(append(own, common...), "  "), r.width)
 }
 
-func (r root) foot() string {
-	var parts []string
-	for _, b := range r.bindings() {
+// hints are keys and what they do.
+func (r root) hints(keys ...key.Binding) []string {
+	var hints []string
+	for _, b := range keys {
 		if b.Enabled() {
-			parts = append(parts, r.theme.Bold.Render(b.Help().Key)+" "+r.theme.Dim.Render(b.Help().Desc))
+			hints = append(hints, r.theme.Bold.Render(b.Help().Key)+" "+r.theme.Dim.Render(b.Help().Desc))
 		}
 	}
-	return widget.Line(strings.Join(parts, "  "), r.width)
+	return hints
 }
 
 func (r root) helpPage() string {

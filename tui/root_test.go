@@ -17,7 +17,9 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
 	"github.com/muesli/termenv"
+	"google.golang.org/protobuf/types/known/durationpb"
 
+	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/journal"
@@ -95,9 +97,8 @@ func open(t testing.TB, b Backend, w world.World, width, height int, environ ...
 		t.Fatal(err)
 	}
 	renderer := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
-	unicode := theme.Unicode(environ)
 	clock := func() time.Time { return worldtest.Now }
-	r := newRoot(theme.New(renderer, environ), keymap.New(), unicode, b, []*drill.Drill{d}, tutorialText, w, make(chan world.World), clock)
+	r := newRoot(theme.New(renderer, environ), keymap.New(), b, []*drill.Drill{d}, tutorialText, w, make(chan world.World), clock)
 	m, _ := r.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	m, _ = m.Update(page.Seen{World: w, At: worldtest.Now})
 	return m.(root)
@@ -231,6 +232,16 @@ func TestBreaking(t *testing.T) {
 			"Cut frontend01 off from all other nodes, for 30s?",
 			"break partition frontend01  [manager interlock frontend02 worker01 store] 30s",
 		},
+		"cut a node off from marked ones": {
+			[]string{"right", "right", " ", "right", " ", "c"},
+			"Cut worker01 off from frontend01, for 30s?",
+			"break partition worker01  [frontend01] 30s",
+		},
+		"cut a node off, nothing marked any more": {
+			[]string{"right", "right", " ", " ", "c"},
+			"Cut frontend01 off from all other nodes, for 30s?",
+			"break partition frontend01  [manager interlock frontend02 worker01 store] 30s",
+		},
 		"heal": {[]string{"H"}, "End all faults now?", "heal"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -287,12 +298,97 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// What is selected tells of itself, and leads to its events.
+func TestDetails(t *testing.T) {
+	w := worldtest.Of("fault")
+	s := w.View.Nodes[2].Snapshot
+	s.Role = &agentv1.RoleStatus{Running: true, Checked: true, Message: "redis01 does not answer"}
+	s.Pending = []*agentv1.Pending{{Step: "start redis01", Reason: "a fault holds it"}}
+	s.Clock = &agentv1.ClockStatus{Offset: durationpb.New(-1500 * time.Microsecond)}
+	s.Containers[0].Image, s.Containers[0].Restarts = "redis:7", 3
+	r, _ := press(open(t, &backend{}, w, 120, 40, utf8), "right", "right")
+	for _, want := range []string{
+		"frontend 192.168.33.13", "check: redis01 does not answer", "to do: start redis01: a fault holds it", "clock: -1.5 ms", "frontend01 redis01 die",
+	} {
+		if view := r.View(); !strings.Contains(view, want) {
+			t.Errorf("there is no %q:\n%s", want, view)
+		}
+	}
+	if view := r.View(); strings.Contains(view, "worker01 start") {
+		t.Errorf("events of others:\n%s", view)
+	}
+	r, _ = press(r, "down")
+	for _, want := range []string{"redis01 on frontend01", "exited for 7s, started again 3 times", "redis:7"} {
+		if view := r.View(); !strings.Contains(view, want) {
+			t.Errorf("there is no %q:\n%s", want, view)
+		}
+	}
+	r, _ = press(r, "e")
+	if view := r.View(); !strings.Contains(view, "/frontend01") || !strings.Contains(view, "die: exit code 0") || strings.Contains(view, "number 0") {
+		t.Errorf("these are not its events:\n%s", view)
+	}
+	r, _ = press(open(t, &backend{}, w, 120, 40, utf8), "right", "right", "right", "right", "right")
+	if view := r.View(); !strings.Contains(view, "silent for 42s: nothing listens") {
+		t.Errorf("a dead node does not say since when:\n%s", view)
+	}
+}
+
+// Of more nodes than fit, those are shown that are selected.
+func TestManyNodes(t *testing.T) {
+	w := worldtest.Of("healthy")
+	for i := 2; i <= 60; i++ {
+		n := w.View.Nodes[4]
+		n.Node.Name = fmt.Sprintf("worker%02d", i)
+		w.View.Nodes = append(w.View.Nodes, n)
+	}
+	r, _ := press(open(t, &backend{}, w, 100, 30, utf8), "right", "right", "right")
+	if view := r.View(); !strings.Contains(view, "worker02") || strings.Contains(view, "worker60") || !strings.Contains(view, "lines more") {
+		t.Errorf("the first ones are not shown:\n%s", view)
+	}
+	for range 200 {
+		r, _ = press(r, "down")
+	}
+	view := r.View()
+	whole(t, view, 100, 30)
+	if !strings.Contains(view, "worker60") || strings.Contains(view, "worker02") || !strings.Contains(view, "lines above") {
+		t.Errorf("the last ones are not shown:\n%s", view)
+	}
+	// A click is what is seen, not what would be there if nothing were left out.
+	for y, l := range strings.Split(view, "\n") {
+		if i := strings.Index(l, "worker58"); i >= 0 {
+			m, _ := r.Update(tea.MouseMsg{Action: tea.MouseActionPress, Button: tea.MouseButtonLeft, X: ansi.StringWidth(l[:i]), Y: y})
+			if r, _ := press(m.(root), "o"); !strings.Contains(r.View(), "power-off worker58, for") {
+				t.Errorf("something else was clicked:\n%s", r.View())
+			}
+			return
+		}
+	}
+	t.Errorf("worker58 is not shown:\n%s", view)
+}
+
+// However narrow, how to get help and out is told.
+func TestFoot(t *testing.T) {
+	for _, width := range []int{40, 60, 80, 200} {
+		r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), width, 24, utf8), "right", "right")
+		lines := strings.Split(r.View(), "\n")
+		if foot := lines[len(lines)-1]; !strings.Contains(foot, "? help  q quit") {
+			t.Errorf("%d cells: %q", width, foot)
+		}
+	}
+}
+
 func TestLogs(t *testing.T) {
 	b := &backend{}
 	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "right", "right", "down", "L")
 	view := r.View()
 	if !strings.Contains(view, "redis01 on frontend01") || !strings.Contains(view, "first line") || !strings.Contains(view, "the stream broke") {
 		t.Errorf("%v\n%s", b.calls, view)
+	}
+	if r, _ = press(r, "/", "x", "y", "z"); strings.Contains(r.View(), "first line") || !strings.Contains(r.View(), "/xyz") {
+		t.Errorf("it is not filtered:\n%s", r.View())
+	}
+	if r, _ = press(r, "esc"); !strings.Contains(r.View(), "first line") {
+		t.Errorf("esc ends the filter:\n%s", r.View())
 	}
 }
 
@@ -350,7 +446,7 @@ func TestReadOnly(t *testing.T) {
 	b := &backend{}
 	r := open(t, b, worldtest.Of("healthy"), 100, 30, utf8)
 	keys := keymap.New().Without()
-	r = newRoot(r.theme, keys, true, b, nil, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	r = newRoot(r.theme, keys, b, nil, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
 	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
 	r, _ = press(m.(root), "right", "right", "down", "x", "y", "s", "y", "p", "y", "o", "y", "c", "y", "H", "y", "+", "-", "2", "enter", "enter", "y")
 	if len(b.calls) > 0 {
@@ -406,6 +502,58 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The wheel goes through lists as the arrows do, and never answers a question.
+func TestWheel(t *testing.T) {
+	b := &backend{}
+	w := worldtest.Of("healthy")
+	for i := range 60 {
+		w.Events = append(w.Events, world.Event{At: worldtest.Now, Node: "store", Subject: "pg", Action: fmt.Sprintf("number%02d", i)})
+	}
+	r, _ := press(open(t, b, w, 80, 24, utf8), "4")
+	turn := func(button tea.MouseButton) {
+		m, _ := r.Update(tea.MouseMsg{Action: tea.MouseActionPress, Button: button, X: 5, Y: 5})
+		r = m.(root)
+	}
+	for range 3 {
+		turn(tea.MouseButtonWheelUp)
+	}
+	if view := r.View(); !strings.Contains(view, "3 newer below") {
+		t.Error(view)
+	}
+	turn(tea.MouseButtonWheelDown)
+	if view := r.View(); !strings.Contains(view, "2 newer below") {
+		t.Error(view)
+	}
+	r, _ = press(r, "1", "H")
+	turn(tea.MouseButtonWheelDown)
+	if view := r.View(); !strings.Contains(view, "End all faults now? y/N") || len(b.calls) > 0 {
+		t.Errorf("%v\n%s", b.calls, view)
+	}
+}
+
+// A drill that is clicked is the one that is told.
+func TestClickedDrill(t *testing.T) {
+	all, err := drill.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8)
+	r = newRoot(r.theme, r.keys, &backend{}, all, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
+	r, _ = press(m.(root), "2")
+	third := all[2]
+	for y, l := range strings.Split(r.View(), "\n") {
+		if strings.HasPrefix(l, "  "+third.ID+" ") {
+			m, _ := r.Update(tea.MouseMsg{Action: tea.MouseActionPress, Button: tea.MouseButtonLeft, X: 4, Y: y})
+			if !strings.Contains(m.View(), third.Title) || strings.Contains(r.View(), third.Title) {
+				t.Errorf("%s is not told:\n%s", third.ID, m.View())
+			}
+			return
+		}
+	}
+	t.Errorf("there is no %s:\n%s", third.ID, r.View())
 }
 
 // What is clicked is selected.

@@ -51,16 +51,19 @@ type Backend interface {
 	voter
 }
 
-// logsPage is the place of the logs among the pages.
-const logsPage = 4
+// Places among the pages, of those that others turn to.
+const (
+	eventsPage = 3
+	logsPage   = 4
+)
 
 // newRoot puts the pages together.
-func newRoot(t theme.Theme, k keymap.Map, unicode bool, b Backend, catalogue []*drill.Drill, text string, first world.World, feed <-chan world.World, clock func() time.Time) root {
+func newRoot(t theme.Theme, k keymap.Map, b Backend, catalogue []*drill.Drill, text string, first world.World, feed <-chan world.World, clock func() time.Time) root {
 	pages := []page.Page{
-		labmap.New(t, k, b), drills.New(t, k, unicode, b, catalogue), votes.New(t, k, unicode, b), events.New(t, k), logs.New(t, k, b),
+		labmap.New(t, k, b), drills.New(t, k, b, catalogue), votes.New(t, k, b), events.New(t, k), logs.New(t, k, b),
 		tutorial.New(t, k, text),
 	}
-	r := root{theme: t, keys: k, pages: pages, logs: logsPage, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
+	r := root{theme: t, keys: k, pages: pages, events: eventsPage, logs: logsPage, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
 	r.jump = textinput.New()
 	r.jump.Prompt, r.jump.CharLimit = ":", 20
 	r, _ = r.allOf(r.seen)
@@ -89,7 +92,7 @@ func program(ctx context.Context, t Terminal, b Backend, first world.World, feed
 	if t.ReadOnly {
 		keys = keys.Without()
 	}
-	r := newRoot(theme.New(renderer, t.Environ), keys, theme.Unicode(t.Environ), b, catalogue, t.Tutorial, first, feed, time.Now)
+	r := newRoot(theme.New(renderer, t.Environ), keys, b, catalogue, t.Tutorial, first, feed, time.Now)
 	// The command itself hears the signals, and ends ctx.
 	return tea.NewProgram(r, tea.WithContext(ctx), tea.WithInput(t.In), tea.WithOutput(t.Out), tea.WithAltScreen(), tea.WithMouseCellMotion(), tea.WithoutSignalHandler()), nil
 }

@@ -6,10 +6,10 @@ import "github.com/charmbracelet/bubbles/key"
 // Map is all keys.
 type Map struct {
 	Quit, Help, Filter, Back, Next, Previous, Jump key.Binding
-	Up, Down, Left, Right, Top, Bottom, Select     key.Binding
+	Up, Down, Left, Right, Top, Bottom             key.Binding
 	Kill, Stop, Pause, PowerOff, Partition, Logs   key.Binding
 	Heal, Faster, Slower, Run, Abort, Follow       key.Binding
-	Judge, Go                                      key.Binding
+	Judge, Go, Mark, Events, PageUp, PageDown      key.Binding
 }
 
 // New is the keys as people know them from other terminal UIs.
@@ -21,9 +21,10 @@ func New() Map {
 		Quit: bind("q", "quit", "q", "ctrl+c"), Help: bind("?", "help", "?"), Filter: bind("/", "filter", "/"), Back: bind("esc", "back", "esc"),
 		Next: bind("tab", "next page", "tab"), Previous: bind("shift+tab", "page before", "shift+tab"), Jump: bind("1-6", "page", "1", "2", "3", "4", "5", "6"),
 		Up: bind("↑", "up", "up", "k"), Down: bind("↓", "down", "down", "j"), Left: bind("←", "left", "left", "h"), Right: bind("→", "right", "right", "l"),
-		Top: bind("g", "top", "g", "home"), Bottom: bind("G", "bottom", "G", "end"), Select: bind("enter", "select", "enter"),
+		Top: bind("g", "top", "g", "home"), Bottom: bind("G", "bottom", "G", "end"),
+		PageUp: bind("pgup", "page up", "pgup", "ctrl+b"), PageDown: bind("pgdn", "page down", "pgdown", "ctrl+f"),
 		Kill: bind("x", "kill", "x"), Stop: bind("s", "stop", "s"), Pause: bind("p", "freeze", "p"), PowerOff: bind("o", "power off", "o"),
-		Partition: bind("c", "cut off", "c"), Logs: bind("L", "logs", "L"), Heal: bind("H", "heal all", "H"),
+		Partition: bind("c", "cut off", "c"), Logs: bind("L", "logs", "L"), Mark: bind("space", "mark", " "), Events: bind("e", "events", "e"), Heal: bind("H", "heal all", "H"),
 		Faster: bind("+", "more votes", "+", "="), Slower: bind("-", "fewer votes", "-"), Run: bind("enter", "run", "enter"), Abort: bind("A", "abort", "A"),
 		Follow: bind("f", "follow", "f"), Judge: bind("v", "verify", "v"), Go: bind(":", "page by name", ":"),
 	}
@@ -31,7 +32,7 @@ func New() Map {
 
 // Without leaves out keys that change the lab, for a screen that only shows it.
 func (m Map) Without() Map {
-	for _, b := range []*key.Binding{&m.Kill, &m.Stop, &m.Pause, &m.PowerOff, &m.Partition, &m.Heal, &m.Faster, &m.Slower, &m.Run, &m.Abort} {
+	for _, b := range []*key.Binding{&m.Kill, &m.Stop, &m.Pause, &m.PowerOff, &m.Partition, &m.Mark, &m.Heal, &m.Faster, &m.Slower, &m.Run, &m.Abort} {
 		b.SetEnabled(false)
 	}
 	return m

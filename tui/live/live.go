@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -31,9 +32,7 @@ import (
 const (
 	// momentEvery bounds how many moments there are: bursts become one.
 	momentEvery = 80 * time.Millisecond
-	// outagesEvery is how often the host's own records are read.
-	outagesEvery = 500 * time.Millisecond
-	tallyEvery   = time.Second
+	tallyEvery  = time.Second
 	// judgeWithin is how long a verdict waits for votes to be counted.
 	judgeWithin = 30 * time.Second
 	// steadyWithin is how long a drill waits for the steady state.
@@ -65,17 +64,7 @@ func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World
 	var all sync.WaitGroup
 	all.Go(func() { sights.Run(ctx, f) })
 	all.Go(func() {
-		tick := time.NewTicker(outagesEvery)
-		defer tick.Stop()
-		for ctx.Err() == nil {
-			if outages, err := l.Outages.List(); err == nil {
-				f.change(func(w world.World) world.World { w.Outages = outages; return w })
-			}
-			select {
-			case <-ctx.Done():
-			case <-tick.C:
-			}
-		}
+		watch.Outages(ctx, l.Outages, f.outages)
 	})
 	all.Go(func() {
 		tick := time.NewTicker(tallyEvery)
@@ -117,7 +106,7 @@ func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World
 	return out
 }
 
-// folder makes one world of all that is seen.
+// folder makes one world of all that is seen. What is as it was is no news: drawing costs more than looking.
 type folder struct {
 	mu    sync.Mutex
 	world world.World
@@ -149,6 +138,9 @@ func (f *folder) Node(u fleet.Update) {
 
 // Servers implements watch.Sink.
 func (f *folder) Servers(servers map[string]bool) {
+	if is := f.now().Servers; maps.Equal(is, servers) && (is == nil) == (servers == nil) {
+		return
+	}
 	f.change(func(w world.World) world.World { w.Servers = servers; return w })
 }
 
@@ -159,7 +151,17 @@ func (f *folder) Queues(queues []census.Queue) {
 
 // Pages implements watch.Sink.
 func (f *folder) Pages(voting, results int) {
+	if is := f.now(); is.Voting == voting && is.Results == results {
+		return
+	}
 	f.change(func(w world.World) world.World { w.Voting, w.Results = voting, results; return w })
+}
+
+func (f *folder) outages(outages []outage.Fault) {
+	if slices.Equal(f.now().Outages, outages) {
+		return
+	}
+	f.change(func(w world.World) world.World { w.Outages = outages; return w })
 }
 
 // Break breaks a container or a node, as a lease.

@@ -47,3 +47,6 @@ type Told struct {
 
 // ShowLogs has the root turn to the logs of a container; an empty one means the node's agent.
 type ShowLogs struct{ Node, Container string }
+
+// ShowEvents has the root turn to the events of a node.
+type ShowEvents struct{ Node string }

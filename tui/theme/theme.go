@@ -12,14 +12,16 @@ import (
 
 // Theme is the one place for looks. Its styles do nothing where NO_COLOR is set.
 type Theme struct {
-	Good, Warn, Bad, Dim, Bold, Accent, Title, Selected lipgloss.Style
-	Border                                              lipgloss.Border
-	Glyphs                                              Glyphs
+	Good, Warn, Bad, Dim, Bold, Accent, Title, Selected, Shade lipgloss.Style
+	Border                                                     lipgloss.Border
+	Glyphs                                                     Glyphs
+	// Blocks: charts are drawn by eighths of a cell.
+	Blocks bool
 }
 
 // Glyphs stand for states and directions.
 type Glyphs struct {
-	Good, Warn, Bad, Unknown, Paused, Fault, Arrow, Line, Cursor, Bar, Ellipsis string
+	Good, Warn, Bad, Unknown, Paused, Fault, Marked, Arrow, Line, Cursor, Shade, Ellipsis string
 }
 
 // New makes the theme of a terminal. environ is as os.Environ gives it.
@@ -30,15 +32,16 @@ func New(r *lipgloss.Renderer, environ []string) Theme {
 	t := Theme{
 		Good: colour("28", "42"), Warn: colour("130", "214"), Bad: colour("160", "203").Bold(true), Dim: colour("243", "245"), Bold: r.NewStyle().Bold(true),
 		Accent: colour("25", "75"), Title: r.NewStyle().Bold(true).Reverse(true), Selected: r.NewStyle().Reverse(true),
-		Border: lipgloss.RoundedBorder(),
+		Shade:  r.NewStyle().Foreground(lipgloss.AdaptiveColor{Light: "217", Dark: "88"}),
+		Border: lipgloss.RoundedBorder(), Blocks: true,
 		Glyphs: Glyphs{
-			Good: "●", Warn: "◐", Bad: "✗", Unknown: "?", Paused: "‖", Fault: "⚡", Arrow: "▶", Line: "─", Cursor: "›", Bar: "█", Ellipsis: "…",
+			Good: "●", Warn: "◐", Bad: "✗", Unknown: "?", Paused: "‖", Fault: "↯", Marked: "◆", Arrow: "▶", Line: "─", Cursor: "›", Shade: "░", Ellipsis: "…",
 		},
 	}
 	if !Unicode(environ) {
-		t.Border = lipgloss.ASCIIBorder()
+		t.Border, t.Blocks = lipgloss.ASCIIBorder(), false
 		t.Glyphs = Glyphs{
-			Good: "o", Warn: "~", Bad: "x", Unknown: "?", Paused: "=", Fault: "!", Arrow: ">", Line: "-", Cursor: ">", Bar: "#", Ellipsis: "~",
+			Good: "o", Warn: "~", Bad: "x", Unknown: "?", Paused: "=", Fault: "!", Marked: "*", Arrow: ">", Line: "-", Cursor: ">", Shade: ":", Ellipsis: "~",
 		}
 	}
 	return t

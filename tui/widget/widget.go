@@ -10,6 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/tui/theme"
+	"github.com/swarmlab/swarmlab/tui/world"
 )
 
 // Fit makes a text exactly so wide and high: it cuts what is more, and fills up what is less.
@@ -134,4 +135,84 @@ func Chart(values []float64, width, height int, top float64, unicode bool) []str
 		rows[r] = b.String()
 	}
 	return rows
+}
+
+// stripLabel is the width of what stands beside a strip.
+const stripLabel = 18
+
+// Strip is a small chart with its name and its latest value beside its first row, and below that what its full height means. Unknown values
+// are negative. Behind values that are shaded, of which there may be none, the ground is filled.
+func Strip(t theme.Theme, style lipgloss.Style, name string, values []float64, shaded []bool, width, height int) []string {
+	room := max(width-stripLabel, 1)
+	if skip := len(values) - room; skip > 0 {
+		values, shaded = values[skip:], shaded[min(skip, len(shaded)):]
+	}
+	top, now := 1.0, -1.0
+	for _, v := range values {
+		top, now = max(top, v), v
+	}
+	rows := Chart(values, room, height, top, t.Blocks)
+	for i, row := range rows {
+		label := ""
+		switch i {
+		case 0:
+			label = fmt.Sprintf("%-11s%6s", name, Number(now))
+		case 1:
+			label = t.Dim.Render(fmt.Sprintf("%11s%6s", "at most", Number(top)))
+		}
+		rows[i] = Line(Line(label, stripLabel)+shade(t, style, row, shaded), width)
+	}
+	return rows
+}
+
+// shade draws a row of a chart, and fills the ground of the columns that are shaded, which are the last ones.
+func shade(t theme.Theme, style lipgloss.Style, row string, shaded []bool) string {
+	cells := []rune(row)
+	from := len(cells) - len(shaded)
+	var b strings.Builder
+	for i := 0; i < len(cells); {
+		filled := func(i int) bool { return i >= from && shaded[i-from] && cells[i] == ' ' }
+		j := i
+		for j < len(cells) && filled(j) == filled(i) {
+			j++
+		}
+		if filled(i) {
+			b.WriteString(t.Shade.Render(strings.Repeat(t.Glyphs.Shade, j-i)))
+		} else {
+			b.WriteString(style.Render(string(cells[i:j])))
+		}
+		i = j
+	}
+	return b.String()
+}
+
+// wideEvent is the width from which an event's parts stand in columns.
+const wideEvent = 60
+
+// EventHead names the columns of events.
+func EventHead(t theme.Theme) string {
+	return t.Dim.Render("TIME      NODE        WHAT         HAPPENED")
+}
+
+// Event is a line on what happened.
+func Event(t theme.Theme, e world.Event, width int) string {
+	style := t.Dim
+	switch e.Action {
+	case "die", "oom", "unreachable", "unhealthy", "fault-injected":
+		style = t.Bad
+	case "start", "reachable", "healthy", "fault-ended":
+		style = t.Good
+	}
+	node, subject, text := Plain(e.Node), Plain(e.Subject), Plain(e.Action)
+	if e.Message != "" {
+		text += ": " + Plain(e.Message)
+	}
+	at := t.Dim.Render(e.At.Local().Format(time.TimeOnly))
+	if width >= wideEvent {
+		return at + "  " + Line(node, 11) + " " + Line(subject, 12) + " " + style.Render(text)
+	}
+	if subject != node {
+		node += " " + subject
+	}
+	return at + " " + node + " " + style.Render(text)
 }

@@ -1,12 +1,17 @@
 package widget_test
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	"github.com/muesli/termenv"
 
+	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
 
@@ -72,4 +77,34 @@ func FuzzFit(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A strip says what it shows, how much that is now, and what its height means; a time that is shaded is so behind the bars.
+func TestStrip(t *testing.T) {
+	t.Parallel()
+	th := theme.New(lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii)), nil)
+	for name, tt := range map[string]struct {
+		values []float64
+		shaded []bool
+		width  int
+		want   []string
+	}{
+		"few":    {[]float64{0, 5, 10}, nil, 23, []string{"queued         10     #", "    at most    10    ##"}},
+		"shaded": {[]float64{0, 5, 10}, []bool{true, true, false}, 23, []string{"queued         10   ::#", "    at most    10   :##"}},
+		"more than fit": {
+			[]float64{10, 10, 0, 5, 10},
+			[]bool{true, true, false, true, false},
+			21,
+			[]string{"queued         10  :#", "    at most    10  ##"},
+		},
+		"nobody tells": {[]float64{-1}, nil, 20, []string{"queued          ?   ", "    at most     1   "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := widget.Strip(th, th.Warn, "queued", tt.values, tt.shaded, tt.width, 2)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
 }

@@ -14,14 +14,13 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 const (
 	// maxEvents and maxSamples bound what is remembered.
 	maxEvents  = 1000
 	maxSamples = 600
-	// sampleEvery is the length of a sample.
-	sampleEvery = time.Second
 )
 
 // World is the lab at one moment. It is a value: what was handed out does not change.
@@ -44,28 +43,14 @@ type World struct {
 	// Events, the oldest first.
 	Events []Event
 	// Samples, one for each second, the oldest first.
-	Samples []Sample
-	last    totals
+	Samples []watch.Rates
+	meter   watch.Meter
 }
 
 // Event is something that happened on a node.
 type Event struct {
 	At                             time.Time
 	Node, Subject, Action, Message string
-}
-
-// Sample is how votes were doing in one second.
-type Sample struct {
-	At time.Time
-	// Captured and Counted votes per second; -1 when nobody tells.
-	Captured, Counted float64
-	// Queued by frontend; one that does not tell is missing.
-	Queued map[string]int64
-}
-
-type totals struct {
-	at             time.Time
-	captured, left map[string]int64
 }
 
 // New is a lab of which nothing is known yet.
@@ -115,43 +100,26 @@ func (w World) happened(e Event) World {
 	return w
 }
 
-// Counted takes in what the queues tell, and makes a sample of it each second.
+// Counted takes in what the queues tell.
 func (w World) Counted(queues []census.Queue, now time.Time) World {
 	w.Queues = queues
-	if now.Sub(w.last.at) < sampleEvery {
+	meter, rates, ok := w.meter.Next(queues, now)
+	if !ok {
 		return w
 	}
-	is := totals{at: now, captured: map[string]int64{}, left: map[string]int64{}}
-	s := Sample{At: now, Captured: -1, Counted: -1, Queued: map[string]int64{}}
-	captured, counted, known := int64(0), int64(0), false
-	for _, q := range queues {
-		if q.Err != nil {
-			continue
-		}
-		s.Queued[q.Node] = q.Waiting
-		is.captured[q.Node], is.left[q.Node] = q.Waiting+q.Left, q.Left
-		if before, ok := w.last.captured[q.Node]; ok {
-			known = true
-			captured += is.captured[q.Node] - before
-			counted += is.left[q.Node] - w.last.left[q.Node]
-		}
-	}
-	if took := now.Sub(w.last.at).Seconds(); known && took > 0 {
-		s.Captured, s.Counted = max(float64(captured)/took, 0), max(float64(counted)/took, 0)
-	}
-	w.last = is
+	w.meter = meter
 	samples := w.Samples
 	if len(samples) >= maxSamples {
 		samples = samples[len(samples)-maxSamples+1:]
 	}
-	w.Samples = append(slices.Clip(samples), s)
+	w.Samples = append(slices.Clip(samples), rates)
 	return w
 }
 
-// Now is the latest sample; one of which nothing is known if there is none.
-func (w World) Now() Sample {
+// Now is how votes were doing last.
+func (w World) Now() watch.Rates {
 	if len(w.Samples) == 0 {
-		return Sample{Captured: -1, Counted: -1}
+		return watch.Unknown()
 	}
 	return w.Samples[len(w.Samples)-1]
 }

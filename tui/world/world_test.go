@@ -64,30 +64,21 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// Rates are what left and came in between two looks; a queue that does not tell counts with neither.
-func TestRates(t *testing.T) {
+// What the queues told is kept, a moment a second.
+func TestCounted(t *testing.T) {
 	t.Parallel()
 	w := worldtest.Of("healthy")
 	w.Samples = nil
-	queues := func(waiting, left int64) []census.Queue {
-		return []census.Queue{{Node: "frontend01", Waiting: waiting, Left: left}, {Node: "frontend02", Err: errors.New("no answer")}}
-	}
+	queues := []census.Queue{{Node: "frontend01", Waiting: 10, Left: 100}, {Node: "frontend02", Err: errors.New("no answer")}}
 	now := worldtest.Now
-	w = w.Counted(queues(10, 100), now)
-	if s := w.Now(); s.Captured != -1 || s.Counted != -1 || s.Queued["frontend01"] != 10 {
-		t.Errorf("a first look tells no rate: %+v", s)
+	for i := range 2000 {
+		w = w.Counted(queues, now.Add(time.Duration(i)*500*time.Millisecond))
 	}
-	if w = w.Counted(queues(20, 150), now.Add(500*time.Millisecond)); len(w.Samples) != 1 {
-		t.Errorf("%d samples within a second", len(w.Samples))
+	if n := len(w.Samples); n != 600 {
+		t.Errorf("%d samples are kept", n)
 	}
-	w = w.Counted(queues(30, 200), now.Add(2*time.Second))
-	if s := w.Now(); s.Captured != 60 || s.Counted != 50 || s.Queued["frontend01"] != 30 || len(s.Queued) != 1 {
-		t.Errorf("%+v", s)
-	}
-	// A queue that was made anew counts from nothing.
-	w = w.Counted(queues(0, 0), now.Add(4*time.Second))
-	if s := w.Now(); s.Captured != 0 || s.Counted != 0 {
-		t.Errorf("%+v", s)
+	if got := w.Now(); got.Captured != 0 || got.Queued["frontend01"] != 10 {
+		t.Errorf("%+v", got)
 	}
 	if got := w.Waiting("frontend02"); got != -1 {
 		t.Errorf("%d wait at one that does not tell", got)

@@ -105,8 +105,9 @@ func (r *run) say(tone Tone, format string, args ...any) {
 	now := time.Now()
 	s := r.scene(now, now)
 	r.options.Tell(Update{
-		At: now.Sub(r.begun), Phase: r.phase, Left: r.left(now), Accepted: s.Accepted, Failed: s.Failed, Queued: s.Queued,
-		Line: fmt.Sprintf(format, args...), Tone: tone,
+		At: now.Sub(r.begun), Phase: r.phase, Left: r.left(now), Accepted: s.Accepted, Failed: s.Failed, Queued: s.Queued, Counted: s.Counted,
+		Broken: r.phase == phaseFault,
+		Line:   fmt.Sprintf(format, args...), Tone: tone,
 	})
 }
 

@@ -97,7 +97,9 @@ type Update struct {
 	// Left of the phase; 0 where it is not known.
 	Left time.Duration
 	// Votes, as a Scene has them.
-	Accepted, Failed, Queued float64
+	Accepted, Failed, Queued, Counted float64
+	// Broken: it is the phase of the fault.
+	Broken bool
 	// Line is something that happened; empty: only the numbers changed.
 	Line string
 	Tone Tone

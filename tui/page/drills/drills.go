@@ -10,12 +10,14 @@ import (
 	"github.com/charmbracelet/bubbles/key"
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/tui/filter"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
@@ -30,15 +32,14 @@ type Runner interface {
 
 // Model is the page.
 type Model struct {
-	theme   theme.Theme
-	keys    keymap.Map
-	unicode bool
-	runner  Runner
-	all     []*drill.Drill
-	filter  textinput.Model
-	cursor  int
-	size    page.Size
-	now     time.Time
+	theme  theme.Theme
+	keys   keymap.Map
+	runner Runner
+	all    []*drill.Drill
+	filter filter.Filter
+	cursor int
+	size   page.Size
+	now    time.Time
 	// predicting is the drill of which somebody is about to say what will happen; nil: none.
 	predicting *drill.Drill
 	answer     textinput.Model
@@ -59,9 +60,12 @@ type run struct {
 	accepted []float64
 	failed   []float64
 	queued   []float64
-	journal  *journal.Journal
-	err      error
-	over     bool
+	counted  []float64
+	// broken says for each of these whether the fault was in force.
+	broken  []bool
+	journal *journal.Journal
+	err     error
+	over    bool
 }
 
 type told struct{ runner.Update }
@@ -77,12 +81,10 @@ type begin struct {
 }
 
 // New makes the page.
-func New(t theme.Theme, k keymap.Map, unicode bool, r Runner, catalogue []*drill.Drill) Model {
-	filter := textinput.New()
-	filter.Prompt, filter.CharLimit = "/", 40
+func New(t theme.Theme, k keymap.Map, r Runner, catalogue []*drill.Drill) Model {
 	answer := textinput.New()
 	answer.Prompt, answer.CharLimit, answer.Placeholder = "> ", 200, "your prediction; enter alone skips it"
-	return Model{theme: t, keys: k, unicode: unicode, runner: r, all: catalogue, filter: filter, answer: answer}
+	return Model{theme: t, keys: k, runner: r, all: catalogue, filter: filter.New(), answer: answer}
 }
 
 // Title implements page.Page.
@@ -92,7 +94,7 @@ func (m Model) Title() string { return "Drills" }
 func (m Model) Init() tea.Cmd { return nil }
 
 // Typing implements page.Page.
-func (m Model) Typing() bool { return m.filter.Focused() || m.predicting != nil }
+func (m Model) Typing() bool { return m.filter.Typing() || m.predicting != nil }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding {
@@ -121,6 +123,12 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		m.run.journal, m.run.err, m.run.over = msg.journal, msg.err, true
 	case tea.KeyMsg:
 		return m.pressed(msg)
+	case tea.MouseMsg:
+		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft && m.run == nil && m.predicting == nil {
+			if _, at := m.list(m.left()); msg.X < m.left() && msg.Y >= 0 && msg.Y < len(at) && at[msg.Y] >= 0 {
+				m.cursor = at[msg.Y]
+			}
+		}
 	}
 	return m, nil
 }
@@ -152,24 +160,16 @@ func (r *run) hear(u runner.Update) {
 		return
 	}
 	r.accepted, r.failed, r.queued = append(r.accepted, u.Accepted), append(r.failed, u.Failed), append(r.queued, u.Queued)
+	r.counted, r.broken = append(r.counted, u.Counted), append(r.broken, u.Broken)
 }
 
 func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	k := m.keys
-	if m.filter.Focused() {
-		switch msg.Type {
-		case tea.KeyEsc:
-			m.filter.SetValue("")
-			m.filter.Blur()
-		case tea.KeyEnter:
-			m.filter.Blur()
-		default:
-			var cmd tea.Cmd
-			m.filter, cmd = m.filter.Update(msg)
-			m.cursor = 0
-			return m, cmd
-		}
-		return m, nil
+	var cmd tea.Cmd
+	if m.filter.Typing() {
+		m.filter, cmd = m.filter.Pressed(msg)
+		m.cursor = 0
+		return m, cmd
 	}
 	if m.predicting != nil {
 		return m.predict(msg)
@@ -185,9 +185,10 @@ func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 			m.run = nil
 		}
 	case key.Matches(msg, k.Filter):
-		return m, m.filter.Focus()
+		m.filter, cmd = m.filter.Begin()
+		return m, cmd
 	case key.Matches(msg, k.Back):
-		m.filter.SetValue("")
+		m.filter = m.filter.Set("")
 	case key.Matches(msg, k.Up):
 		m.cursor = max(m.cursor-1, 0)
 	case key.Matches(msg, k.Down):
@@ -240,10 +241,9 @@ func (m Model) confirm() (page.Page, tea.Cmd) {
 
 // found are the drills that the filter lets through.
 func (m Model) found() []*drill.Drill {
-	word := strings.ToLower(strings.TrimSpace(m.filter.Value()))
 	var found []*drill.Drill
 	for _, d := range m.all {
-		if strings.Contains(strings.ToLower(d.ID+" "+d.Title+" "+d.Section), word) {
+		if m.filter.Lets(d.ID + " " + d.Title + " " + d.Section) {
 			found = append(found, d)
 		}
 	}
@@ -255,43 +255,50 @@ func (m Model) View() string {
 	if m.run != nil {
 		return widget.Fit(m.running(), m.size.Width, m.size.Height)
 	}
-	left := min(max(m.size.Width*2/5, 28), 46)
+	left := m.left()
 	right := max(m.size.Width-left-2, 1)
-	list, text := strings.Split(widget.Fit(m.list(left), left, m.size.Height), "\n"), strings.Split(widget.Fit(m.story(right), right, m.size.Height), "\n")
+	lines, _ := m.list(left)
+	list, text := strings.Split(widget.Fit(strings.Join(lines, "\n"), left, m.size.Height), "\n"), strings.Split(widget.Fit(m.story(right), right, m.size.Height), "\n")
 	for i := range list {
 		list[i] += "  " + text[i]
 	}
 	return strings.Join(list, "\n")
 }
 
-// list shows the drills by section, with what the cursor is on in sight.
-func (m Model) list(width int) string {
+// left is the width of the list of drills.
+func (m Model) left() int { return min(max(m.size.Width*2/5, 28), 46) }
+
+// list shows the drills by section, with what the cursor is on in sight; at is which of them stands on each line, -1: none.
+func (m Model) list(width int) (lines []string, at []int) {
 	t, found := m.theme, m.found()
-	var lines []string
-	at, section := 0, ""
+	add := func(text string, drill int) { lines, at = append(lines, text), append(at, drill) }
+	cursor, section := 0, ""
 	for i, d := range found {
 		if d.Section != section {
 			section = d.Section
-			lines = append(lines, t.Dim.Render(section))
+			add(t.Dim.Render(section), -1)
 		}
 		if i == m.cursor {
-			at = len(lines)
-			lines = append(lines, t.Accent.Render(t.Glyphs.Cursor)+" "+t.Selected.Render(widget.Line(d.ID, width-3)))
+			cursor = len(lines)
+			add(t.Accent.Render(t.Glyphs.Cursor)+" "+t.Selected.Render(widget.Line(d.ID, width-3)), i)
 		} else {
-			lines = append(lines, "  "+d.ID)
+			add("  "+d.ID, i)
 		}
 	}
 	if len(found) == 0 {
-		lines = append(lines, t.Dim.Render("No drill is called so."))
+		add(t.Dim.Render("No drill is called so."), -1)
 	}
+	head := m.filter.String()
 	room := m.size.Height
-	head := ""
-	if m.filter.Focused() || m.filter.Value() != "" {
-		head = m.filter.View() + "\n"
+	if head != "" {
 		room--
 	}
-	from := min(max(at-room/2, 0), max(len(lines)-room, 0))
-	return head + strings.Join(lines[from:], "\n")
+	from := min(max(cursor-room/2, 0), max(len(lines)-room, 0))
+	lines, at = lines[from:], at[from:]
+	if head != "" {
+		lines, at = append([]string{head}, lines...), append([]int{-1}, at...)
+	}
+	return lines, at
 }
 
 // story is what is known before a drill: what will be seen is sealed.
@@ -349,32 +356,19 @@ func (m Model) running() string {
 		foot = m.after()
 	}
 	lines := []string{widget.Ends(head, state, m.size.Width)}
-	height := 4
-	if m.size.Height < 30 {
-		height = 2
-	}
+	height := min(max(m.size.Height/10, 1), 4)
 	for _, c := range []struct {
 		name   string
 		values []float64
-		style  func(...string) string
-	}{{"accepted/s", r.accepted, t.Accent.Render}, {"failed/s", r.failed, t.Bad.Render}, {"queued", r.queued, t.Warn.Render}} {
-		top, now := 1.0, -1.0
-		for _, v := range c.values {
-			top, now = max(top, v), v
-		}
-		rows := widget.Chart(c.values, max(m.size.Width-24, 1), height, top, m.unicode)
-		for i, row := range rows {
-			label := ""
-			if i == 0 {
-				label = fmt.Sprintf("%-11s%6s", c.name, widget.Number(now))
-			}
-			lines = append(lines, fmt.Sprintf("%-18s", label)+c.style(row))
-		}
+		style  lipgloss.Style
+	}{{"accepted/s", r.accepted, t.Accent}, {"failed/s", r.failed, t.Bad}, {"queued", r.queued, t.Warn}, {"counted/s", r.counted, t.Good}} {
+		lines = append(lines, widget.Strip(t, c.style, c.name, c.values, r.broken, m.size.Width, height)...)
 	}
 	room := max(m.size.Height-len(lines)-len(strings.Split(strings.Join(foot, "\n"), "\n")), 0)
 	for _, u := range r.lines[max(len(r.lines)-room, 0):] {
 		mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: t.Good.Render(t.Glyphs.Good), runner.Warning: t.Warn.Render("!"), runner.Bad: t.Bad.Render(t.Glyphs.Bad)}[u.Tone]
-		lines = append(lines, fmt.Sprintf("%s %5.1f s  %s", mark, u.At.Seconds(), widget.Plain(u.Line)))
+		line := fmt.Sprintf("%s %5.1f s  %s", mark, u.At.Seconds(), widget.Plain(u.Line))
+		lines = append(lines, ansi.Truncate(line, m.size.Width, t.Glyphs.Ellipsis))
 	}
 	return strings.Join(append(lines, foot...), "\n")
 }

@@ -67,50 +67,77 @@ type drawing struct {
 	theme    theme.Theme
 	now      time.Time
 	selected Place
-	box      int
+	// marked nodes are those from which another one is to be cut off.
+	marked []string
+	// width and height of what may be filled; box and gap are the widths that follow from it.
+	width, height, box, gap int
 }
 
 // shape is where the parts of the map stand: boxes of a width, a gap between them.
 func shape(width int) (box, gap int) {
 	gap = max(leastGap, min(width/16, 12))
-	box = min(max((width-gap*(boxes-1))/boxes, leastBox), 34)
+	box = min(max((width-gap*(boxes-1))/boxes, leastBox), 40)
 	return box, min(max((width-box*boxes)/(boxes-1), leastGap), 16)
 }
 
-// Draw draws the map, exactly so wide and high.
-func Draw(w world.World, t theme.Theme, now time.Time, selected Place, width, height int) string {
-	box, gap := shape(width)
-	d := drawing{world: w, theme: t, now: now, selected: selected, box: box}
-	votes := w.Now()
+// headings say what the columns are, where there is room.
+func headings() []string {
+	return []string{"balancer", "voting, queue", "worker", "results"}
+}
+
+// headingLines is the height of the headings.
+const headingLines = 1
+
+// leastMap is the height below which the map needs every line for itself.
+const leastMap = 18
+
+// headed is how many lines stand above the boxes.
+func (d *drawing) headed() int {
+	if d.height < leastMap {
+		return 0
+	}
+	return headingLines
+}
+
+// room is the height that the summary and the headings leave for the boxes.
+func (d *drawing) room(summary []string) int { return d.height - len(summary) - 1 - d.headed() }
+
+// draw draws the map, and the lab in a line or two below it; the text is as wide as it may be, and at most so high.
+func (d *drawing) draw() string {
+	votes := d.world.Now()
 	rates := []float64{votes.Captured, votes.Counted, votes.Counted}
-	tallest := 0
+	summary := d.summary()
+	room, tallest := d.room(summary), 0
 	var texts []string
-	for _, nodes := range columns(w) {
-		lines, _ := d.column(nodes, height-2)
+	for i, nodes := range columns(d.world) {
+		lines, _ := d.column(nodes, room)
+		if d.headed() > 0 {
+			lines = append([]string{d.theme.Dim.Render(ansi.Truncate(" "+headings()[i], d.box, ""))}, lines...)
+		}
 		texts = append(texts, strings.Join(lines, "\n"))
 		tallest = max(tallest, len(lines))
 	}
 	var parts []string
 	for i, text := range texts {
 		if i > 0 {
-			parts = append(parts, widget.Fit(d.arrow(rates[i-1], gap), gap, tallest))
+			arrow := strings.Repeat("\n", d.headed()) + d.arrow(rates[i-1])
+			parts = append(parts, widget.Fit(arrow, d.gap, tallest))
 		}
-		parts = append(parts, widget.Fit(text, box, tallest))
+		parts = append(parts, widget.Fit(text, d.box, tallest))
 	}
 	body := lipgloss.JoinHorizontal(lipgloss.Top, parts...)
-	return widget.Fit(body+"\n\n"+d.summary(width), width, height)
+	return body + "\n\n" + strings.Join(summary, "\n")
 }
 
 // at is what stands in a cell of the map.
-func at(w world.World, t theme.Theme, now time.Time, width, height, x, y int) (Place, bool) {
-	box, gap := shape(width)
-	column := x / (box + gap)
-	all := columns(w)
-	if x < 0 || y < 0 || column >= len(all) || x%(box+gap) >= box {
+func (d *drawing) at(x, y int) (Place, bool) {
+	column := x / (d.box + d.gap)
+	all := columns(d.world)
+	y -= d.headed()
+	if x < 0 || y < 0 || column >= len(all) || x%(d.box+d.gap) >= d.box {
 		return Place{}, false
 	}
-	d := drawing{world: w, theme: t, now: now, box: box}
-	_, hits := d.column(all[column], height-2)
+	_, hits := d.column(all[column], d.room(d.summary()))
 	if y >= len(hits) {
 		return Place{}, false
 	}
@@ -118,13 +145,13 @@ func at(w world.World, t theme.Theme, now time.Time, width, height, x, y int) (P
 }
 
 // arrow stands beside the first box of a column.
-func (d *drawing) arrow(rate float64, width int) string {
+func (d *drawing) arrow(rate float64) string {
 	text := widget.Number(rate)
-	if width >= len(text)+2 {
+	if d.gap >= len(text)+2 {
 		text += "/s"
 	}
-	pad := max((width-ansi.StringWidth(text))/2, 0)
-	line := strings.Repeat(d.theme.Glyphs.Line, max(width-2, 0)) + d.theme.Glyphs.Arrow
+	pad := max((d.gap-ansi.StringWidth(text))/2, 0)
+	line := strings.Repeat(d.theme.Glyphs.Line, max(d.gap-2, 0)) + d.theme.Glyphs.Arrow
 	style := d.theme.Accent
 	if rate <= 0 {
 		style = d.theme.Dim
@@ -132,44 +159,62 @@ func (d *drawing) arrow(rate float64, width int) string {
 	return "\n" + strings.Repeat(" ", pad) + style.Render(text) + "\n" + " " + style.Render(line)
 }
 
-// column draws nodes one under the other, without borders where they would not fit; hits are what stands on each line.
+// column draws nodes one under the other, in boxes where these fit; hits are what stands on each line.
 func (d *drawing) column(nodes []fleet.NodeView, height int) (lines []string, hits []Place) {
+	inside := make([][]line, len(nodes))
 	all := 0
-	for _, n := range nodes {
-		all += 2 + len(d.inside(n))
+	for i, n := range nodes {
+		inside[i] = d.inside(n)
+		all += 2 + len(inside[i])
 	}
-	for _, n := range nodes {
+	if all > height {
+		return d.list(nodes, inside, max(height, 1))
+	}
+	for i, n := range nodes {
 		title, border := d.title(n)
-		inside := d.inside(n)
 		node := Place{Node: n.Node.Name}
 		hits = append(hits, node)
-		for _, l := range inside {
-			hits = append(hits, l.place)
+		var texts []string
+		for _, l := range inside[i] {
+			texts, hits = append(texts, l.text()), append(hits, l.place)
 		}
-		if all <= height {
-			var texts []string
-			for _, l := range inside {
-				texts = append(texts, l.text)
-			}
-			lines = append(lines, strings.Split(widget.Box(d.theme, border, title, texts, d.box), "\n")...)
-			hits = append(hits, node)
-			continue
-		}
-		lines = append(lines, title)
-		for _, l := range inside {
-			lines = append(lines, " "+l.text)
-		}
-	}
-	if len(lines) > height && height > 0 {
-		lines = append(lines[:height-1], d.theme.Dim.Render(fmt.Sprintf("%d lines more", len(lines)-height+1)))
-		hits = append(hits[:height-1], Place{})
+		lines = append(lines, strings.Split(widget.Box(d.theme, border, title, texts, d.box), "\n")...)
+		hits = append(hits, node)
 	}
 	return lines, hits
 }
 
-// line of a box, and what it is about.
+// list draws nodes without boxes: so many lines of them as fit, with what is selected in sight.
+func (d *drawing) list(nodes []fleet.NodeView, inside [][]line, height int) (lines []string, hits []Place) {
+	var rows []line
+	for i, n := range nodes {
+		title := func() string { text, _ := d.title(n); return text }
+		rows = append(rows, line{title, Place{Node: n.Node.Name}})
+		for _, l := range inside[i] {
+			rows = append(rows, line{func() string { return " " + l.text() }, l.place})
+		}
+	}
+	at := slices.IndexFunc(rows, func(l line) bool { return l.place == d.selected })
+	from := min(max(at-height/2, 0), max(len(rows)-height, 0))
+	to := min(from+height, len(rows))
+	for i := from; i < to; i++ {
+		text, place := "", Place{}
+		switch {
+		case i == from && from > 0:
+			text = d.theme.Dim.Render(fmt.Sprintf("%d lines above", from+1))
+		case i == to-1 && to < len(rows):
+			text = d.theme.Dim.Render(fmt.Sprintf("%d lines more", len(rows)-to+1))
+		default:
+			text, place = rows[i].text(), rows[i].place
+		}
+		lines, hits = append(lines, text), append(hits, place)
+	}
+	return lines, hits
+}
+
+// line of a box, and what it is about. It is drawn only where it is seen: a large lab has a thousand of them.
 type line struct {
-	text  string
+	text  func() string
 	place Place
 }
 
@@ -191,6 +236,9 @@ func (d *drawing) title(n fleet.NodeView) (string, lipgloss.Style) {
 	if d.selected == (Place{Node: name}) {
 		name = t.Selected.Render(name)
 	}
+	if slices.Contains(d.marked, n.Node.Name) {
+		since = " " + t.Glyphs.Marked + since
+	}
 	return style.Render(glyph) + " " + name + style.Render(since), border
 }
 
@@ -198,7 +246,7 @@ func (d *drawing) title(n fleet.NodeView) (string, lipgloss.Style) {
 func (d *drawing) inside(n fleet.NodeView) []line {
 	t, node := d.theme, Place{Node: n.Node.Name}
 	var lines []line
-	say := func(text string) { lines = append(lines, line{text, node}) }
+	say := func(text string) { lines = append(lines, line{func() string { return text }, node}) }
 	for _, o := range d.world.Outages {
 		if o.Node == n.Node.Name {
 			say(t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, widget.Ago(o.Deadline.Sub(d.now)), o.Kind)))
@@ -213,7 +261,7 @@ func (d *drawing) inside(n fleet.NodeView) []line {
 		return lines
 	}
 	for _, c := range n.Snapshot.GetContainers() {
-		lines = append(lines, line{d.container(n, c), Place{n.Node.Name, c.GetName()}})
+		lines = append(lines, line{func() string { return d.container(n, c) }, Place{n.Node.Name, c.GetName()}})
 	}
 	switch up, known := d.world.Servers[n.Node.Name]; {
 	case n.Node.Role != topology.RoleFrontend || d.world.Servers == nil:
@@ -275,8 +323,8 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 	return widget.Ends(text, right, d.box-2)
 }
 
-// summary is the lab in a line or two.
-func (d *drawing) summary(width int) string {
+// summary is the lab in a line, or in two where one is too narrow.
+func (d *drawing) summary() []string {
 	t := d.theme
 	whole := 0
 	for _, n := range d.world.View.Nodes {
@@ -298,13 +346,10 @@ func (d *drawing) summary(width int) string {
 		return name + " " + t.Bad.Render(fmt.Sprint(status))
 	}
 	votes := d.world.Now()
-	queued := int64(0)
-	for _, n := range votes.Queued {
-		queued += n
+	lab := strings.Join([]string{state, page("voting", d.world.Voting), page("results", d.world.Results)}, "   ")
+	flow := fmt.Sprintf("captured %s/s   waiting %s   counted %s/s", widget.Number(votes.Captured), widget.Number(float64(votes.Waiting())), widget.Number(votes.Counted))
+	if ansi.StringWidth(lab)+3+len(flow) <= d.width {
+		return []string{widget.Line(lab+"   "+flow, d.width)}
 	}
-	line := strings.Join([]string{
-		state, page("voting", d.world.Voting), page("results", d.world.Results),
-		fmt.Sprintf("captured %s/s  queued %s  counted %s/s", widget.Number(votes.Captured), widget.Number(float64(queued)), widget.Number(votes.Counted)),
-	}, "   ")
-	return widget.Line(line, width)
+	return []string{widget.Line(lab, d.width), widget.Line(flow, d.width)}
 }

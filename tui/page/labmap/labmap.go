@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
@@ -15,6 +16,7 @@ import (
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
+	"github.com/swarmlab/swarmlab/tui/widget"
 )
 
 // lease is how long what is broken from here stays so.
@@ -37,6 +39,8 @@ type Model struct {
 	size    page.Size
 	// selected is kept by its name, since what stands on the map moves.
 	selected Place
+	// marked nodes are those from which the selected one is to be cut off; none: from all.
+	marked []string
 }
 
 // New makes the page.
@@ -51,9 +55,22 @@ func (m Model) Init() tea.Cmd { return nil }
 // Typing implements page.Page.
 func (m Model) Typing() bool { return false }
 
-// View implements page.Page.
+// View implements page.Page: the map, and what room it leaves is the panel's.
 func (m Model) View() string {
-	return Draw(m.seen.World, m.theme, m.seen.At, m.selected, m.size.Width, m.size.Height)
+	top := m.drawing().draw()
+	room := m.size.Height - strings.Count(top, "\n") - 2
+	if room >= leastPanel {
+		top += "\n\n" + m.panel(m.size.Width, room)
+	}
+	return widget.Fit(top, m.size.Width, m.size.Height)
+}
+
+func (m Model) drawing() *drawing {
+	box, gap := shape(m.size.Width)
+	return &drawing{
+		world: m.seen.World, theme: m.theme, now: m.seen.At, selected: m.selected, marked: m.marked,
+		width: m.size.Width, height: m.size.Height, box: box, gap: gap,
+	}
 }
 
 // Keys implements page.Page.
@@ -63,9 +80,9 @@ func (m Model) Keys() []key.Binding {
 		return []key.Binding{k.Down, k.Right, k.Faster, k.Slower, k.Heal}
 	}
 	if m.selected.Container == "" {
-		return []key.Binding{k.PowerOff, k.Pause, k.Stop, k.Kill, k.Partition, k.Logs, k.Heal, k.Back}
+		return []key.Binding{k.PowerOff, k.Pause, k.Stop, k.Kill, k.Partition, k.Mark, k.Logs, k.Events, k.Heal, k.Back}
 	}
-	return []key.Binding{k.Kill, k.Stop, k.Pause, k.Logs, k.Heal, k.Faster, k.Slower, k.Back}
+	return []key.Binding{k.Kill, k.Stop, k.Pause, k.Logs, k.Events, k.Heal, k.Faster, k.Slower, k.Back}
 }
 
 // Update implements page.Page.
@@ -79,7 +96,7 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		return m.pressed(msg)
 	case tea.MouseMsg:
 		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
-			if hit, ok := at(m.seen.World, m.theme, m.seen.At, m.size.Width, m.size.Height, msg.X, msg.Y); ok {
+			if hit, ok := m.drawing().at(msg.X, msg.Y); ok {
 				m.selected = hit
 			}
 		}
@@ -99,12 +116,16 @@ func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	case key.Matches(msg, k.Right):
 		m.selected = m.move(1, 0)
 	case key.Matches(msg, k.Back):
-		m.selected = Place{}
+		m.selected, m.marked = Place{}, nil
 	case key.Matches(msg, k.Heal):
 		return m, m.ask("End all faults now?", func(ctx context.Context) (string, error) { return "all faults are over", m.breaker.Heal(ctx) })
 	case m.selected == (Place{}):
 	case key.Matches(msg, k.Logs):
 		return m, func() tea.Msg { return page.ShowLogs{Node: m.selected.Node, Container: m.selected.Container} }
+	case key.Matches(msg, k.Events):
+		return m, func() tea.Msg { return page.ShowEvents{Node: m.selected.Node} }
+	case key.Matches(msg, k.Mark):
+		m.marked = toggled(m.marked, m.selected.Node)
 	default:
 		if kind := m.kind(msg); kind != "" {
 			return m, m.breakIt(kind)
@@ -140,20 +161,43 @@ func (m Model) kind(msg tea.KeyMsg) string {
 func (m Model) breakIt(kind string) tea.Cmd {
 	target := m.selected
 	var peers []string
-	if kind == string(faultkind.Partition) {
-		for _, n := range m.seen.World.View.Nodes {
-			if n.Node.Name != target.Node {
-				peers = append(peers, n.Node.Name)
-			}
-		}
-	}
 	question := fmt.Sprintf("%s %s, for %s?", kind, target, lease)
-	if len(peers) > 0 {
-		question = fmt.Sprintf("Cut %s off from all other nodes, for %s?", target, lease)
+	if kind == string(faultkind.Partition) {
+		from := "all other nodes"
+		peers = m.peers(target.Node)
+		if len(peers) < len(m.seen.World.View.Nodes)-1 {
+			from = strings.Join(peers, ", ")
+		}
+		question = fmt.Sprintf("Cut %s off from %s, for %s?", target, from, lease)
 	}
 	return m.ask(question, func(ctx context.Context) (string, error) {
 		return fmt.Sprintf("%s %s: it ends by itself in %s", kind, target, lease), m.breaker.Break(ctx, kind, target.Node, target.Container, peers, lease)
 	})
+}
+
+// peers are the marked nodes, or, if no other one is, all others.
+func (m Model) peers(of string) []string {
+	var all, marked []string
+	for _, n := range m.seen.World.View.Nodes {
+		if name := n.Node.Name; name != of {
+			all = append(all, name)
+			if slices.Contains(m.marked, name) {
+				marked = append(marked, name)
+			}
+		}
+	}
+	if len(marked) > 0 {
+		return marked
+	}
+	return all
+}
+
+// toggled takes a name in, or out if it is there.
+func toggled(names []string, name string) []string {
+	if i := slices.Index(names, name); i >= 0 {
+		return slices.Delete(slices.Clone(names), i, i+1)
+	}
+	return append(slices.Clone(names), name)
 }
 
 // ask has the root ask, and tells what became of it.

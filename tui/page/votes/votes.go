@@ -15,11 +15,11 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
-	"github.com/swarmlab/swarmlab/tui/world"
 )
 
 // Judge holds what voters were promised against what was counted.
@@ -29,10 +29,9 @@ type Judge interface {
 
 // Model is the page.
 type Model struct {
-	theme   theme.Theme
-	keys    keymap.Map
-	unicode bool
-	judge   Judge
+	theme theme.Theme
+	keys  keymap.Map
+	judge Judge
 	// judging: a verdict is on its way. verdict is the last one, nil before the first; failed why there is none.
 	judging bool
 	verdict *verify.Verdict
@@ -50,9 +49,9 @@ type judged struct {
 // judgeWithin bounds a verdict, the judging included.
 const judgeWithin = 5 * time.Minute
 
-// New makes the page; unicode draws with finer blocks.
-func New(t theme.Theme, k keymap.Map, unicode bool, j Judge) Model {
-	return Model{theme: t, keys: k, unicode: unicode, judge: j}
+// New makes the page.
+func New(t theme.Theme, k keymap.Map, j Judge) Model {
+	return Model{theme: t, keys: k, judge: j}
 }
 
 // Title implements page.Page.
@@ -131,11 +130,11 @@ const scale = 8
 func (m Model) View() string {
 	samples := m.seen.World.Samples
 	charts := []chart{
-		{"captured", "votes a second", m.theme.Accent, values(samples, func(s world.Sample) float64 { return s.Captured })},
-		{"counted", "votes a second", m.theme.Good, values(samples, func(s world.Sample) float64 { return s.Counted })},
+		{"captured", "votes a second", m.theme.Accent, watch.Series(samples, func(s watch.Rates) float64 { return s.Captured })},
+		{"counted", "votes a second", m.theme.Good, watch.Series(samples, func(s watch.Rates) float64 { return s.Counted })},
 	}
 	for _, name := range queues(samples) {
-		charts = append(charts, chart{"queue of " + name, "votes that wait", m.theme.Warn, values(samples, func(s world.Sample) float64 {
+		charts = append(charts, chart{"queue of " + name, "votes that wait", m.theme.Warn, watch.Series(samples, func(s watch.Rates) float64 {
 			if n, ok := s.Queued[name]; ok {
 				return float64(n)
 			}
@@ -157,16 +156,8 @@ type chart struct {
 	values     []float64
 }
 
-func values(samples []world.Sample, of func(world.Sample) float64) []float64 {
-	all := make([]float64, len(samples))
-	for i, s := range samples {
-		all[i] = of(s)
-	}
-	return all
-}
-
 // queues are the frontends that ever told of theirs.
-func queues(samples []world.Sample) []string {
+func queues(samples []watch.Rates) []string {
 	names := map[string]bool{}
 	for _, s := range samples {
 		for name := range s.Queued {
@@ -189,7 +180,7 @@ func (m Model) draw(c chart, height int) string {
 	}
 	head := widget.Ends(m.theme.Bold.Render(c.name)+" "+m.theme.Dim.Render(c.unit), fmt.Sprintf("now %s, at most %s in %d s", widget.Number(now), widget.Number(top), len(shown)), m.size.Width)
 	lines := []string{head}
-	for i, row := range widget.Chart(shown, width, height, top, m.unicode) {
+	for i, row := range widget.Chart(shown, width, height, top, m.theme.Blocks) {
 		label := ""
 		switch i {
 		case 0:

@@ -17,6 +17,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
 
@@ -54,6 +55,9 @@ func Of(name string) world.World {
 		}
 		w.Servers, w.Queues, w.Voting, w.Results = nil, nil, 0, 0
 		w.TallyAt = Now.Add(-42 * time.Second)
+		for i := len(w.Samples) - 42; i < len(w.Samples); i++ {
+			w.Samples[i] = watch.Unknown()
+		}
 	}
 	return w
 }
@@ -94,7 +98,7 @@ func healthy() world.World {
 	}
 	for i := range 90 {
 		rate := 140 + float64(i%7)
-		w.Samples = append(w.Samples, world.Sample{
+		w.Samples = append(w.Samples, watch.Rates{
 			At: Now.Add(time.Duration(i-90) * time.Second), Captured: rate, Counted: rate - 3,
 			Queued: map[string]int64{"frontend01": int64(5 + i%9), "frontend02": int64(3 + i%5)},
 		})
