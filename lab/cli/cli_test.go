@@ -24,6 +24,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/supply"
 	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
@@ -139,6 +140,7 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	                          has the manager not answer it for 40 s, or never
 //	node NAME refuse TEXT     refuses to inject faults, for this reason
 //	node NAME calls TEXT      the agent was asked for exactly this, in order, separated by commas
+//	stranger                  gives the clone keys of an authority that the agents do not know
 //	ledger VERB…              see ledgerCommand
 //	journal RUN…              leaves the journals of these runs: passed, failed, running, foreign
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
@@ -179,6 +181,11 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 				return
 			}
 			node(ts, fake.Agents[args[0]], args[1], strings.Join(args[2:], " "))
+		},
+		"stranger": func(ts *testscript.TestScript, _ bool, _ []string) {
+			fake, _ := ts.Value(labKey{}).(*fleettest.Lab)
+			ts.Check(os.RemoveAll(fake.Path("pki")))
+			ts.Check(pki.Prepare(fake.Lab, time.Now(), func(string) bool { return false }))
 		},
 		"ledger":  ledgerCommand,
 		"journal": journalCommand,

@@ -14,8 +14,6 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/balancer"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
@@ -24,8 +22,6 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/voting"
-	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 const (
@@ -387,22 +383,17 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 
 // newRunner wires what a drill needs.
 func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages) (*runner.Runner, func(), error) {
-	c, err := census.Open(lab, f)
+	sights, c, closeSights, err := openSights(lab, f)
 	if err != nil {
-		return nil, nil, err
-	}
-	b, err := balancer.Open(lab)
-	if err != nil {
-		_ = c.Close() // only read
 		return nil, nil, err
 	}
 	return &runner.Runner{
 		Lab:     lab,
-		Sights:  watch.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())},
+		Sights:  sights,
 		Breaker: runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
 		Voters:  runner.Electorate{Lab: lab, Census: c},
 		Version: a.Version, By: holder(),
-	}, func() { _, _ = c.Close(), b.Close() }, nil // only read
+	}, closeSights, nil
 }
 
 // runDrill shows on the standard error how it goes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -68,17 +69,21 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 // trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.
 const trustWithin = 2 * time.Second
 
-// trusted tells early when no agent that answers takes this clone's certificate.
+// trusted tells early when no agent that answers takes this clone's certificate. The first that takes it is enough.
 func trusted(ctx context.Context, f *fleet.Fleet) error {
 	ctx, cancel := context.WithTimeout(ctx, trustWithin)
 	defer cancel()
 	var refused error
-	for _, n := range f.Snapshot(ctx).Nodes {
+	for u := range f.Watch(ctx) {
+		n, _ := u.View.Node(u.Node)
 		switch {
 		case n.Err == nil:
 			return nil
 		case n.Err.Problem == fleet.ProblemTrust:
 			refused = n.Err
+		}
+		if !slices.ContainsFunc(u.View.Nodes, func(n fleet.NodeView) bool { return n.Snapshot == nil && n.Err == nil }) {
+			return refused
 		}
 	}
 	return refused
