@@ -99,6 +99,10 @@ test-images: bundle
 integration: ## the tests on the running lab
 	go test -tags integration -count=1 -timeout 60m -v ./lab/integration
 
+.PHONY: pictures
+pictures: test-prerequisites ## the terminal UI on the running lab, as the README shows it
+	go test -tags integration,pictures -count=1 -v -run TestPictures ./lab/integration
+
 .PHONY: vm-test
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
 	@.ci/vm-test.sh
@@ -106,7 +110,7 @@ vm-test: ## the lab on six virtual machines (libvirt), emulated where there is n
 .PHONY: lint
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
 	$(tools)/golangci-lint run --allow-parallel-runners
-	go vet -tags integration,bench ./...
+	go vet -tags integration,bench,pictures ./...
 	shellcheck $$(git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | grep -v -F -x -f <(git ls-files -d) | xargs grep -lE '^#!.*\b(ba)?sh$$|^# shellcheck shell=' --)
 	rubocop --format quiet Vagrantfile vagrant
 	for f in $$(git ls-files 'vagrant/*_test.rb' 'vagrant/test/*.rb'); do ruby "$$f"; done

@@ -43,6 +43,7 @@ require (
 	github.com/charmbracelet/bubbles v1.0.0
 	github.com/charmbracelet/bubbletea v1.3.10
 	github.com/expr-lang/expr v1.17.8
+	github.com/robert-nix/ansihtml v1.0.1
 	gonum.org/v1/plot v0.17.0
 )
 

@@ -58,6 +58,15 @@ func (t *terminal) shows(within time.Duration, texts ...string) {
 	})
 }
 
+// heal ends all faults from the map.
+func (t *terminal) heal(l *lab) {
+	t.t.Helper()
+	t.press("1", "H")
+	t.shows(5*time.Second, "End all faults now?")
+	t.press("y")
+	t.shows(l.patience, "all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+}
+
 // A learner opens the terminal UI, breaks a container from the map, heals it, and runs a drill.
 func TestTerminalUI(t *testing.T) {
 	l := open(t)
@@ -71,10 +80,16 @@ func TestTerminalUI(t *testing.T) {
 	term.shows(20*time.Second, "1 in force", "no voters come", "redis01")
 	term.press("4")
 	term.shows(5*time.Second, "die", "fault-injected")
-	term.press("1", "H")
-	term.shows(5*time.Second, "End all faults now?")
+	term.heal(l)
+
+	// From the queue's name up to its node, which is marked, and on to the worker, which is cut off from it alone.
+	term.press("Up", "Space", "Right", "c")
+	term.shows(5*time.Second, "Cut worker01 off from frontend01, for 30s?")
 	term.press("y")
-	term.shows(l.patience, "all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+	term.shows(20*time.Second, "1 in force", "it ends by itself")
+	term.press("e")
+	term.shows(5*time.Second, "/worker01", "fault-injected: partition")
+	term.heal(l)
 
 	term.press("2", "/")
 	term.press("-l", "web-kill")
@@ -100,5 +115,23 @@ func TestTerminalUI(t *testing.T) {
 		}
 		return nil
 	})
+	l.waitWhole(t, l.patience)
+}
+
+// The whole lab goes and comes back while somebody looks on: the UI says since when nobody answers, and goes on by itself.
+func TestTerminalUIOutlivesTheLab(t *testing.T) {
+	l := open(t)
+	nodes := len(l.Topology.Nodes)
+	term := l.openTerminal(t, 80, 24, "tui --read-only")
+	term.shows(10*time.Second, fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	if err := l.suspend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	term.shows(time.Minute, fmt.Sprintf("0 of %d nodes whole", nodes), "voting silent", "results silent", "captured ?/s")
+	if err := l.resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	term.shows(l.patience, fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	term.press("q")
 	l.waitWhole(t, l.patience)
 }
