@@ -56,7 +56,7 @@ run_tests() {
 	go test -tags integration -count=1 -timeout 60m -v -run "^($1)\$" ./lab/integration/
 }
 
-phase "prerequisites" make prerequisites
+phase "prerequisites" bash -c '.ci/newer-qemu.sh && make prerequisites'
 phase "box" make box
 phase "vagrant up, to the first vote" vagrant up --provider=libvirt
 phase "members, identities, votes" run_tests 'TestSwarmHasItsMembers|TestNodesHaveTheirOwnIdentity|TestEveryVoteIsCounted'

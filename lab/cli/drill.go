@@ -22,6 +22,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/steal"
 )
 
 const (
@@ -388,11 +389,12 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages) (*
 		return nil, nil, err
 	}
 	return &runner.Runner{
-		Lab:     lab,
-		Sights:  sights,
-		Breaker: runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
-		Voters:  runner.Electorate{Lab: lab, Census: c},
-		Version: a.Version, By: holder(),
+		Lab:        lab,
+		Sights:     sights,
+		Breaker:    runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
+		Voters:     runner.Electorate{Lab: lab, Census: c},
+		Processors: steal.Read,
+		Version:    a.Version, By: holder(),
 	}, closeSights, nil
 }
 

@@ -19,9 +19,11 @@ import (
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/steal"
 )
 
 // lab is the running lab under test.
@@ -105,12 +107,26 @@ func (l *lab) heal(t *testing.T) {
 	}
 }
 
-// waitFor polls a condition until it holds; it fails the test with the condition's last complaint.
+// waitFor polls a condition until it holds; it fails the test with the condition's last complaint. Time that the host withheld from this
+// machine does not count.
 func waitFor(t *testing.T, within time.Duration, what string, condition func(context.Context) error) time.Duration {
 	t.Helper()
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	clock := steal.NewClock(steal.Read)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for clock.Elapsed() < within {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+		cancel()
+	}()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var complaint error
@@ -125,9 +141,36 @@ func waitFor(t *testing.T, within time.Duration, what string, condition func(con
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, within, complaint)
+			<-over
+			t.Fatalf("%s: not within %s (and %s that the host withheld): %v", what, within, clock.Lost().Round(time.Millisecond), complaint)
 		case <-tick.C:
 		}
+	}
+}
+
+// calm waits until the host gives this machine its processors.
+func calm(t *testing.T) {
+	t.Helper()
+	const span = 5 * time.Second
+	last, err := steal.Read()
+	if err != nil {
+		return // on this system nobody knows
+	}
+	end := time.Now().Add(5 * time.Minute)
+	for {
+		time.Sleep(span) // the length of what is measured
+		now, err := steal.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stolen := now.Share(last)
+		if stolen < runner.Disturbed/4 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the host withholds %.0f %% of the time that this machine wants: nothing can be measured", 100*stolen)
+		}
+		last = now
 	}
 }
 

@@ -23,7 +23,8 @@ const (
 	Passed Result = "passed"
 	// Aborted: somebody ended the run before its time, or a stop condition did. All faults are healed all the same.
 	Aborted Result = "aborted"
-	// Undecided: nothing was wrong, but not all could be seen.
+	// Undecided: nothing was wrong, but not all could be seen; or what was not seen in time was measured while the machine was kept from
+	// its processors.
 	Undecided Result = "undecided"
 	// Failed: something was not seen in time, or a promise to a voter was broken.
 	Failed Result = "failed"
@@ -51,6 +52,9 @@ type Journal struct {
 	Events   []Event  `json:"events"`
 	Samples  []Sample `json:"samples"`
 	Figures  []Figure `json:"figures"`
+	// Stolen is the part, from 0 to 1, of the processors' time that the lab's machine wanted and its host withheld, in the worst two
+	// seconds since the first fault.
+	Stolen float64 `json:"stolen,omitempty"`
 	// Load is what the votes of the run came to; nil before they ended.
 	Load *load.Summary `json:"load,omitempty"`
 	// Verdict of the ledger; nil before it was judged.

@@ -140,6 +140,7 @@ func TestParseRefusesNonsense(t *testing.T) {
 		`result "won": there is passed`:                                 func(j *journal.Journal) { j.Result = "won" },
 		"begun: it does not say when":                                   func(j *journal.Journal) { j.Begun = time.Time{} },
 		"length_ms: -1 ms is no time within a run":                      func(j *journal.Journal) { j.LengthMS = -1 },
+		"stolen: 1.5 is no part of a time":                              func(j *journal.Journal) { j.Stolen = 1.5 },
 		`begun_ms of the phase "fault": -5 ms`:                          func(j *journal.Journal) { j.Phases[1].BegunMS = -5 },
 		`ended_ms of the phase "fault": 11999 ms is before its begin`:   func(j *journal.Journal) { j.Phases[1].EndedMS = 11_999 },
 		`injected_ms of the fault "stop redis01": 9223372036854775807 `: func(j *journal.Journal) { j.Faults[0].InjectedMS = math.MaxInt64 },

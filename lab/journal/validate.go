@@ -38,6 +38,9 @@ func (j *Journal) Validate() error {
 	}
 	var c checker
 	c.time(j.LengthMS, "length_ms")
+	if math.IsNaN(j.Stolen) || j.Stolen < 0 || j.Stolen > 1 {
+		c.fail("stolen: %g is no part of a time", j.Stolen)
+	}
 	j.checkSpans(&c)
 	j.checkSeen(&c)
 	j.checkSamples(&c)

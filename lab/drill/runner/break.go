@@ -312,7 +312,7 @@ func (r *run) recover(ctx context.Context) {
 			missing = append(missing, err.Error())
 		}
 		for _, m := range missing {
-			r.wrong = append(r.wrong, fmt.Sprintf("%s after the healing %s", r.drill.RecoverWithin, m))
+			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", r.drill.RecoverWithin, m))
 		}
 		r.say(Bad, "the steady state is not back within %s", r.drill.RecoverWithin)
 	}

@@ -40,7 +40,7 @@ func (r *run) judge(ctx context.Context) {
 	now := time.Now()
 	r.endPhase(r.observer.at(now))
 	j.LengthMS = r.observer.at(now)
-	j.Result, j.Reasons = conclude(j, r.aborted, r.wrong, r.undecided)
+	j.Result, j.Reasons = conclude(j, r.aborted, r.wrong, r.late, r.undecided)
 	tone := map[journal.Result]Tone{journal.Passed: Good, journal.Aborted: Warning, journal.Undecided: Warning, journal.Failed: Bad}[j.Result]
 	r.say(tone, "%s", j.Result)
 }
@@ -156,29 +156,42 @@ func silence(samples []journal.Sample, from int64) int64 {
 	return longest
 }
 
-// conclude draws the result from what a journal holds, and why.
-func conclude(j *journal.Journal, aborted string, wrong, undecided []string) (journal.Result, []string) {
-	reasons := slices.Clone(wrong)
-	if aborted == "" {
-		for _, c := range j.Checks {
-			switch {
-			case c.Held:
-			case c.Always:
-				reasons = append(reasons, fmt.Sprintf("not all the time: %s (%s)", c.See, c.Saw))
-			default:
-				reasons = append(reasons, fmt.Sprintf("not seen within %s: %s (%s)", time.Duration(c.WithinMS)*time.Millisecond, c.See, c.Saw))
-			}
-		}
-		for _, f := range j.Figures {
-			if !f.Met() && !f.Aim {
-				reasons = append(reasons, fmt.Sprintf("%s: %.4g %s, more than %.4g", f.Name, f.Value, f.Unit, *f.Limit))
-			}
+// missed are the checks that did not hold and the limits that were not kept to.
+func missed(j *journal.Journal) []string {
+	var missed []string
+	for _, c := range j.Checks {
+		switch {
+		case c.Held:
+		case c.Always:
+			missed = append(missed, fmt.Sprintf("not all the time: %s (%s)", c.See, c.Saw))
+		default:
+			missed = append(missed, fmt.Sprintf("not seen within %s: %s (%s)", time.Duration(c.WithinMS)*time.Millisecond, c.See, c.Saw))
 		}
 	}
-	failed := len(reasons) > 0
+	for _, f := range j.Figures {
+		if !f.Met() && !f.Aim {
+			missed = append(missed, fmt.Sprintf("%s: %.4g %s, more than %.4g", f.Name, f.Value, f.Unit, *f.Limit))
+		}
+	}
+	return missed
+}
+
+// conclude draws the result from what a journal holds, and why. What is late, or happens too often, is held against the lab only where its
+// machine could do what it wanted: a host that withholds its processors makes any lab late. It loses no votes, and leaves no fault behind.
+func conclude(j *journal.Journal, aborted string, wrong, late, undecided []string) (journal.Result, []string) {
+	reasons := slices.Clone(wrong)
+	failed := len(wrong) > 0 || j.Verdict != nil && j.Verdict.Result == verdict.Fail
+	if aborted == "" {
+		late = append(slices.Clone(late), missed(j)...)
+		if len(late) > 0 && !failed && j.Stolen >= Disturbed {
+			undecided = append(append([]string{"this machine was kept from its processors: " + withheld(j.Stolen)}, late...), undecided...)
+		} else {
+			reasons = append(reasons, late...)
+			failed = failed || len(late) > 0
+		}
+	}
 	if v := j.Verdict; v != nil {
 		if v.Result == verdict.Fail {
-			failed = true
 			reasons = append(reasons, fmt.Sprintf("the ledger's verdict is %s: %d violations", v.Result, v.Violations()))
 		}
 		dead := int64(0)

@@ -32,13 +32,15 @@ type run struct {
 	// news come from the goroutines that break and mend: what they have to say is done by the run's own.
 	news chan func()
 	// votes is the load, once it has begun.
-	votes *casting
-	phase string
+	votes  *casting
+	thefts thefts
+	phase  string
 	// left says how much of the phase is left.
 	left func(now time.Time) time.Duration
-	// aborted is why the drill ends before its time; wrong is what else speaks against it.
+	// aborted is why the drill ends before its time; wrong and late are what else speaks against it.
 	aborted   string
 	wrong     []string
+	late      []string
 	undecided []string
 }
 
@@ -129,6 +131,7 @@ func (r *run) loop(ctx context.Context, until func(now time.Time) bool) bool {
 	told := time.Time{}
 	for {
 		now := time.Now()
+		r.steal(now)
 		r.look(now)
 		if until(now) {
 			return true
@@ -290,11 +293,11 @@ func (r *run) cast(ctx context.Context) {
 	}()
 }
 
-// awaitFlow refuses a drill whose votes do not flow.
+// awaitFlow refuses a drill whose votes do not flow, or whose machine cannot do what it wants.
 func (r *run) awaitFlow(ctx context.Context) error {
 	begun := time.Now()
 	r.left = func(now time.Time) time.Duration { return max(begun.Add(r.drill.Load.Before).Sub(now), 0) }
-	flows, ended := false, false
+	flows, calm, ended := false, false, false
 	through := r.loop(ctx, func(now time.Time) bool {
 		select {
 		case <-r.votes.done:
@@ -303,14 +306,19 @@ func (r *run) awaitFlow(ctx context.Context) error {
 		}
 		s := r.scene(now, begun)
 		flows = s.Accepted >= r.drill.Load.Rate/2
-		passed := now.Sub(begun)
-		return ended || passed >= r.drill.Load.Before && (flows || passed >= r.drill.Load.Before+flowWithin)
+		passed, limit := now.Sub(begun), r.drill.Load.Before+flowWithin
+		if calm = r.thefts.share() < Disturbed; !calm {
+			limit += calmWithin
+		}
+		return ended || passed >= r.drill.Load.Before && (flows && calm || passed >= limit)
 	})
 	switch {
 	case !through:
 		return refused("it was interrupted before anything was broken")
 	case ended:
 		return refused("no votes can be cast: %w", cmp.Or(r.votes.err, errors.New("the load ended by itself")))
+	case !calm:
+		return refused("this machine is kept from its processors: %s", withheld(r.thefts.share()))
 	case !flows:
 		return refused("of %.0f votes per second that were cast, not half were accepted", r.drill.Load.Rate)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/steal"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
@@ -33,6 +34,10 @@ const (
 	connections = 64
 	// flowWithin is when votes must be accepted at half the rate at least, before anything is broken.
 	flowWithin = 10 * time.Second
+	// calmWithin is how much longer that may take while the host withholds the processors.
+	calmWithin = time.Minute
+	// Disturbed is the part of the processors' time that a host may withhold, over two seconds, before what is late says nothing.
+	Disturbed = 0.25
 )
 
 // ErrRefused says that a drill was not run. Nothing was broken.
@@ -76,6 +81,8 @@ type Runner struct {
 	Sights  watch.Sights
 	Breaker Breaker
 	Voters  Voters
+	// Processors tells what they did, and what of their time the host withheld; nil: nobody knows.
+	Processors func() (steal.Reading, error)
 	// Version of the command, and who runs it.
 	Version, By string
 }

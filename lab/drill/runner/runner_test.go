@@ -20,6 +20,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/steal"
 	"github.com/swarmlab/swarmlab/lab/topology"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
@@ -47,6 +48,29 @@ type fake struct {
 	lost int64
 	// mute: no votes are accepted.
 	mute bool
+	// withheld is the part of the processors' time that the host withholds, while anything is broken or all the time.
+	withheld struct{ broken, always float64 }
+	// spent is what the processors did until asked, which is when they were asked last.
+	spent steal.Reading
+	asked time.Time
+}
+
+// processors wants all the time of one.
+func (f *fake) processors() (steal.Reading, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	share := f.withheld.always
+	if len(f.broken) > 0 {
+		share = max(share, f.withheld.broken)
+	}
+	now := time.Now()
+	if !f.asked.IsZero() {
+		passed := now.Sub(f.asked).Seconds()
+		f.spent.Busy += (1 - share) * passed
+		f.spent.Stolen += share * passed
+	}
+	f.asked = now
+	return f.spent, nil
 }
 
 func newFake(t *testing.T) *fake {
@@ -69,7 +93,7 @@ func newFake(t *testing.T) *fake {
 
 func (f *fake) runner() *Runner {
 	return &Runner{
-		Lab: f.Lab, Breaker: f, Voters: f, By: "somebody@here",
+		Lab: f.Lab, Breaker: f, Voters: f, Processors: f.processors, By: "somebody@here",
 		Sights: watch.Sights{Nodes: f, Servers: f, Queues: f, Pages: f},
 	}
 }
@@ -298,6 +322,7 @@ func TestRefused(t *testing.T) {
 		old, new string
 		want     string
 	}{
+		"no processors":     {change: func(f *fake) { f.withheld.always = 0.6 }, want: "kept from its processors: its host withheld 60 %"},
 		"not steady":        {change: func(f *fake) { f.unsteady = true }, want: "every node is whole (whole is false)"},
 		"no votes":          {change: func(f *fake) { f.mute = true }, want: "not half were accepted"},
 		"no such container": {old: "redis01", new: "redis77", want: "no container redis77"},
@@ -340,6 +365,41 @@ func TestFailures(t *testing.T) {
 			j, err := rehearse(t, f, stopDrill, Options{}, nil)
 			if err != nil || j.Result != tt.want || !strings.Contains(strings.Join(j.Reasons, "\n"), tt.reason) {
 				t.Errorf("%v: %s %q", err, j.Result, j.Reasons)
+			}
+		})
+	}
+}
+
+// What is late while the host withholds the processors is not held against the lab; what is lost or left is.
+func TestDisturbed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change   func(*fake)
+		withheld float64
+		want     journal.Result
+		reasons  []string
+	}{
+		"all was seen":    {func(*fake) {}, 0.9, journal.Passed, nil},
+		"late":            {func(f *fake) { f.blind = true }, 0.4, journal.Undecided, []string{"its host withheld 40 %", "not seen within 2s"}},
+		"late by itself":  {func(f *fake) { f.blind = true }, 0.2, journal.Failed, []string{"not seen within 2s"}},
+		"late and lost":   {func(f *fake) { f.blind, f.lost = true, 3 }, 0.4, journal.Failed, []string{"not seen within 2s", "votes lost: 3", "verdict is FAIL"}},
+		"late and left":   {func(f *fake) { f.blind, f.stubborn = true, errors.New("no") }, 0.4, journal.Failed, []string{"did not end: no", "not seen"}},
+		"cannot be begun": {func(f *fake) { f.refuse = errors.New("no") }, 0.4, journal.Aborted, []string{"was not injected: no"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			f.withheld.broken = tt.withheld
+			tt.change(f)
+			j, err := rehearse(t, f, stopDrill, Options{}, nil)
+			if err != nil || j.Result != tt.want || (len(tt.reasons) == 0) != (len(j.Reasons) == 0) {
+				t.Fatalf("%v: %s %q", err, j.Result, j.Reasons)
+			}
+			for i, want := range tt.reasons {
+				if !strings.Contains(j.Reasons[i], want) {
+					t.Errorf("%q, want %q", j.Reasons[i], want)
+				}
+			}
+			if len(f.broken) > 0 && f.stubborn == nil {
+				t.Errorf("left broken: %v", f.broken)
 			}
 		})
 	}

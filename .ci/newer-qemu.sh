@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# newer-qemu.sh: on Debian 12 without KVM, QEMU from bookworm-backports. It emulates what nodes mostly do, starting programs and
+# encrypting, three to four times as fast as Debian 12's own. It adds a source to apt: for CI's throw-away machines.
+set -euo pipefail
+
+# shellcheck source=/dev/null
+. /etc/os-release
+[ "${ID:-}/${VERSION_CODENAME:-}" = debian/bookworm ] || exit 0
+# As vagrant/libvirt.rb decides; Ruby may not be there yet.
+if [ -w /dev/kvm ] && grep -qE '^flags.*\b(vmx|svm)\b' /proc/cpuinfo; then exit 0; fi
+suite=bookworm-backports
+list=/etc/apt/sources.list.d/$suite.list
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+if ! [ -e "$list" ]; then
+	echo "adding $suite, for QEMU"
+	# From where the rest of Debian comes.
+	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Codename: bookworm' | head -n 1)
+	[ -n "$archive" ] || {
+		echo "newer-qemu: apt knows no archive of bookworm; run apt-get update" >&2
+		exit 1
+	}
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main" | as_root tee "$list" >/dev/null
+	printf 'Package: src:qemu:any src:seabios:any\nPin: release n=%s\nPin-Priority: 600\n' "$suite" | as_root tee "/etc/apt/preferences.d/$suite-qemu" >/dev/null
+	as_root apt-get update -qq
+fi
