@@ -30,19 +30,20 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Times. See the working of TTL checks in Consul's documentation.
-const (
+var (
 	// TTL is how long a registration counts as passing without being confirmed.
-	TTL = 15 * time.Second
+	TTL = pace.Stretch(15 * time.Second)
 	// Interval between two confirmations.
-	Interval = 5 * time.Second
+	Interval = pace.Stretch(5 * time.Second)
 	// retryFirst and retryMost bound the pause before another try when Consul did not do what it was asked for.
-	retryFirst = 500 * time.Millisecond
-	retryMost  = 2 * time.Second
+	retryFirst = pace.Stretch(500 * time.Millisecond)
+	retryMost  = pace.Stretch(2 * time.Second)
 	// callTimeout bounds one round of registration and each other call; blocking queries have their own.
-	callTimeout = 4 * time.Second
+	callTimeout = pace.Stretch(4 * time.Second)
 )
 
 // AgentService is the name of the service that every node registers for itself.
@@ -212,7 +213,7 @@ func (c *Client) Forget(ctx context.Context, node string) ([]string, error) {
 
 // Healthz is the default probe of an instance: its /healthz answers 200.
 func Healthz(ctx context.Context, i *rolev1.Instance) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, pace.Stretch(2*time.Second))
 	defer cancel()
 	url := fmt.Sprintf("http://%s/healthz", net.JoinHostPort(i.GetAddress(), fmt.Sprint(i.GetPort())))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -256,7 +257,7 @@ func (c *Client) closeIdle() {
 // newAPI also returns what holds the connections.
 func newAPI(address, token string) (*api.Client, *http.Transport, error) {
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 5 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: pace.Stretch(2 * time.Second), KeepAlive: 5 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     time.Minute,
 	}

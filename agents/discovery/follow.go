@@ -10,13 +10,18 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/consul/api"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 const (
 	// blockFor is how long a blocking query waits for news.
 	blockFor = 30 * time.Second
+)
+
+var (
 	// blockGrace is what an answer may take beyond that; Consul itself adds up to a sixteenth.
-	blockGrace = 6 * time.Second
+	blockGrace = pace.Stretch(6 * time.Second)
 )
 
 // followAll follows each of the wanted services, and ceases to follow those that no longer are.

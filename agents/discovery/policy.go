@@ -6,15 +6,16 @@ import (
 	"time"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // How long an instance must be missing from what an answering Consul lists before it is given up.
-const (
+var (
 	// deregisteredFor: Consul has not lost its data since it listed the instance, so somebody deregistered it. Its own node would have
 	// registered it again within Interval if that was a mistake.
 	deregisteredFor = 2 * Interval
 	// lostFor: Consul has lost its data since. The instance is given up only if, besides, it does not answer.
-	lostFor = time.Minute
+	lostFor = pace.Stretch(time.Minute)
 )
 
 // entry is what is known of an instance.

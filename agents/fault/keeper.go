@@ -14,21 +14,25 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 const (
-	// injectTimeout bounds an injection; a container takes as long as its stop timeout to stop.
-	injectTimeout = 40 * time.Second
-	// seenTimeout bounds the search for evidence of a fault.
-	seenTimeout = 5 * time.Second
-	// endTimeout bounds one attempt to end a fault.
-	endTimeout = 30 * time.Second
-	lookAgain  = 50 * time.Millisecond
+	lookAgain = 50 * time.Millisecond
 	// retryFirst and retryLast are the time between two attempts to end a fault; it doubles.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 3 * time.Second
 	// neglect is for how long nobody has taken care of an overdue fault when the reaper takes the agent for dead.
 	neglect = 45 * time.Second
+)
+
+var (
+	// injectTimeout bounds an injection; a container takes as long as its stop timeout to stop.
+	injectTimeout = pace.Stretch(40 * time.Second)
+	// seenTimeout bounds the search for evidence of a fault.
+	seenTimeout = pace.Stretch(5 * time.Second)
+	// endTimeout bounds one attempt to end a fault.
+	endTimeout = pace.Stretch(30 * time.Second)
 )
 
 // Keeper keeps the faults of a node. It is safe for concurrent use.

@@ -17,14 +17,15 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
 // window is how long after a signal an end still counts as its effect, beyond the time that a stop grants the container.
-const window = 5 * time.Second
+var window = pace.Stretch(5 * time.Second)
 
 // eventDelay bounds by how much the engine's word about an end may lag behind the end itself.
-const eventDelay = 2 * time.Second
+var eventDelay = pace.Stretch(2 * time.Second)
 
 // Record is what must survive the agent: the containers stopped by hand, and those that the agent itself stopped.
 type Record struct {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Target is a container on another node that should be reached.
@@ -40,9 +42,9 @@ var (
 )
 
 // Timeouts of the two halves of a probe, each for all targets at once.
-const (
-	nameTimeout  = time.Second
-	replyTimeout = 1500 * time.Millisecond
+var (
+	nameTimeout  = pace.Stretch(time.Second)
+	replyTimeout = pace.Stretch(1500 * time.Millisecond)
 )
 
 // knockPort is a TCP port on which nothing listens, as a rule: the refusal is as good an answer as any.

@@ -13,16 +13,17 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
-const (
+var (
 	// clockEager and clockCalm are how often the manager is asked for its time, before its first answer and afterwards, give or take
 	// a fifth: nodes that came up together must not ask together for ever, for that makes each wait for the others.
-	clockEager   = time.Second
-	clockCalm    = 5 * time.Second
-	clockTimeout = 2 * time.Second
+	clockEager   = pace.Stretch(time.Second)
+	clockCalm    = pace.Stretch(5 * time.Second)
+	clockTimeout = pace.Stretch(2 * time.Second)
 	// keeperInterval is how often the node is asked what keeps its clock.
-	keeperInterval = 15 * time.Second
+	keeperInterval = pace.Stretch(15 * time.Second)
 )
 
 // clockWatch measures this node's clock against the manager's. It is safe for concurrent use.

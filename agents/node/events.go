@@ -6,17 +6,21 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
 const (
-	// reconnectInterval is how often an engine that went away is looked for.
-	reconnectInterval = 250 * time.Millisecond
-	pingTimeout       = time.Second
-	// judgeTimeout bounds the questions about a container that was killed.
-	judgeTimeout = 5 * time.Second
 	// judgeInterval is how often somebody who waits for the verdict looks whether there is one.
 	judgeInterval = 20 * time.Millisecond
+)
+
+var (
+	// reconnectInterval is how often an engine that went away is looked for.
+	reconnectInterval = pace.Stretch(250 * time.Millisecond)
+	pingTimeout       = pace.Stretch(time.Second)
+	// judgeTimeout bounds the questions about a container that was killed.
+	judgeTimeout = pace.Stretch(5 * time.Second)
 )
 
 // followEngine takes note of the engine's events for as long as the agent lives, over every end of the engine.

@@ -18,6 +18,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Systemd is a host that runs systemd, with the names of the units.
@@ -87,7 +88,10 @@ func (s Systemd) MTU(address string) (int, error) {
 const (
 	// containerMark is written by systemd at its start, within a container only; see its Container Interface.
 	containerMark = "/run/systemd/container"
-	chronyTimeout = time.Second
+)
+
+var (
+	chronyTimeout = pace.Stretch(time.Second)
 )
 
 // InContainer reports whether this node is a container, and so shares its host's clock and disk.

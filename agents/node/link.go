@@ -19,6 +19,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 	"github.com/swarmlab/swarmlab/agents/server"
 )
@@ -26,29 +27,32 @@ import (
 const (
 	agentPort = "7400"
 	swarmPort = "2377"
-	// linkEager and linkCalm are how often the manager's agent is asked: while something is wanted of it, and otherwise.
-	linkEager   = 400 * time.Millisecond
-	linkCalm    = 5 * time.Second
-	linkTimeout = 4 * time.Second
-	// memberInterval is how often the manager's list of members is looked at.
-	memberInterval = 15 * time.Second
-	// dialTimeout bounds the making of a connection, which is the kernels' business; connectTimeout what follows, TLS, which takes an emulated
-	// processor seconds. Cut off too early it would be begun anew, for ever.
-	dialTimeout    = 700 * time.Millisecond
-	connectTimeout = 15 * time.Second
 	// share bounds the time that the agent spends on asking: one part of so many.
 	share = 4
 	// exclusions is in how many looks in a row this node must be missing from the manager's list to count as excluded: a node
 	// that has just joined may be missing in one that was taken before.
 	exclusions = 3
+)
+
+var (
+	// linkEager and linkCalm are how often the manager's agent is asked: while something is wanted of it, and otherwise.
+	linkEager   = pace.Stretch(400 * time.Millisecond)
+	linkCalm    = pace.Stretch(5 * time.Second)
+	linkTimeout = pace.Stretch(4 * time.Second)
+	// memberInterval is how often the manager's list of members is looked at.
+	memberInterval = pace.Stretch(15 * time.Second)
+	// dialTimeout bounds the making of a connection, which is the kernels' business; connectTimeout what follows, TLS, which takes an emulated
+	// processor seconds. Cut off too early it would be begun anew, for ever.
+	dialTimeout    = pace.Stretch(700 * time.Millisecond)
+	connectTimeout = pace.Stretch(15 * time.Second)
 	// downPatience is for how long the manager may call this node down, while both say that they reach each other, before the
 	// node counts as excluded. An engine that lost its session has another within 10 s (swarmkit's heartbeat and backoff). But
 	// when the former session expires in the very moment in which the new one is registered, swarmkit's dispatcher calls the node
 	// down and keeps the session: both sides are content, and no attachment is ever assigned to the node again.
-	downPatience = 15 * time.Second
+	downPatience = pace.Stretch(15 * time.Second)
 	// freshPatience is downPatience for a node that the manager has not called ready since its engine came into the swarm: the engine
 	// says that it is in only after the manager noted it as ready, and the manager's list is seldom older than a second.
-	freshPatience = 5 * time.Second
+	freshPatience = pace.Stretch(5 * time.Second)
 )
 
 // link asks the manager's agent how to join the swarm, what networks there are and whether this node belongs to it, and the
@@ -149,13 +153,13 @@ func dialManager(manager *rolev1.Node, identity server.Identity) (*grpc.ClientCo
 	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(manager.GetAddress(), agentPort),
 		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(manager.GetName()))),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.5, MaxDelay: time.Second},
+			Backoff:           backoff.Config{BaseDelay: pace.Stretch(200 * time.Millisecond), Multiplier: 1.5, MaxDelay: pace.Stretch(time.Second)},
 			MinConnectTimeout: connectTimeout,
 		}),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
 		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pace.Stretch(10 * time.Second), Timeout: pace.Stretch(3 * time.Second)}),
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 	)
 	if err != nil {

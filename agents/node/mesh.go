@@ -18,25 +18,29 @@ import (
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/mesh"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
 const (
-	meshInterval = 2 * time.Second
-	// meshWindow is how long after its endpoint was made a container is probed, at most. Later it is not the coming back of a
-	// node that cuts it off, and making the endpoint anew would not help.
-	meshWindow = 90 * time.Second
-	// meshSettle is the age at which an endpoint, here or at a peer, should be known everywhere.
-	meshSettle = 1500 * time.Millisecond
 	// meshStrikes is how many probes in a row must fail before the endpoint counts as stale, meshRepairs how often it is then
 	// made anew before the agent gives up.
 	meshStrikes = 3
 	meshRepairs = 3
+)
+
+var (
+	meshInterval = pace.Stretch(2 * time.Second)
+	// meshWindow is how long after its endpoint was made a container is probed, at most. Later it is not the coming back of a
+	// node that cuts it off, and making the endpoint anew would not help.
+	meshWindow = pace.Stretch(90 * time.Second)
+	// meshSettle is the age at which an endpoint, here or at a peer, should be known everywhere.
+	meshSettle = pace.Stretch(1500 * time.Millisecond)
 	// addressInterval is how often the addresses of a lab at rest are compared, probes or not.
-	addressInterval = 30 * time.Second
+	addressInterval = pace.Stretch(30 * time.Second)
 	// peerTimeout is for answers that a probe waits for, addressTimeout for those that may come from a starved node.
-	peerTimeout    = 1500 * time.Millisecond
-	addressTimeout = 5 * time.Second
+	peerTimeout    = pace.Stretch(1500 * time.Millisecond)
+	addressTimeout = pace.Stretch(5 * time.Second)
 )
 
 // prober looks from inside a container's network namespace; see [mesh.Probe].

@@ -39,6 +39,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/handstop"
 	"github.com/swarmlab/swarmlab/agents/image"
 	"github.com/swarmlab/swarmlab/agents/mesh"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 	"github.com/swarmlab/swarmlab/agents/rejoin"
 	"github.com/swarmlab/swarmlab/agents/render"
@@ -52,10 +53,11 @@ const LabNetwork = "mynet"
 const (
 	// networkBits is the prefix length of each network out of the swarm's pool.
 	networkBits = 24
+	// heartbeat of the swarm's members.
+	heartbeat = 5 * time.Second
 	// auditLimit is the size, in bytes, at which the audit log is rotated.
-	auditLimit   = 1 << 20
-	beatInterval = rejoin.BeatInterval
-	consulPort   = "8500"
+	auditLimit = 1 << 20
+	consulPort = "8500"
 )
 
 // Secrets that the agent itself uses, by file name.
@@ -498,7 +500,7 @@ func overlayMTU(mtu int) string {
 
 // swarmInit chooses a pool for the swarm's networks that does not clash with the lab's own subnet.
 func (n *Node) swarmInit() engine.SwarmInit {
-	in := engine.SwarmInit{Address: n.config.Self.GetAddress(), PrefixLen: networkBits}
+	in := engine.SwarmInit{Address: n.config.Self.GetAddress(), PrefixLen: networkBits, Heartbeat: pace.Stretch(heartbeat)}
 	for _, pool := range addressPools() {
 		in.AddressPool = pool.String()
 		if !n.config.Subnet.Overlaps(pool) {
@@ -674,7 +676,7 @@ func (n *Node) emit(subject, action, message string) {
 
 // beat keeps the signs of life: the engine's, for the sake of its next start (package rejoin), and the agent's own.
 func (n *Node) beat(ctx context.Context) error {
-	ticker := time.NewTicker(beatInterval)
+	ticker := time.NewTicker(rejoin.BeatInterval)
 	defer ticker.Stop()
 	complained := false
 	for {
@@ -690,7 +692,7 @@ func (n *Node) beat(ctx context.Context) error {
 		} else if err == nil {
 			complained = false
 		}
-		once, cancel := context.WithTimeout(ctx, beatInterval)
+		once, cancel := context.WithTimeout(ctx, rejoin.BeatInterval)
 		err := n.engine.Ping(once)
 		cancel()
 		if err != nil {

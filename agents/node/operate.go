@@ -17,19 +17,23 @@ import (
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/handstop"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
 const (
-	// resetTimeout bounds a reset whose caller sets no deadline.
-	resetTimeout = 2 * time.Minute
 	// drainInterval is how often a retiring node looks whether something still waits on it.
 	drainInterval = 500 * time.Millisecond
 	// removeInterval is how often the removal of a network is tried that other nodes still hold.
 	removeInterval = 300 * time.Millisecond
+	planInterval   = 100 * time.Millisecond
+)
+
+var (
+	// resetTimeout bounds a reset whose caller sets no deadline.
+	resetTimeout = pace.Stretch(2 * time.Minute)
 	// planPatience bounds the wait for a role's first plan, for which is looked every planInterval.
-	planPatience = 10 * time.Second
-	planInterval = 100 * time.Millisecond
+	planPatience = pace.Stretch(10 * time.Second)
 )
 
 // measureQueued is the role's measure of votes that wait on the node.
@@ -366,7 +370,7 @@ func (n *Node) withdraw(withdrawn bool) {
 
 // deregisterTimeout is how long a retiring node waits for discovery to have taken note. A balancer that never hears of
 // it finds out by its own checks.
-const deregisterTimeout = 10 * time.Second
+var deregisterTimeout = pace.Stretch(10 * time.Second)
 
 func (n *Node) deregistered(ctx context.Context, progress func(string, float64) error) error {
 	if err := progress("withdraws its services", 0); err != nil {

@@ -9,16 +9,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/role"
 )
 
-const (
-	planTimeout  = 5 * time.Second
-	checkTimeout = 3 * time.Second
+var (
+	planTimeout  = pace.Stretch(5 * time.Second)
+	checkTimeout = pace.Stretch(3 * time.Second)
 	// How often the role is asked whether it does its job: while it does not, while somebody watches, otherwise.
-	checkSick    = time.Second
-	checkWatched = 2 * time.Second
-	checkIdle    = 10 * time.Second
+	checkSick    = pace.Stretch(time.Second)
+	checkWatched = pace.Stretch(2 * time.Second)
+	checkIdle    = pace.Stretch(10 * time.Second)
 )
 
 // followRole asks the role for its plan whenever a fact may have changed.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Containers is what Actions does to containers; see [engine.Engine] for each.
@@ -69,14 +70,16 @@ type Actions struct {
 	Labels map[string]string
 }
 
-// A start that joins an overlay may hang for half a minute and still succeed, on an emulated machine for longer; everything
-// else is quick or broken.
+// A start that joins an overlay may hang for half a minute and still succeed; everything else is quick or broken.
 const (
-	startTimeout   = 2 * time.Minute
-	defaultTimeout = 30 * time.Second
-	swarmTimeout   = 45 * time.Second
-	imageTimeout   = 15 * time.Minute
-	stopGrace      = 20 * time.Second
+	imageTimeout = 15 * time.Minute
+	stopGrace    = 20 * time.Second
+)
+
+var (
+	startTimeout   = pace.Stretch(40 * time.Second)
+	defaultTimeout = pace.Stretch(30 * time.Second)
+	swarmTimeout   = pace.Stretch(45 * time.Second)
 )
 
 // attachAttempts is after how many failed attempts to attach a running container it is made anew instead.

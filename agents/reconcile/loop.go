@@ -9,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Status is what the loop sees and does, after each round.
@@ -75,16 +76,19 @@ type memory struct {
 }
 
 const (
-	resyncInterval = 30 * time.Second
 	// roundInterval is the least time between rounds: bursts of events make one.
 	roundInterval = 40 * time.Millisecond
-	// pollInterval is how often the loop looks for what no event announces: an engine that is back, a join that is
-	// through.
-	pollInterval = 300 * time.Millisecond
-	// A step that is wanted again within this time after it was done did not help; doing it again is delayed.
-	settled = 3 * time.Second
 	// heavyLimit is how many image builds, loads and pulls run at a time.
 	heavyLimit = 2
+)
+
+var (
+	resyncInterval = pace.Stretch(30 * time.Second)
+	// pollInterval is how often the loop looks for what no event announces: an engine that is back, a join that is
+	// through.
+	pollInterval = pace.Stretch(300 * time.Millisecond)
+	// A step that is wanted again within this time after it was done did not help; doing it again is delayed.
+	settled = pace.Stretch(3 * time.Second)
 )
 
 func (l *Loop) init() {
@@ -333,7 +337,7 @@ func (m *memory) note(step Step, err error, now time.Time) {
 	}
 	if m.backoff == nil {
 		m.backoff = backoff.NewExponentialBackOff()
-		m.backoff.InitialInterval = 200 * time.Millisecond
+		m.backoff.InitialInterval = pace.Stretch(200 * time.Millisecond)
 		m.backoff.Multiplier = 2
 		m.backoff.RandomizationFactor = 0.2
 		m.backoff.MaxInterval = maxDelay(step)
@@ -347,9 +351,9 @@ func maxDelay(step Step) time.Duration {
 	}
 	switch step.Kind {
 	case ProvideImage, BuildImage:
-		return 15 * time.Second
+		return pace.Stretch(15 * time.Second)
 	case StartContainer, AttachContainer, JoinSwarm:
-		return 3 * time.Second
+		return pace.Stretch(3 * time.Second)
 	}
-	return 5 * time.Second
+	return pace.Stretch(5 * time.Second)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/engine"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Inspector is what an Observer asks of an engine.
@@ -24,10 +25,10 @@ type Inspector interface {
 
 // How long a look at the engine may take. A container that is held by an operation answers late: the look goes on
 // with what was known of it, and another follows when the answer has come.
-const (
-	lookTimeout = 10 * time.Second
-	patience    = 400 * time.Millisecond
-	busyTimeout = 90 * time.Second
+var (
+	lookTimeout = pace.Stretch(10 * time.Second)
+	patience    = pace.Stretch(400 * time.Millisecond)
+	busyTimeout = pace.Stretch(90 * time.Second)
 )
 
 // Observer looks at an engine and remembers what it saw, so that a look costs the engine only what events say has
@@ -211,7 +212,7 @@ func (o *Observer) Observe(ctx context.Context, desired Desired) Observed {
 }
 
 // settleTime is the default of SettleTime.
-const settleTime = time.Second
+var settleTime = pace.Stretch(time.Second)
 
 // settle tells whether the swarm of this life of the engine has been active for long enough.
 func (o *Observer) settle(out *Observed, now time.Time) {

@@ -24,13 +24,15 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Quiet is how long an engine that died without a goodbye stays away: the longest verdict seen (7 s) and a margin.
 const Quiet = 10 * time.Second
 
 // BeatInterval is how often the sign of life is to be renewed; it bounds the error of the measured silence.
-const BeatInterval = time.Second
+var BeatInterval = pace.Stretch(time.Second)
 
 const (
 	aliveFile = "engine-alive"

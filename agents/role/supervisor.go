@@ -10,19 +10,24 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // DefaultDir is where the role plugins are installed on a node.
 const DefaultDir = "/usr/local/lib/swarmlab/roles"
 
 const (
-	// startTimeout is what a plugin has to say its handshake.
-	startTimeout = 10 * time.Second
-	// Every pulse the plugin is asked for its description; one that is silent twice in a row for pulseTimeout is replaced: it is frozen.
-	pulse        = 15 * time.Second
-	pulseTimeout = 5 * time.Second
 	// A plugin that lived that long is launched anew at once when it dies, else after the back-off.
 	steady = time.Minute
+)
+
+var (
+	// startTimeout is what a plugin has to say its handshake.
+	startTimeout = pace.Stretch(10 * time.Second)
+	// Every pulse the plugin is asked for its description; one that is silent twice in a row for pulseTimeout is replaced: it is frozen.
+	pulse        = pace.Stretch(15 * time.Second)
+	pulseTimeout = pace.Stretch(5 * time.Second)
 )
 
 // Config says which plugin to supervise.
@@ -87,7 +92,7 @@ func Supervise(cfg Config) *Supervisor {
 	if cfg.backOff == nil {
 		cfg.backOff = func() backoff.BackOff {
 			b := backoff.NewExponentialBackOff()
-			b.InitialInterval, b.Multiplier, b.MaxInterval = 200*time.Millisecond, 2, 10*time.Second
+			b.InitialInterval, b.Multiplier, b.MaxInterval = pace.Stretch(200*time.Millisecond), 2, pace.Stretch(10*time.Second)
 			return b
 		}
 	}

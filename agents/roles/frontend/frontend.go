@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
@@ -142,7 +143,7 @@ type queue struct{ captured, queued, dead float64 }
 func (r *Role) queue(ctx context.Context, password string) (queue, error) {
 	client := redis.NewClient(&redis.Options{
 		Addr: r.redis, Password: password, Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
-		DialTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, ContextTimeoutEnabled: true,
+		DialTimeout: pace.Stretch(2 * time.Second), ReadTimeout: pace.Stretch(2 * time.Second), WriteTimeout: pace.Stretch(2 * time.Second), ContextTimeoutEnabled: true,
 	})
 	defer func() { _ = client.Close() }()
 	var captured, settled *redis.StringCmd

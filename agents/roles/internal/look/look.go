@@ -15,13 +15,15 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 20
 
 // timeout is what a whole check may take. The agent waits a little longer; an answer after that would not reach it.
-const timeout = 2 * time.Second
+var timeout = pace.Stretch(2 * time.Second)
 
 // Bound bounds a check.
 func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -43,10 +45,10 @@ type Prober struct{ http *http.Client }
 // NewProber makes a prober.
 func NewProber() *Prober {
 	return &Prober{http: &http.Client{
-		Timeout: 5 * time.Second,
+		Timeout: pace.Stretch(5 * time.Second),
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			DialContext:       (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+			DialContext:       (&net.Dialer{Timeout: pace.Stretch(2 * time.Second)}).DialContext,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

@@ -1,0 +1,32 @@
+// Package pace slows the agent down on a machine that is slow: one whose processor is emulated needs twenty times as long for everything.
+// There an agent that gives up and tries again as soon as elsewhere never gets anything done, and six that look around as often as elsewhere
+// leave a host no time for anything else. Whatever the agent does again and again it does less often there, and whatever it waits for it
+// waits for longer, by one factor. What was promised to somebody outside, the leases of faults above all, is not stretched.
+package pace
+
+import (
+	"os"
+	"strconv"
+	"time"
+)
+
+// Variable is the environment variable with the factor, a whole number from 1 to Slowest. provision.sh sets it for the agent, which hands it
+// on to its role's plugin. Anything else, and nothing, means 1.
+const Variable = "SWARMLAB_PACE"
+
+// Slowest is the largest factor.
+const Slowest = 100
+
+// Factor is that of this process.
+var Factor = parse(os.Getenv(Variable))
+
+func parse(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > Slowest {
+		return 1
+	}
+	return time.Duration(n)
+}
+
+// Stretch returns how long this machine takes for what takes others d.
+func Stretch(d time.Duration) time.Duration { return d * Factor }
