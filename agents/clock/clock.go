@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 const (
@@ -19,14 +21,15 @@ const (
 	// tolerance is by how much two clocks may part while nobody looks, in parts per million: twice what a bad quartz does. A clock
 	// that chrony slews parts faster, up to 83,333; then the next exchange contradicts the older ones, which are dropped.
 	tolerance = 100
-	// StaleAfter is the age of the last exchange from which on its offset is only a memory.
-	StaleAfter = 30 * time.Second
 	// OffBy is how far off a clock must be for people to be warned: votes and logs of two nodes then look out of order.
 	OffBy = 500 * time.Millisecond
 	// noteworthy is the smallest change of an offset that is told, and refresh how often it is told without a change.
 	noteworthy = time.Millisecond
 	refresh    = time.Minute
 )
+
+// StaleAfter is the age of the last exchange from which on its offset is only a memory.
+var StaleAfter = pace.Stretch(30 * time.Second)
 
 // Instant is a reading of a node's two clocks at one moment; see [Now].
 type Instant struct {

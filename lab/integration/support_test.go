@@ -81,7 +81,7 @@ func connect(t *testing.T) *lab {
 	// Its processors may be emulated, and are to do something else besides.
 	return &lab{
 		Lab: opened, fleet: agents, machines: &virtual{lab: opened, dir: t.TempDir(), configs: map[string]string{}},
-		power: plug, patience: 10 * time.Minute, rate: 20, kills: 2,
+		power: plug, patience: 10 * time.Minute, rate: 20, kills: 1,
 	}
 }
 
