@@ -19,10 +19,8 @@ const (
 	blockFor = 30 * time.Second
 )
 
-var (
-	// blockGrace is what an answer may take beyond that; Consul itself adds up to a sixteenth.
-	blockGrace = pace.Stretch(6 * time.Second)
-)
+// blockGrace is what an answer may take beyond that; Consul itself adds up to a sixteenth.
+var blockGrace = pace.Stretch(6 * time.Second)
 
 // followAll follows each of the wanted services, and ceases to follow those that no longer are.
 func (c *Client) followAll(ctx context.Context) error {

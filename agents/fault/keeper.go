@@ -22,8 +22,6 @@ const (
 	// retryFirst and retryLast are the time between two attempts to end a fault; it doubles.
 	retryFirst = 100 * time.Millisecond
 	retryLast  = 3 * time.Second
-	// neglect is for how long nobody has taken care of an overdue fault when the reaper takes the agent for dead.
-	neglect = 45 * time.Second
 )
 
 var (
@@ -33,6 +31,8 @@ var (
 	seenTimeout = pace.Stretch(5 * time.Second)
 	// endTimeout bounds one attempt to end a fault.
 	endTimeout = pace.Stretch(30 * time.Second)
+	// neglect is for how long nobody has taken care of an overdue fault when the reaper takes the agent for dead.
+	neglect = pace.Stretch(45 * time.Second)
 )
 
 // Keeper keeps the faults of a node. It is safe for concurrent use.

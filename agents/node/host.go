@@ -85,14 +85,10 @@ func (s Systemd) MTU(address string) (int, error) {
 	return 0, fmt.Errorf("no interface of this node has its address %s; `vagrant reload` sets it up again", address)
 }
 
-const (
-	// containerMark is written by systemd at its start, within a container only; see its Container Interface.
-	containerMark = "/run/systemd/container"
-)
+// containerMark is written by systemd at its start, within a container only; see its Container Interface.
+const containerMark = "/run/systemd/container"
 
-var (
-	chronyTimeout = pace.Stretch(time.Second)
-)
+var chronyTimeout = pace.Stretch(time.Second)
 
 // InContainer reports whether this node is a container, and so shares its host's clock and disk.
 func InContainer() bool {
