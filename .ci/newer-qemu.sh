@@ -14,7 +14,8 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 if ! [ -e "$list" ]; then
 	echo "adding $suite, for QEMU"
-	# From where the rest of Debian comes.
+	# From where the rest of Debian comes. The expression is apt's.
+	# shellcheck disable=SC2016
 	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Codename: bookworm' | head -n 1)
 	[ -n "$archive" ] || {
 		echo "newer-qemu: apt knows no archive of bookworm; run apt-get update" >&2
