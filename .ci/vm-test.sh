@@ -6,10 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export PROVIDER=libvirt LAB_NAME=${LAB_NAME:-swarmlab-vm} LAB_SUBNET=${LAB_SUBNET:-192.168.57.0/24} LAB_PORT_BASE=${LAB_PORT_BASE:-22000}
-if [ -f .lab/settings.json ]; then
+if [ -n "$(find .vagrant/machines -name id 2>/dev/null)" ]; then
 	echo "vm-test: the lab of this clone is up; take it down first: make down" >&2
 	exit 1
 fi
+# What was remembered of a lab that vagrant destroyed would be taken for this one's.
+rm -f .lab/settings.json
 
 rows=()
 begun=$SECONDS
