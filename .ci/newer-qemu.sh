@@ -14,14 +14,16 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 if ! [ -e "$list" ]; then
 	echo "adding $suite, for QEMU"
+	# What apt knows of its archives it knows from their lists, which a fresh machine lacks.
+	as_root apt-get update -qq
 	# From where the rest of Debian comes. The expression is apt's.
 	# shellcheck disable=SC2016
-	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Codename: bookworm' | head -n 1)
+	archive=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Codename: bookworm' | sed -n 1p)
 	[ -n "$archive" ] || {
-		echo "newer-qemu: apt knows no archive of bookworm; run apt-get update" >&2
+		echo "newer-qemu: apt has no source for bookworm" >&2
 		exit 1
 	}
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main" | as_root tee "$list" >/dev/null
 	printf 'Package: src:qemu:any src:seabios:any\nPin: release n=%s\nPin-Priority: 600\n' "$suite" | as_root tee "/etc/apt/preferences.d/$suite-qemu" >/dev/null
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive $suite main" | as_root tee "$list" >/dev/null
 	as_root apt-get update -qq
 fi
