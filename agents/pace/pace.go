@@ -10,23 +10,23 @@ import (
 	"time"
 )
 
-// Variable is the environment variable with the factor, a whole number from 1 to Slowest. provision.sh sets it for the agent, which hands it
+// Variable is the environment variable with the factor, a whole number from 1 to slowest. provision.sh sets it for the agent, which hands it
 // on to its role's plugin. Anything else, and nothing, means 1.
 const Variable = "SWARMLAB_PACE"
 
-// Slowest is the largest factor.
-const Slowest = 100
+// slowest is the largest factor.
+const slowest = 100
 
-// Factor is that of this process.
-var Factor = parse(os.Getenv(Variable))
+// factor is that of this process.
+var factor = parse(os.Getenv(Variable))
 
 func parse(text string) time.Duration {
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > Slowest {
+	if err != nil || n < 1 || n > slowest {
 		return 1
 	}
 	return time.Duration(n)
 }
 
 // Stretch returns how long this machine takes for what takes others d.
-func Stretch(d time.Duration) time.Duration { return d * Factor }
+func Stretch(d time.Duration) time.Duration { return d * factor }

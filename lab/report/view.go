@@ -126,7 +126,7 @@ func result(j *journal.Journal) (sign, word, class, meaning string) {
 	case journal.Aborted:
 		return "■", "Aborted", "warn", "The run was ended before its time. What was broken is healed all the same."
 	case journal.Undecided:
-		return "?", "Undecided", "warn", "Nothing was wrong, but not all could be seen."
+		return "?", "Undecided", "warn", "Nothing can be held against the lab, but not all could be seen."
 	default:
 		return "…", "Not ended", "warn", "The run goes on, or was cut off."
 	}
