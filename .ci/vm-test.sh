@@ -54,12 +54,14 @@ finish() {
 }
 trap finish EXIT
 
-run_tests() {
-	go test -tags integration -count=1 -timeout 60m -v -run "^($1)\$" ./lab/integration/
-}
+# Built once, while there is nobody yet to take the processors from.
+tests=$PWD/.lab/integration.test
+build_tests() { go test -tags integration -c -o "$tests" ./lab/integration; }
+run_tests() { env -C lab/integration "$tests" -test.timeout 60m -test.v -test.run "^($1)\$"; }
 
 phase "prerequisites" bash -c '.ci/newer-qemu.sh && make prerequisites'
 phase "box" make box
+phase "tests are built" build_tests
 phase "vagrant up, to the first vote" vagrant up --provider=libvirt
 phase "members, identities, votes" run_tests 'TestSwarmHasItsMembers|TestNodesHaveTheirOwnIdentity|TestEveryVoteIsCounted'
 phase "containers crash" run_tests TestCrashesUnderVotes

@@ -1,6 +1,6 @@
 // Package integration holds the tests that run on the lab of this clone as `make up` leaves it: real nodes, real engines, the real
-// application, through the same forwarded ports on 127.0.0.1 that a learner uses. They need the build tag integration and the
-// docker provider, whose node containers they kill; `make test` runs them.
+// application, through the same forwarded ports on 127.0.0.1 that a learner uses. They need the build tag integration.
+// `make test` runs all of them on container nodes, `make vm-test` some of them on virtual machines.
 //
 // What happens to votes is judged as `lab verify` does: a load keeps a ledger, and every row of the database must be what it promised. What is
 // left to chance hangs on a seed that the log tells; LAB_TEST_SEED repeats it.

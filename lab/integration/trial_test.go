@@ -142,8 +142,8 @@ func (tr *trial) over(t *testing.T) {
 	}
 }
 
-// pass ends the load, waits until all is counted, and demands that every acknowledged vote is, once and in order, and nothing else.
-func (tr *trial) pass(t *testing.T, l *lab) {
+// judge ends the load, waits until all is counted, and holds that against the ledger.
+func (tr *trial) judge(t *testing.T, l *lab) verify.Verdict {
 	t.Helper()
 	tr.cancel()
 	tr.over(t)
@@ -158,6 +158,13 @@ func (tr *trial) pass(t *testing.T, l *lab) {
 	s := tr.summary
 	t.Logf("%s: %d votes of %d voters in %.0f s, %d acknowledged by %v, %d without an answer, %d tries; drained and judged in %.1f s: %v",
 		got.Result, s.Votes, s.Voters, s.Seconds, s.Acknowledged, s.ServedBy, s.Unknown, s.Tries, time.Since(began).Seconds(), got.Found)
+	return got
+}
+
+// pass demands that every acknowledged vote of the load is counted, once and in order, and nothing else.
+func (tr *trial) pass(t *testing.T, l *lab) {
+	t.Helper()
+	got := tr.judge(t, l)
 	if got.Result != verdict.Pass || got.Violations() != 0 || got.Register.Violations != 0 || got.Register.Undecided != 0 {
 		t.Errorf("the promise is broken (%v): %+v", got.Missing, got.Examples)
 	}
