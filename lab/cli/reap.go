@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"os"
 	"os/exec"
 	"syscall"
 
@@ -35,9 +33,9 @@ func (a *App) reap() *cobra.Command {
 
 // startReaper starts `lab reap` in a session of its own, which no terminal's end and no interrupt reaches.
 func (a *App) startReaper(lab *settings.Lab) error {
-	log, err := os.OpenFile(lab.Path("reap.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := outage.StartLog(lab)
 	if err != nil {
-		return fmt.Errorf("keep a log: %w", err)
+		return err
 	}
 	defer func() { _ = log.Close() }()  // the process has its own
 	cmd := exec.Command(a.Self, "reap") //nolint:noctx // it outlives the command

@@ -149,7 +149,7 @@ type times struct {
 // Open returns the power faults of a lab. If there are some that nobody takes care of, it starts the reaper. start starts a process, detached
 // from this one, that calls Reap; nil: this is the process.
 func Open(lab *settings.Lab, start func() error) (*Outages, error) {
-	output := logFile(lab.Path("reap.log"))
+	output := logOf(lab)
 	o := &Outages{
 		lab: lab, power: power.NewSwitch(lab, output), start: start, store: store{lab.FaultDir()},
 		log:   slog.New(slog.NewTextHandler(output, nil)),
@@ -252,11 +252,34 @@ func wall() time.Time { return time.Now().Round(0) }
 // logFile is appended to by several processes, a line or a tool's output at a time.
 type logFile string
 
-func (l logFile) Write(p []byte) (int, error) {
+func logOf(lab *settings.Lab) logFile { return logFile(lab.Path("reap.log")) }
+
+func (l logFile) open() (*os.File, error) {
 	f, err := os.OpenFile(string(l), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep a log: %w", err)
+	}
+	return f, nil
+}
+
+func (l logFile) Write(p []byte) (int, error) {
+	f, err := l.open()
 	if err != nil {
 		return 0, err
 	}
 	n, err := f.Write(p)
 	return n, errors.Join(err, f.Close())
+}
+
+// maxLog is the size in bytes from which on a log is put aside.
+const maxLog = 1 << 20
+
+// StartLog opens the log for a reaper that is about to be started. A large one becomes reap.log.1, in the place of the one before.
+func StartLog(lab *settings.Lab) (*os.File, error) {
+	log := logOf(lab)
+	if info, err := os.Stat(string(log)); err == nil && info.Size() >= maxLog {
+		// Somebody else may just have done it, and a log that grows is no reason to leave a fault without its end.
+		_ = os.Rename(string(log), string(log)+".1")
+	}
+	return log.open()
 }

@@ -658,3 +658,45 @@ func FuzzParseRecord(f *testing.F) {
 		}
 	})
 }
+
+// A log is put aside when it is large and a reaper is about to write a new one, in the place of the one before it.
+func TestStartLog(t *testing.T) {
+	lab := &settings.Lab{Dir: t.TempDir()}
+	path := lab.Path("reap.log")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	start := func() {
+		t.Helper()
+		log, err := StartLog(lab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func(path, want string) {
+		t.Helper()
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s holds %.20q (%d bytes), %v; want %.20q (%d bytes)", filepath.Base(path), got, len(got), err, want, len(want))
+		}
+	}
+	start()
+	holds(path, "")
+	small := strings.Repeat("a", maxLog-1)
+	if _, err := logOf(lab).Write([]byte(small)); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	holds(path, small)
+	for _, last := range []string{"b", "c"} {
+		large := strings.Repeat(last, maxLog)
+		if err := os.WriteFile(path, []byte(large), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		start()
+		holds(path, "")
+		holds(path+".1", large)
+	}
+}

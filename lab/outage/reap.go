@@ -69,7 +69,7 @@ func (o *Outages) awaitReaper(ctx context.Context) error {
 	for !o.reaped() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("what is to end it (`lab reap`) has not started within %s; see %s", reaperPatience, o.lab.Relative(o.lab.Path("reap.log")))
+			return fmt.Errorf("what is to end it (`lab reap`) has not started within %s; see %s", reaperPatience, o.lab.Relative(string(logOf(o.lab))))
 		case <-time.After(lookAgain):
 		}
 	}
