@@ -11,7 +11,7 @@ base() {
 	# busybox gives learners a shell and the usual tools; what a package brought along itself stays.
 	for applet in sh ash cat chmod chown cp cut date df du echo env expr false find free grep head hostname id ip kill less ln \
 		ls mkdir more mount mv nc netstat nslookup ping printf ps pwd rm rmdir sed sleep sort stat sync tail tar tee test \
-		top touch tr true umount uname uniq uptime vi wc wget which whoami xargs; do
+		top touch tr true truncate umount uname uniq uptime vi wc wget which whoami xargs; do
 		if [ ! -e "$root/usr/bin/$applet" ] && [ ! -L "$root/usr/bin/$applet" ]; then
 			ln -s busybox "$root/usr/bin/$applet"
 		fi

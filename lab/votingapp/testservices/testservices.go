@@ -153,15 +153,25 @@ func (d *Disk) Free(t testing.TB) {
 	}
 }
 
-// StartRedisOnDisk starts a Redis on a filesystem of its own, of so many bytes.
-func StartRedisOnDisk(t testing.TB, size int) (*Redis, *Disk) {
+// Append writes at the end of a file below /data, behind the back of whoever keeps it.
+func (d *Disk) Append(t testing.TB, path string, content []byte) {
+	t.Helper()
+	cmd := command("docker", "exec", "-i", d.holder.id, "sh", "-c", `cat >>"/data/$1"`, "sh", path)
+	cmd.Stdin = bytes.NewReader(content)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("docker exec cat: %v: %s", err, out)
+	}
+}
+
+// StartRedisOnDisk starts a Redis on a filesystem of its own, of so many bytes; before are further arguments of docker run.
+func StartRedisOnDisk(t testing.TB, size int, before ...string) (*Redis, *Disk) {
 	t.Helper()
 	if err := haveImage(t, redisImage, "redis"); err != nil {
 		unavailable(t, "Redis in a container", err)
 	}
 	d := newDisk(t, redisImage, size)
 	r := &Redis{Addr: freeAddr(t)}
-	r.server = startContainer(t, redisContainer(t, r.Addr, redisSettings(), d.mount()...))
+	r.server = startContainer(t, redisContainer(t, r.Addr, redisSettings(), append(d.mount(), before...)...))
 	r.Wait(t)
 	return r, d
 }
