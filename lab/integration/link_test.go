@@ -80,10 +80,11 @@ func (l *lab) counted(t *testing.T, node, container string) (met, dropped int) {
 // The kernel of the node, asked by others than the agent, agrees; nothing is left, and no vote is lost.
 func TestLinkFaultsUnderVotes(t *testing.T) {
 	l := open(t)
-	const lease = 8 * time.Second
+	lease := 8 * time.Second
 	rate := uint64(16 << 10) // less than the votes take
 	if l.Provider != settings.ProviderDocker {
-		rate = 4 << 10
+		// Fewer votes, and it takes longer to look.
+		lease, rate = time.Minute, 4<<10
 	}
 	votes := l.tryOut(t, newSeed(t), 0)
 	for _, c := range []struct {
