@@ -68,7 +68,12 @@ type Member struct {
 	// State is MemberReady, MemberDown, "unknown" or "disconnected".
 	State   string
 	Address string
+	// Abandoned: it was let in, and then never said who it is. A node whose joining took too long gave up and joined anew, as another member.
+	Abandoned bool
 }
+
+// joinsWithin is how long a member may take from being let in to saying who it is. An engine gives up after 20 s.
+const joinsWithin = 3 * time.Minute
 
 const swarmPort = ":2377"
 
@@ -131,13 +136,20 @@ func (e *Engine) Members(ctx context.Context) ([]Member, error) {
 	if err != nil {
 		return nil, failed("list the swarm's nodes", "", err)
 	}
+	return membersOf(nodes, time.Now()), nil
+}
+
+// membersOf reads the swarm's list. now is by the same node's clock as the times in the list.
+func membersOf(nodes []swarm.Node, now time.Time) []Member {
 	members := make([]Member, 0, len(nodes))
 	for _, n := range nodes {
+		nameless := n.Description.Hostname == "" && n.Status.State == swarm.NodeStateUnknown
 		members = append(members, Member{
 			ID: n.ID, Hostname: n.Description.Hostname, State: string(n.Status.State), Address: n.Status.Addr,
+			Abandoned: nameless && now.Sub(n.CreatedAt) > joinsWithin,
 		})
 	}
-	return members, nil
+	return members
 }
 
 // RemoveMember strikes a node off the swarm's list, also one that did not leave by itself. Only on a manager.

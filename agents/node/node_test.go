@@ -676,8 +676,9 @@ func TestForgetNode(t *testing.T) {
 		engine.Member{ID: "gone", Hostname: "frontend02", State: "down", Address: "127.0.0.1"},
 		engine.Member{ID: "former", Hostname: "frontend01", State: "down"},
 		engine.Member{ID: "present", Hostname: "frontend01", State: "ready"},
+		engine.Member{ID: "abandoned", State: "unknown", Abandoned: true},
 	)
-	b.until("a member that came back as another is forgotten", func(s *agentv1.NodeSnapshot) bool {
+	b.until("members that came back as others are forgotten", func(s *agentv1.NodeSnapshot) bool {
 		return len(s.GetSwarm().GetMembers()) == 3
 	})
 	if err := b.node.ForgetNode(t.Context(), "frontend02"); err != nil {

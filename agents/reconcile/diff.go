@@ -88,15 +88,18 @@ func (d *differ) swarm() {
 	}
 }
 
-// formerSelves adds the removal of members that left and came back as others: of a name of which one is ready, those that
-// are down.
+// formerSelves adds the removal of members that came back as others: of a name of which one is ready, those that are down; and those that
+// were given up before they had a name.
 func (d *differ) formerSelves() {
 	ready := map[string]bool{}
 	for _, m := range d.observed.Members {
 		ready[m.Hostname] = ready[m.Hostname] || m.State == engine.MemberReady
 	}
 	for _, m := range d.observed.Members {
-		if m.State == engine.MemberDown && ready[m.Hostname] {
+		switch {
+		case m.Abandoned:
+			d.add(Step{Kind: ForgetMember, Subject: "member " + m.ID, ID: m.ID, Why: "it began to join and never came"})
+		case m.State == engine.MemberDown && ready[m.Hostname]:
 			d.add(Step{Kind: ForgetMember, Subject: m.Hostname, ID: m.ID, Why: "it came back as another member of the swarm"})
 		}
 	}

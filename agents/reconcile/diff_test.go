@@ -324,6 +324,17 @@ func TestDiff(t *testing.T) {
 			observe: func(o *Observed) { o.Swarm.Manager = true }, want: []string{"create network mynet"},
 		},
 		{
+			name: "members that came back as others, and one that never came", desired: func(d *Desired) { d.Membership, d.Cluster = MembershipManager, Cluster{} },
+			observe: func(o *Observed) {
+				o.Swarm.Manager = true
+				o.Members = []engine.Member{
+					{ID: "1", Hostname: "store", State: engine.MemberDown}, {ID: "2", Hostname: "store", State: engine.MemberReady},
+					{ID: "3", Hostname: "worker01", State: engine.MemberDown}, {ID: "4", State: "unknown"}, {ID: "5", State: "unknown", Abandoned: true},
+				}
+			},
+			want: []string{"forget former store", "forget former member 5", "create network mynet"},
+		},
+		{
 			name: "a manager that was made a worker elsewhere", desired: func(d *Desired) { d.Membership, d.Cluster = MembershipManager, Cluster{} },
 			want: []string{"leave the swarm", "create network mynet (waits: the swarm is not founded yet)"},
 		},
