@@ -328,8 +328,11 @@ func TestDiff(t *testing.T) {
 			observe: func(o *Observed) {
 				o.Swarm.Manager = true
 				o.Members = []engine.Member{
-					{ID: "1", Hostname: "store", State: engine.MemberDown}, {ID: "2", Hostname: "store", State: engine.MemberReady},
-					{ID: "3", Hostname: "worker01", State: engine.MemberDown}, {ID: "4", State: "unknown"}, {ID: "5", State: "unknown", Abandoned: true},
+					{ID: "1", Hostname: "store", State: engine.MemberDown},
+					{ID: "2", Hostname: "store", State: engine.MemberReady},
+					{ID: "3", Hostname: "worker01", State: engine.MemberDown},
+					{ID: "4", State: "unknown"},
+					{ID: "5", State: "unknown", Abandoned: true},
 				}
 			},
 			want: []string{"forget former store", "forget former member 5", "create network mynet"},
