@@ -33,12 +33,15 @@ put() {
 # Time is the host's in a container; a VM keeps its own.
 has_clock() { ! systemd-detect-virt --quiet --container; }
 
-# at_boot UNIT…: they start when the machine does. What starts now is started besides: enabling would have systemd read all of its units
-# anew, which takes an emulated machine half a minute, and three times as long for one with an init script.
+# at_boot UNIT…: they start when the machine does. Those that do are left alone, and the others enabled in one go: each time systemd reads
+# all of its units anew, which takes an emulated machine half a minute, and three times as long for a unit with an init script.
 at_boot() {
+	missing=""
 	for unit in "$@"; do
-		systemctl --quiet is-enabled "$unit" || systemctl --quiet --no-reload enable "$unit"
+		systemctl --quiet is-enabled "$unit" || missing="$missing $unit"
 	done
+	# shellcheck disable=SC2086
+	[ -z "$missing" ] || systemctl --quiet enable $missing
 }
 
 # Virtual machines come without the packages that the image of container nodes has built in.
@@ -81,7 +84,6 @@ names() {
 	done >$etc/hosts.given
 	if [ -s $etc/hosts.given ]; then put $etc/hosts.given $etc/hosts 644; fi
 	rm -f $etc/hosts.given
-	at_boot swarmlab-hosts
 	if [ -f $etc/hosts ]; then /usr/local/lib/swarmlab/hosts; fi
 }
 
@@ -132,6 +134,7 @@ agent() {
 
 packages
 overlay
+at_boot swarmlab-hosts labagent labagent-reap.path
 names "$@"
 if [ -f $given/agent.yaml ]; then clock; fi
 
@@ -145,7 +148,6 @@ if [ "$hash" != "$(cat $etc/provision-hash 2>/dev/null)" ]; then
 	# Once something is half installed the old hash is no longer true.
 	rm -f $etc/provision-hash
 	agent
-	at_boot labagent labagent-reap.path
 	systemctl start labagent-reap.path
 	systemctl restart labagent || {
 		journalctl --no-pager --lines 20 --unit labagent >&2
