@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Image is an image in the engine's store.
@@ -52,10 +55,12 @@ func (e *Engine) Pull(ctx context.Context, ref string) error {
 }
 
 // Build builds an image from a tar stream with the folder's content, Dockerfile at its root, by the classic builder:
-// it is there in every engine, with or without buildx.
+// it is there in every engine, with or without buildx. A Dockerfile that asks for the build argument [pace.Variable] is told the machine's.
 func (e *Engine) Build(ctx context.Context, ref string, folder io.Reader, labels map[string]string) error {
+	factor := strconv.Itoa(pace.Factor())
 	response, err := e.api.ImageBuild(ctx, folder, build.ImageBuildOptions{
-		Tags: []string{ref}, Labels: labels, Remove: true, ForceRemove: true, Version: build.BuilderV1,
+		Tags: []string{ref}, Labels: labels, BuildArgs: map[string]*string{pace.Variable: &factor},
+		Remove: true, ForceRemove: true, Version: build.BuilderV1,
 	})
 	if err != nil {
 		return failed("build image", ref, err)

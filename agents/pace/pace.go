@@ -1,6 +1,7 @@
 // Package pace slows the agent down on a machine that is slow: one whose processor is emulated needs twenty times as long for everything.
 // There an agent that gives up and tries again as soon as elsewhere never gets anything done, and six that look around as often as elsewhere
-// leave a host no time for anything else. Whatever the agent does again and again it does less often there, and whatever it waits for it
+// leave a host no time for anything else. Nor do a balancer, a voting page and a worker that take each other for dead after a second: each
+// such error is tried again and makes the machine slower still. Whatever the agent does again and again it does less often there, and whatever it waits for it
 // waits for longer, by one factor. What was promised to somebody outside, the leases of faults above all, is not stretched.
 package pace
 
@@ -11,7 +12,7 @@ import (
 )
 
 // Variable is the environment variable with the factor, a whole number from 1 to slowest. provision.sh sets it for the agent, which hands it
-// on to its role's plugin. Anything else, and nothing, means 1.
+// on to its role's plugin, and puts it into the images of the voting app, which it builds. Anything else, and nothing, means 1.
 const Variable = "SWARMLAB_PACE"
 
 // slowest is the largest factor.
@@ -27,6 +28,9 @@ func parse(text string) time.Duration {
 	}
 	return time.Duration(n)
 }
+
+// Factor is how many times longer this machine takes for everything than others do.
+func Factor() int { return int(factor) }
 
 // Stretch returns how long this machine takes for what takes others d.
 func Stretch(d time.Duration) time.Duration { return d * factor }

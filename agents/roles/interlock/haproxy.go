@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
 )
 
@@ -20,6 +22,19 @@ var configTemplate string
 
 //go:embed unavailable.html
 var unavailablePage string
+
+// times are what HAProxy waits, and how often it looks.
+type times struct{ Connect, Server, Check, Interval, Hurried time.Duration }
+
+// theTimes are this machine's. A voter waits ten seconds for an answer, and the balancer's patience ends before, on a slow machine too; the
+// voting page's before the balancer's.
+var theTimes = times{
+	Connect:  min(pace.Stretch(time.Second), 3*time.Second),
+	Server:   min(pace.Stretch(3*time.Second), 9*time.Second),
+	Check:    pace.Stretch(700 * time.Millisecond),
+	Interval: pace.Stretch(500 * time.Millisecond),
+	Hurried:  pace.Stretch(250 * time.Millisecond),
+}
 
 // server is a line of HAProxy's configuration.
 type server struct {
@@ -65,11 +80,14 @@ func servers(instances []*rolev1.Instance) []server {
 
 // haproxyConfig renders haproxy.cfg.
 func haproxyConfig(list []server) (string, error) {
-	tmpl, err := template.New("haproxy.cfg").Delims("<<", ">>").Option("missingkey=error").Parse(configTemplate)
+	tmpl, err := template.New("haproxy.cfg").Delims("<<", ">>").Funcs(template.FuncMap{"ms": milliseconds}).Option("missingkey=error").Parse(configTemplate)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
-	err = tmpl.Execute(&out, map[string]any{"Servers": list, "Backend": parts.VoteService, "PageFile": pageFile})
+	err = tmpl.Execute(&out, map[string]any{"Servers": list, "Backend": parts.VoteService, "PageFile": pageFile, "Times": theTimes})
 	return out.String(), err
 }
+
+// milliseconds is a time as HAProxy reads it.
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%dms", d.Milliseconds()) }

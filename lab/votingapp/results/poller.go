@@ -15,19 +15,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 )
 
-const (
+var (
 	// MaxAge is how old a result may be that is served as the current one.
-	MaxAge = 250 * time.Millisecond
+	MaxAge = pace.Stretch(250 * time.Millisecond)
 	// staleAfter is the age from which on the page warns.
-	staleAfter = 2 * time.Second
+	staleAfter = pace.Stretch(2 * time.Second)
 	// readTimeout bounds one read of the tally.
-	readTimeout = time.Second
-	// seconds of history in the chart.
-	historySeconds = 60
+	readTimeout = pace.Stretch(time.Second)
 )
+
+// historySeconds is how much the chart shows.
+const historySeconds = 60
 
 // Source is the store, as [store.Store] is.
 type Source interface {

@@ -16,13 +16,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/votingapp/page"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
 )
 
+// idleInterval is the time between two reads, and two events, when nothing happens.
+var idleInterval = pace.Stretch(time.Second)
+
 const (
-	// idleInterval is the time between two reads, and two events, when nothing happens.
-	idleInterval = time.Second
 	// maxViewers bounds the connections that are kept open.
 	maxViewers = 10_000
 	// writeTimeout is how long a viewer's connection may be stuck.

@@ -35,6 +35,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/votingapp/page"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -49,8 +50,12 @@ const (
 
 	// maxBody is far more than vote=a&vote_id=<uuid> needs.
 	maxBody = 4 << 10
-	// captureTimeout is how long a vote may wait for the queue, and patienceStep more.
-	captureTimeout = time.Second
+)
+
+var (
+	// captureTimeout is how long a vote may wait for the queue, and patienceStep more. It ends before the balancer's patience does, and that
+	// before a voter's, on a slow machine too.
+	captureTimeout = min(pace.Stretch(time.Second), 7*time.Second)
 	// patienceStep is how far apart two votes may be that stop waiting at the same moment.
 	patienceStep = captureTimeout / 20
 )

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // MaxQueues is the highest number of a queue.
@@ -41,13 +43,16 @@ type Resolver interface {
 }
 
 const (
-	discoverEvery = 5 * time.Second
-	lookupTimeout = 2 * time.Second
 	// lookAhead is how many numbers beyond the highest known one are tried: a gap of some frontends is no end of the list.
 	lookAhead = 8
 	// goneAfter is how many times in a row a name must be unknown before its queue is left alone: a container that restarts is
 	// unknown for a moment.
 	goneAfter = 3
+)
+
+var (
+	discoverEvery = pace.Stretch(5 * time.Second)
+	lookupTimeout = pace.Stretch(2 * time.Second)
 )
 
 // Discover drains every queue whose host name is known, as they come and go, until ctx ends.

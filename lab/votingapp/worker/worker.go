@@ -16,6 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -47,20 +48,23 @@ type Store interface {
 
 // Lease is how long a worker may hold entries before others may claim them. It is longer than any merge takes, and short enough
 // that nobody waits long for the votes of a worker that died.
-const Lease = 5 * time.Second
+var Lease = pace.Stretch(5 * time.Second)
 
 // Batch is about how many votes go into a transaction. Below 10,000 each costs more (`make bench` has the figures); larger ones hardly raise the
 // throughput, but take longer to redo.
 const Batch = 20_000
 
 const (
-	block        = 500 * time.Millisecond // a worker that is stopped waits for its reads to end
-	pace         = 100 * time.Millisecond // between two reads of a queue that has no full batch to give
+	block       = 500 * time.Millisecond // a worker that is stopped waits for its reads to end
+	finishGrace = 5 * time.Second        // of Docker's ten seconds between SIGTERM and SIGKILL
+	settleTries = 5
+)
+
+var (
+	lull         = pace.Stretch(100 * time.Millisecond) // between two reads of a queue that has no full batch to give
 	claimEvery   = Lease / 2
-	witnessEvery = time.Second
-	mergeTimeout = 10 * time.Second
-	finishGrace  = 5 * time.Second // of Docker's ten seconds between SIGTERM and SIGKILL
-	settleTries  = 5
+	witnessEvery = pace.Stretch(time.Second)
+	mergeTimeout = pace.Stretch(10 * time.Second)
 )
 
 // Worker drains queues into a store.
@@ -195,7 +199,7 @@ func (d *drain) fetch(ctx, finish context.Context, batches chan<- []queue.Entry)
 			rest(ctx, time.Until(next))
 			entries, err = d.queue.Read(finish, block)
 			if next = time.Now(); votes(entries) < Batch/2 {
-				next = next.Add(pace)
+				next = next.Add(lull)
 			}
 		}
 		if len(entries) > 0 {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/votingapp/config"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
@@ -148,9 +149,9 @@ func queueHosts(env *config.Env) []string {
 // prepare waits for Postgres and brings its schema up to date. A database that is newer than this program is an error: waiting would
 // not help.
 func prepare(ctx context.Context, votes *store.Store, log *slog.Logger) error {
-	const every = 500 * time.Millisecond
+	every := pace.Stretch(500 * time.Millisecond)
 	for waiting := false; ; waiting = true {
-		attempt, cancel := context.WithTimeout(ctx, 30*time.Second)
+		attempt, cancel := context.WithTimeout(ctx, pace.Stretch(30*time.Second))
 		version, err := votes.Migrate(attempt)
 		cancel()
 		var newer *store.NewerSchemaError
@@ -197,10 +198,11 @@ func newPulse(registry *prometheus.Registry) *pulse {
 }
 
 func (p *pulse) watch(ctx context.Context, votes *store.Store) {
-	tick := time.NewTicker(time.Second)
+	every := pace.Stretch(time.Second)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		attempt, cancel := context.WithTimeout(ctx, every)
 		err := votes.Ping(attempt)
 		cancel()
 		p.set(err)
