@@ -26,8 +26,8 @@ var unavailablePage string
 // times are what HAProxy waits, and how often it looks.
 type times struct{ Connect, Server, Check, Interval, Hurried time.Duration }
 
-// theTimes are this machine's. A voter waits ten seconds for an answer, and the balancer's patience ends before, on a slow machine too; the
-// voting page's before the balancer's.
+// theTimes are this machine's. A voter waits ten seconds for an answer; the balancer gives up on a server before that, on a slow machine too,
+// and the voting page on its Redis earlier still.
 var theTimes = times{
 	Connect:  min(pace.Stretch(time.Second), 3*time.Second),
 	Server:   min(pace.Stretch(3*time.Second), 9*time.Second),
