@@ -36,7 +36,8 @@ func main() {
 	os.Exit(service.Main("web-vote-app", usage, os.Args[1:], os.Stdout, os.Stderr, run))
 }
 
-// Stopping: the balancer checks twice a second and needs two failures; Docker gives ten seconds in all.
+// Stopping: the balancer checks twice a second and needs two failures; Docker gives ten seconds in all. On a slow machine the balancer checks
+// less often than Docker's patience allows to wait for: there it notices by a refused connection, and sends the request to another frontend.
 const (
 	linger = 2 * time.Second
 	finish = 5 * time.Second
