@@ -2,7 +2,8 @@
 // There an agent that gives up and tries again as soon as elsewhere never gets anything done, and six that look around as often as elsewhere
 // leave a host no time for anything else. Nor do a balancer, a voting page and a worker that take each other for dead after a second: each
 // such error is tried again and makes the machine slower still. Whatever they do again and again they do less often there, and whatever they
-// wait for they wait for longer, by one factor. What was promised to somebody outside, the leases of faults above all, is not stretched.
+// wait for they wait for longer, by one factor. What was promised to somebody outside is not stretched: the leases of faults above all, and how
+// long a voter waits.
 package pace
 
 import (

@@ -25,12 +25,13 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/ledger"
 )
 
 const (
-	// tryTimeout bounds one try; the balancer itself gives up on a frontend earlier.
-	tryTimeout = 10 * time.Second
+	// tryTimeout bounds one try.
+	tryTimeout = pace.VoterWaits
 	// Pauses between tries grow from firstPause to maxPause, which also bounds what the app asks for.
 	firstPause = 20 * time.Millisecond
 	maxPause   = time.Second

@@ -20,13 +20,12 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // CookieName is the cookie in which the app keeps who a voter is.
 const CookieName = "voter_id"
-
-// requestTimeout bounds one request; the balancer itself gives up on a frontend earlier.
-const requestTimeout = 10 * time.Second
 
 // Client talks to one lab's voting app.
 type Client struct {
@@ -42,7 +41,7 @@ func New(votingURL, resultsURL string) *Client {
 		voting:  votingURL,
 		results: resultsURL,
 		http: &http.Client{
-			Transport: transport, Timeout: requestTimeout,
+			Transport: transport, Timeout: pace.VoterWaits,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

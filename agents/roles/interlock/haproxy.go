@@ -26,11 +26,10 @@ var unavailablePage string
 // times are what HAProxy waits, and how often it looks.
 type times struct{ Connect, Server, Check, Interval, Hurried time.Duration }
 
-// theTimes are this machine's. A voter waits ten seconds for an answer; the balancer gives up on a server before that, on a slow machine too,
-// and the voting page on its Redis earlier still.
+// theTimes are this machine's.
 var theTimes = times{
 	Connect:  min(pace.Stretch(time.Second), 3*time.Second),
-	Server:   min(pace.Stretch(3*time.Second), 9*time.Second),
+	Server:   pace.BalancerWaits(),
 	Check:    pace.Stretch(700 * time.Millisecond),
 	Interval: pace.Stretch(500 * time.Millisecond),
 	Hurried:  pace.Stretch(250 * time.Millisecond),

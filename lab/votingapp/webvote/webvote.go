@@ -53,9 +53,8 @@ const (
 )
 
 var (
-	// captureTimeout is how long a vote may wait for the queue, and patienceStep more. It ends before the balancer's patience does, and that
-	// before a voter's, on a slow machine too.
-	captureTimeout = min(pace.Stretch(time.Second), 7*time.Second)
+	// captureTimeout is how long a vote may wait for the queue, and patienceStep more.
+	captureTimeout = pace.PageWaits()
 	// patienceStep is how far apart two votes may be that stop waiting at the same moment.
 	patienceStep = captureTimeout / 20
 )
