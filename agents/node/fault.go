@@ -22,6 +22,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/fault"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
@@ -31,11 +32,12 @@ const (
 	consul = "consul"
 	// clockDir has the file that sets the clock of containers which go by it; see ClockOffset in the roles' protocol.
 	clockDir = "clock"
-	// healTimeout bounds a Heal whose caller sets no deadline.
-	healTimeout = time.Minute
 	// maxHolder bounds what is kept of who injected a fault.
 	maxHolder = 64
 )
+
+// healTimeout bounds a Heal. A container that ended meanwhile has to start.
+var healTimeout = pace.Stretch(time.Minute)
 
 // engineUnits are those to stop, in this order, for the engine to stay down: the socket would start it again.
 func engineUnits() []string { return []string{"docker.socket", "docker.service"} }

@@ -240,11 +240,21 @@ type receipt struct {
 // castAt votes at one frontend, past the balancer, so that its own clock stamps the vote. The voter is who the cookie says.
 func (l *lab) castAt(t *testing.T, cookie *http.Cookie, node, choice string) (receipt, *http.Cookie) {
 	t.Helper()
-	command := []string{"curl", "--silent", "--include", "--header", "Accept: application/json", "--data", "vote=" + choice}
+	command := voteAt(choice)
 	if cookie != nil {
 		command = append(command, "--cookie", cookie.Name+"="+cookie.Value)
 	}
-	out := l.mustOnNode(t, node, append(command, "http://127.0.0.1:5000/")...)
+	return receiptOf(t, node, l.mustOnNode(t, node, command...))
+}
+
+// voteAt is the command that votes at the frontend it runs on.
+func voteAt(choice string) []string {
+	return []string{"curl", "--silent", "--include", "--header", "Accept: application/json", "--data", "vote=" + choice, "http://127.0.0.1:5000/"}
+}
+
+// receiptOf reads what voteAt says.
+func receiptOf(t *testing.T, node, out string) (receipt, *http.Cookie) {
+	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(out)), nil)
 	if err != nil {
 		t.Fatalf("vote at %s: %q: %v", node, out, err)
@@ -258,12 +268,25 @@ func (l *lab) castAt(t *testing.T, cookie *http.Cookie, node, choice string) (re
 	return r, resp.Cookies()[0]
 }
 
-// clockOf is by how much the clock of a frontend is ahead of this machine's, as it shows by what it stamps a vote with.
-func (l *lab) clockOf(t *testing.T, node string) time.Duration {
+// clockOf is when a frontend began to run by its own clock, as it shows by what it stamps a vote with, and by how much that may be wrong: how
+// long it runs is what no fault can change, and this machine's clock is too far away to be compared with.
+func (l *lab) clockOf(t *testing.T, node string) (began time.Time, within time.Duration) {
 	t.Helper()
-	began := time.Now()
-	r, _ := l.castAt(t, nil, node, "a")
-	return r.Order.Time().Sub(began.Add(time.Since(began) / 2))
+	const uptime = `read -r up _ </proc/uptime; echo "$up"`
+	out := l.mustOnNode(t, node, append([]string{"sh", "-c", uptime + `; "$@"; echo; ` + uptime, "sh"}, voteAt("a")...)...)
+	before, out, _ := strings.Cut(out, "\n")
+	end := strings.LastIndexByte(strings.TrimSpace(out), '\n')
+	if end < 0 {
+		t.Fatalf("vote at %s: %q", node, out)
+	}
+	r, _ := receiptOf(t, node, out[:end])
+	first, errFirst := strconv.ParseFloat(before, 64)
+	last, errLast := strconv.ParseFloat(strings.TrimSpace(out[end:]), 64)
+	if errFirst != nil || errLast != nil || last < first {
+		t.Fatalf("%s has been up for %q and then for %q seconds", node, before, out[end:])
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return r.Order.Time().Add(-seconds((first + last) / 2)), seconds((last - first) / 2)
 }
 
 // A frontend's clock is wrong, ahead and behind, while voters change their minds there and at another: the latest vote counts, whatever the
@@ -271,18 +294,15 @@ func (l *lab) clockOf(t *testing.T, node string) time.Duration {
 func TestSkewUnderVotes(t *testing.T) {
 	l := open(t)
 	const wrong, right = "frontend01", "frontend02"
-	// Emulated machines take their time to answer.
-	tolerance := 500 * time.Millisecond
-	if l.Provider != settings.ProviderDocker {
-		tolerance = 2 * time.Second
-	}
-	before := l.clockOf(t, wrong)
+	before, within := l.clockOf(t, wrong)
 	off := func(want time.Duration) {
 		t.Helper()
-		if got := l.clockOf(t, wrong) - before; max(got-want, want-got) > tolerance {
-			t.Errorf("the clock of %s is off by %s, want %s", wrong, got, want)
+		now, also := l.clockOf(t, wrong)
+		got, doubt := now.Sub(before), within+also
+		if max(got-want, want-got) > doubt+500*time.Millisecond || doubt > 4*time.Second {
+			t.Errorf("the clock of %s is off by %s, within %s, want %s", wrong, got, doubt, want)
 		} else {
-			t.Logf("votes at %s are stamped %+.3f s off", wrong, got.Seconds())
+			t.Logf("votes at %s are stamped %+.3f s off, within %.3f s", wrong, got.Seconds(), doubt.Seconds())
 		}
 	}
 	for _, skew := range []time.Duration{-5 * time.Second, time.Minute} {
