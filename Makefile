@@ -76,28 +76,44 @@ box: ## a Vagrant box for virtual machines (libvirt), from Debian packages
 
 ##-- checking
 
+# What runs in it, in two lanes, is told in the script.
 .PHONY: test
-test: test-prerequisites lint unit up integration ## everything CI runs
+test: ## what to run before a change is sent: linters, units, six nodes, the tests on them
+	@MAKE="$(MAKE)" .ci/test.sh
+
+.PHONY: check
+check: $(tools)/golangci-lint ## a minute: format, linters and unit tests without services, of what changed since BASE
+	@.ci/check.sh
+
+# ITEMS goes to the script: ITEMS=--list shows the items, ITEMS='--from 12 --minutes 10' runs some of them.
+.PHONY: test-long
+test-long: tools test-images ## an hour or more: every drill, long tests, a minute of fuzzing for each parser
+	@MAKE="$(MAKE)" .ci/test-long.sh $(ITEMS)
 
 .PHONY: test-prerequisites
 test-prerequisites:
 	@vagrant/prerequisites.sh test
 
-.PHONY: unit
-unit: test-images ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle
-	LAB_REQUIRE_SERVICES=1 go test -race -shuffle=on ./...
+.PHONY: tools
+tools: $(tools)/golangci-lint $(tools)/gotestsum
 
-# The host's engine runs them for the tests only; nodes take theirs from the bundle.
+# Lint has vetted. The limit of time is for a test that hangs.
+.PHONY: unit
+unit: test-images $(tools)/gotestsum ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle
+	@mkdir -p .lab/test
+	@LAB_REQUIRE_SERVICES=1 $(tools)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --jsonfile .lab/test/unit.json -- \
+		-race -vet=off -shuffle=on -timeout 60m ./...
+
+# The host's engine runs them for the tests only.
 .PHONY: test-images
 test-images: bundle
-	@for tar in .lab/bundle/linux-$(NODE_ARCH)/*.tar; do \
-		image=$$(sed -n 's/.*"reference": *"\([^"]*\)".*/\1/p' "$${tar%.tar}.json"); \
-		docker image inspect "$$image" >/dev/null 2>&1 || docker load --quiet --input "$$tar"; \
-	done
+	@.ci/test-images.sh $(NODE_ARCH)
 
 .PHONY: integration
-integration: ## the tests on the running lab
-	go test -tags integration -count=1 -timeout 60m -v ./lab/integration
+integration: $(tools)/gotestsum ## the tests on the running lab
+	@mkdir -p .lab/test
+	@$(tools)/gotestsum --format $(if $(CI),standard-verbose,testname) --hide-summary skipped --jsonfile .lab/test/integration.json -- \
+		-tags integration -vet=off -count=1 -timeout 2h ./lab/integration
 
 .PHONY: pictures
 pictures: test-prerequisites ## the terminal UI on the running lab, as the README shows it
@@ -109,11 +125,7 @@ vm-test: ## the lab on six virtual machines (libvirt), emulated where there is n
 
 .PHONY: lint
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
-	$(tools)/golangci-lint run --allow-parallel-runners
-	go vet -tags integration,bench,pictures ./...
-	shellcheck $$(git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | grep -v -F -x -f <(git ls-files -d) | xargs grep -lE '^#!.*\b(ba)?sh$$|^# shellcheck shell=' --)
-	rubocop --format quiet Vagrantfile vagrant
-	for f in $$(git ls-files 'vagrant/*_test.rb' 'vagrant/test/*.rb'); do ruby "$$f"; done
+	@.ci/lint.sh
 
 .PHONY: generated
 generated: generate
@@ -132,6 +144,10 @@ $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@echo "building golangci-lint (a few minutes, once)"
 	@mkdir -p $(tools)
 	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
+	@mkdir -p $(tools)
+	@go build -modfile=.ci/tools/test/go.mod -o $@ gotest.tools/gotestsum
 
 # BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'.
 .PHONY: bench

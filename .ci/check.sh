@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# check.sh: what `make check` does: formats the Go code, and lints and tests what changed since BASE, without services and without a lab. BASE is
+# where this branch left main, or, on main itself, the last commit.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+base=${BASE:-}
+if [ -z "$base" ]; then
+	for main in origin/main main; do
+		if base=$(git merge-base HEAD "$main" 2>/dev/null); then break; fi
+	done
+	if [ -z "$base" ] || [ "$(git rev-parse HEAD)" = "$base" ]; then
+		base=HEAD
+		# Nothing is changed that is not committed: the last commit is looked at.
+		if [ -z "$(git status --porcelain)" ]; then base=HEAD~1; fi
+	fi
+fi
+
+# changed prints the files that changed and are still there.
+changed() {
+	{
+		git diff --name-only "$base" --
+		git ls-files --others --exclude-standard
+	} | sort -u | while IFS= read -r file; do if [ -f "$file" ]; then printf '%s\n' "$file"; fi; done
+}
+
+files=$(changed)
+packages=$(printf '%s\n' "$files" | { grep '\.go$' || true; } | while IFS= read -r file; do printf './%s\n' "$(dirname "$file")"; done | sort -u)
+# A drill, a page or a golden file belongs to the package above it.
+while IFS= read -r file; do
+	case $file in
+	*.go | "") ;;
+	agents/* | lab/* | tui/*)
+		folder=$(dirname "$file")
+		until ls "$folder"/*.go >/dev/null 2>&1 || [ "$folder" = . ]; do folder=$(dirname "$folder"); done
+		if [ "$folder" != . ]; then packages=$(printf '%s\n./%s\n' "$packages" "$folder" | sed '/^$/d' | sort -u); fi
+		;;
+	esac
+done <<<"$files"
+
+echo "== format"
+.lab/tools/golangci-lint fmt
+if [ -n "$packages" ]; then
+	echo "== lint:" $packages
+	.lab/tools/golangci-lint run --allow-parallel-runners $packages
+	echo "== compile"
+	go build ./...
+	echo "== test, without services:" $packages
+	# The integration tests want a lab; that they compile, the linter has seen.
+	units=$(printf '%s\n' "$packages" | grep -v '^./lab/integration' || true)
+	if [ -n "$units" ]; then go test -short -vet=off $units; fi
+fi
+shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while IFS= read -r file; do
+	if [ -n "$file" ] && grep -qE '^#!.*\b(ba)?sh$|^# shellcheck shell=' "$file"; then printf '%s\n' "$file"; fi
+done)
+if [ -n "$shell" ]; then
+	echo "== shellcheck:" $shell
+	# shellcheck disable=SC2086 # one name a word
+	shellcheck $shell
+fi
+if printf '%s\n' "$files" | grep -qE '^(Vagrantfile|vagrant/.*\.rb)$'; then
+	echo "== Ruby"
+	rubocop --format quiet Vagrantfile vagrant
+	for file in vagrant/test/*_test.rb; do ruby "$file"; done
+fi
+[ -n "$files" ] || echo "nothing changed since $base"

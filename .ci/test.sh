@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# test.sh: what `make test` does. Two lanes run side by side: one brings the lab up and tests it, which is mostly waiting; the other builds the
+# linter, lints and runs the unit tests, which is mostly computing. A phase that fails leaves the others running, and fails the whole.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=.ci/phases.sh
+source .ci/phases.sh
+make=${MAKE:-make}
+
+start_phases
+trap 'trap - INT TERM; interrupt_phases; exit 130' INT TERM
+
+lab_lane() {
+	# The unit tests want the images of the bundle, and the lab its binaries.
+	if phase bundle "$make" build bundle; then
+		echo built >"$phases_dir/bundle.built"
+	else
+		echo failed >"$phases_dir/bundle.built"
+		not_run up "the bundle is missing"
+		not_run integration "no lab is up"
+		return 0
+	fi
+	if phase up "$make" up; then
+		phase integration "$make" integration || true
+	else
+		not_run integration "no lab is up"
+	fi
+}
+
+code_lane() {
+	phase tools "$make" tools || true
+	phase lint "$make" lint || true
+	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
+	if [ "$(cat "$phases_dir/bundle.built")" = built ]; then
+		phase unit "$make" unit || true
+	else
+		not_run unit "the bundle is missing"
+	fi
+}
+
+if phase prerequisites "$make" test-prerequisites; then
+	in_background lab_lane
+	in_background code_lane
+	wait
+fi
+print_phases
