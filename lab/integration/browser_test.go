@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -38,7 +37,7 @@ func tab(t *testing.T, parent context.Context) context.Context {
 // do runs the steps within a deadline; a page that never shows what is waited for fails the test instead of hanging it.
 func do(t *testing.T, page context.Context, what string, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(page, 30*time.Second)
+	ctx, cancel := context.WithTimeout(page, patience)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		t.Fatalf("%s: %v", what, err)
@@ -46,7 +45,7 @@ func do(t *testing.T, page context.Context, what string, steps ...chromedp.Actio
 }
 
 func text(ctx context.Context, selector string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	return chromedp.Run(ctx, chromedp.Text(selector))
 }
@@ -85,7 +84,7 @@ func TestPagesInABrowser(t *testing.T) {
 
 	l.expectTally(t, tally{A: before.A, B: before.B + 1, Total: before.Total + 1})
 	// The results page was opened before the vote: it must have moved by itself.
-	waitFor(t, 20*time.Second, "the open results page shows the new total", func(context.Context) error {
+	waitFor(t, l.patience, "the open results page shows the new total", func(context.Context) error {
 		shown, err := text(results, "#total")
 		if err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 )
@@ -153,9 +152,9 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 		}
 		return nil
 	}
-	waitFor(t, 20*time.Second, "the agent shows worker01 as stopped by hand", shown)
+	waitFor(t, l.patience, "the agent shows worker01 as stopped by hand", shown)
 	l.mustOnNode(t, "worker01", "systemctl", "restart", "labagent")
-	waitFor(t, 20*time.Second, "the restarted agent shows it too", shown)
+	waitFor(t, l.patience, "the restarted agent shows it too", shown)
 	// Something else must be reconciled in between, so that "stays stopped" is a decision and not a loop that stands still.
 	l.mustOnNode(t, "frontend01", "docker", "rm", "-f", "frontend01")
 	waitFor(t, l.patience, "frontend01 is back", func(ctx context.Context) error {
@@ -229,17 +228,6 @@ func TestKilledAgentAndPluginChangeNothing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Killing the engine outright is survived as well: the agent waits for it and starts what stood.
-func TestKilledEngineComesBack(t *testing.T) {
-	l := open(t)
-	l.mustOnNode(t, "frontend02", "pkill", "-KILL", "-x", "dockerd")
-	waitFor(t, 30*time.Second, "the engine answers", func(ctx context.Context) error {
-		_, err := l.onNode(ctx, "frontend02", "docker", "version", "-f", "{{.Server.Version}}")
-		return err
-	})
-	t.Logf("whole again after %s", l.waitWhole(t, l.patience).Round(100*time.Millisecond))
 }
 
 // The audit log names who did what.

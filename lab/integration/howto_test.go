@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 )
@@ -101,8 +102,14 @@ func TestHowto(t *testing.T) {
 		}
 	}
 	l.mustServe(t, "after the tutorial")
-	// For the tests to come, containers of the agents' own making.
+
+	// A reset leaves a whole lab without votes, with containers of the agents' own making.
+	start := time.Now()
 	l.labCommand(t, nil, "reset", "--yes")
+	t.Logf("reset took %.1f s", time.Since(start).Seconds())
+	l.waitWhole(t, l.patience)
+	l.expectTally(t, tally{})
+	l.mustServe(t, "after a reset")
 }
 
 // typeOn runs a line in the shell of a node's user vagrant.

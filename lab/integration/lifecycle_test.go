@@ -25,29 +25,35 @@ func (l *lab) labCommand(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// The lab grows to four frontends and three workers and shrinks again, under votes, without losing one.
+// The lab grows by a frontend and a worker and shrinks again, under votes, without losing one.
 func TestScalingLosesNoVote(t *testing.T) {
 	l := open(t)
+	l.scale(t, l.Frontends+1, l.Workers+1)
+}
+
+// scale lets the lab grow to so many frontends and workers, and shrink to what it was.
+func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
+	t.Helper()
 	// A lab fresh from a reset is given its first vote by the next up: have that behind us before counting.
 	l.labCommand(t, nil, "up")
 	frontends, workers := l.Frontends, l.Workers
 	votes := l.tryOut(t, newSeed(t), 0)
 	start := time.Now()
-	l.labCommand(t, []string{"LAB_FRONTENDS=4", "LAB_WORKERS=3"}, "up")
-	t.Logf("4 frontends and 3 workers after %.1f s", time.Since(start).Seconds())
+	l.labCommand(t, counts(moreFrontends, moreWorkers), "up")
+	t.Logf("%d frontends and %d workers after %.1f s", moreFrontends, moreWorkers, time.Since(start).Seconds())
 	grown := open(t)
-	if got := len(grown.nodesOf("frontend")) + len(grown.nodesOf("worker")); got != 7 {
-		t.Fatalf("the lab has %d frontends and workers, want 7", got)
+	if f, w := len(grown.nodesOf("frontend")), len(grown.nodesOf("worker")); f != moreFrontends || w != moreWorkers {
+		t.Fatalf("the lab has %d frontends and %d workers, want %d and %d", f, w, moreFrontends, moreWorkers)
 	}
 	waitFor(t, l.patience, "every frontend takes votes", func(context.Context) error {
-		if n := votes.book.servers(); n < 4 {
+		if n := votes.book.servers(); n < moreFrontends {
 			return fmt.Errorf("only %d did", n)
 		}
 		return nil
 	})
 
 	start = time.Now()
-	l.labCommand(t, []string{fmt.Sprint("LAB_FRONTENDS=", frontends), fmt.Sprint("LAB_WORKERS=", workers)}, "up")
+	l.labCommand(t, counts(frontends, workers), "up")
 	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
 	l = open(t)
 	votes.pass(t, l)
@@ -62,6 +68,11 @@ func TestScalingLosesNoVote(t *testing.T) {
 	if got := len(strings.Fields(out)); got != len(l.Topology.Nodes) {
 		t.Errorf("%d node containers are left, want %d:\n%s", got, len(l.Topology.Nodes), out)
 	}
+}
+
+// counts are the variables that say how many frontends and workers a lab has.
+func counts(frontends, workers int) []string {
+	return []string{fmt.Sprint("LAB_FRONTENDS=", frontends), fmt.Sprint("LAB_WORKERS=", workers)}
 }
 
 // A second up changes nothing on a lab that is whole, and repairs one that is not.
@@ -125,18 +136,4 @@ func TestVagrantUpAloneRepairs(t *testing.T) {
 	if after := made(); after != before {
 		t.Errorf("made anew:\n%s\nbefore:\n%s", after, before)
 	}
-}
-
-// Reset leaves a whole lab without votes.
-func TestResetForgetsVotes(t *testing.T) {
-	l := open(t)
-	if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	l.labCommand(t, nil, "reset", "--yes")
-	t.Logf("reset took %.1f s", time.Since(start).Seconds())
-	l.waitWhole(t, l.patience)
-	l.expectTally(t, tally{})
-	l.mustServe(t, "after a reset")
 }

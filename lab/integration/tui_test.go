@@ -45,9 +45,9 @@ func (t *terminal) press(keys ...string) {
 }
 
 // shows waits until all texts stand on the screen.
-func (t *terminal) shows(within time.Duration, texts ...string) {
+func (t *terminal) shows(texts ...string) {
 	t.t.Helper()
-	waitFor(t.t, within, "the screen shows "+strings.Join(texts, ", "), func(context.Context) error {
+	waitFor(t.t, patience, "the screen shows "+strings.Join(texts, ", "), func(context.Context) error {
 		screen := t.tmux("capture-pane", "-p")
 		for _, text := range texts {
 			if !strings.Contains(screen, text) {
@@ -62,54 +62,54 @@ func (t *terminal) shows(within time.Duration, texts ...string) {
 func (t *terminal) heal(l *lab) {
 	t.t.Helper()
 	t.press("1", "H")
-	t.shows(5*time.Second, "End all faults now?")
+	t.shows("End all faults now?")
 	t.press("y")
-	t.shows(l.patience, "all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+	t.shows("all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
 }
 
 // A learner opens the terminal UI, breaks a container from the map, heals it, and runs a drill.
 func TestTerminalUI(t *testing.T) {
 	l := open(t)
 	term := l.openTerminal(t, 100, 32, "tui")
-	term.shows(10*time.Second, fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
+	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
 
 	// The second column is the frontends', and below the node's name stands its Redis.
 	term.press("Right", "Right", "Down", "s")
-	term.shows(5*time.Second, "stop redis01, for 30s?", "y/N")
+	term.shows("stop redis01, for 30s?", "y/N")
 	term.press("y")
-	term.shows(20*time.Second, "1 in force", "no voters come", "redis01")
+	term.shows("1 in force", "no voters come", "redis01")
 	term.press("4")
-	term.shows(5*time.Second, "die", "fault-injected")
+	term.shows("die", "fault-injected")
 	term.heal(l)
 
 	// From the queue's name up to its node, which is marked, and on to the worker, which is cut off from it alone.
 	term.press("Up", "Space", "Right", "c")
-	term.shows(5*time.Second, "Cut worker01 off from frontend01, for 30s?")
+	term.shows("Cut worker01 off from frontend01, for 30s?")
 	term.press("y")
-	term.shows(20*time.Second, "1 in force", "it ends by itself")
+	term.shows("1 in force", "it ends by itself")
 	term.press("e")
-	term.shows(5*time.Second, "/worker01", "fault-injected: partition")
+	term.shows("/worker01", "fault-injected: partition")
 	term.heal(l)
 
 	term.press("2", "/")
 	term.press("-l", "web-kill")
 	term.press("Enter", "Enter")
-	term.shows(5*time.Second, "How many voters see an error?", "your prediction")
+	term.shows("How many voters see an error?", "your prediction")
 	term.press("-l", "hardly any")
 	term.press("Enter")
-	term.shows(5*time.Second, "Run web-kill: kill frontend01?")
+	term.shows("Run web-kill: kill frontend01?")
 	term.press("y")
-	term.shows(30*time.Second, "kill frontend01", "accepted/s")
-	term.shows(l.patience, "PASSED", "you said: hardly any", "Debrief")
+	term.shows("kill frontend01", "accepted/s")
+	term.shows("PASSED", "you said: hardly any", "Debrief")
 
 	// Any size, at any moment.
 	term.tmux("resize-window", "-x", "80", "-y", "24")
 	term.press("3")
-	term.shows(5*time.Second, "captured", "queue of frontend01")
+	term.shows("captured", "queue of frontend01")
 	term.press("v")
-	term.shows(l.patience, "acknowledged")
+	term.shows("acknowledged")
 	term.press("q")
-	waitFor(t, 5*time.Second, "the command ends", func(ctx context.Context) error {
+	waitFor(t, l.patience, "the command ends", func(ctx context.Context) error {
 		if exec.CommandContext(ctx, "tmux", "-L", term.socket, "has-session").Run() == nil {
 			return fmt.Errorf("it has not")
 		}
@@ -123,15 +123,15 @@ func TestTerminalUIOutlivesTheLab(t *testing.T) {
 	l := open(t)
 	nodes := len(l.Topology.Nodes)
 	term := l.openTerminal(t, 80, 24, "tui --read-only")
-	term.shows(10*time.Second, fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	term.shows(fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
 	if err := l.suspend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	term.shows(time.Minute, fmt.Sprintf("0 of %d nodes whole", nodes), "voting silent", "results silent", "captured ?/s")
+	term.shows(fmt.Sprintf("0 of %d nodes whole", nodes), "voting silent", "results silent", "captured ?/s")
 	if err := l.resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	term.shows(l.patience, fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	term.shows(fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
 	term.press("q")
 	l.waitWhole(t, l.patience)
 }

@@ -20,8 +20,12 @@ import (
 )
 
 // browser starts a headless Chromium; the test ends it. Without one the test is skipped, or fails if LAB_REQUIRE_SERVICES is 1.
+// With -short it is skipped.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it needs a browser")
+	}
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"} {
 		if found, err := exec.LookPath(name); err == nil {

@@ -26,9 +26,12 @@ type Container struct {
 const startTimeout = time.Minute
 
 // Start runs a container of an image that the engine of this machine has, with the given arguments between `docker run -d` and the image,
-// and command after it. Without engine or image the test is skipped with the reason, or fails if LAB_REQUIRE_SERVICES is 1.
+// and command after it. Without engine or image the test is skipped with the reason, or fails if LAB_REQUIRE_SERVICES is 1. With -short it is skipped.
 func Start(t testing.TB, image string, args []string, command ...string) *Container {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it needs a container of " + image)
+	}
 	if _, err := docker(t, "image", "inspect", "--format", "{{.Id}}", image); err != nil {
 		message := fmt.Sprintf("no container of %s to test with: %v", image, err)
 		if os.Getenv("LAB_REQUIRE_SERVICES") == "1" {
