@@ -1,6 +1,6 @@
 // Package testservices starts a real Redis and a real Postgres for tests: as containers of the lab's own images, or, where there are none,
 // as processes of the programs that the machine has. A test that finds neither is skipped with the reason, or fails if
-// LAB_REQUIRE_SERVICES is 1.
+// LAB_REQUIRE_SERVICES is 1. With -short every test that wants one is skipped.
 //
 // Everything started here ends with the test, and data lies in directories or containers of the test's own. It listens on 127.0.0.1 only, on the
 // host's own network where the engine can do that: the engine's proxy between host and container costs as much as a service.
@@ -404,6 +404,9 @@ func postgresPrograms() (string, error) {
 // haveImage makes sure that the engine has an image, from its own store or from the lab's bundle. It never asks a registry.
 func haveImage(t testing.TB, image, bundled string) error {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it needs a service")
+	}
 	if os.Getenv("LAB_TEST_PROCESSES") == "1" {
 		return errors.New("LAB_TEST_PROCESSES=1 asks for processes")
 	}
