@@ -15,3 +15,16 @@ shell_files() {
 shell_files | xargs shellcheck
 rubocop --format quiet Vagrantfile vagrant
 for file in vagrant/test/*_test.rb; do ruby "$file"; done
+
+# make test-long finds its tests by the names of their files.
+misnamed=$(git ls-files -co --exclude-standard -- '*_test.go' | while IFS= read -r file; do
+	[ -f "$file" ] || continue
+	tagged=no named=no
+	if head -n 1 "$file" | grep -q '^//go:build .*\blong\b'; then tagged=yes; fi
+	case $file in *_long_test.go) named=yes ;; esac
+	if [ $tagged != $named ]; then printf '%s\n' "$file"; fi
+done)
+if [ -n "$misnamed" ]; then
+	printf 'a file of long tests has the build tag long and a name that ends with _long_test.go, and these have one of the two:\n%s\n' "$misnamed" >&2
+	exit 1
+fi

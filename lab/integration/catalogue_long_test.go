@@ -2,12 +2,25 @@
 
 package integration
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/swarmlab/swarmlab/lab/drill"
+)
 
 // Every drill passes on a healthy lab.
 func TestEveryDrillPasses(t *testing.T) {
 	l := open(t)
-	for _, d := range l.possible(t) {
-		t.Run(d.ID, func(t *testing.T) { l.drillsPass(t, d.ID) })
+	catalogue, err := drill.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range catalogue {
+		t.Run(d.ID, func(t *testing.T) {
+			if l.impossible(d) {
+				t.Skip("it needs virtual machines")
+			}
+			l.drillsPass(t, d.ID)
+		})
 	}
 }
