@@ -41,7 +41,8 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	start := time.Now()
 	l.labCommand(t, counts(moreFrontends, moreWorkers), "up")
 	t.Logf("%d frontends and %d workers after %.1f s", moreFrontends, moreWorkers, time.Since(start).Seconds())
-	grown := open(t)
+	grown := connect(t)
+	grown.waitWhole(t, l.patience)
 	if f, w := len(grown.nodesOf("frontend")), len(grown.nodesOf("worker")); f != moreFrontends || w != moreWorkers {
 		t.Fatalf("the lab has %d frontends and %d workers, want %d and %d", f, w, moreFrontends, moreWorkers)
 	}
@@ -55,7 +56,8 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	start = time.Now()
 	l.labCommand(t, counts(frontends, workers), "up")
 	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
-	l = open(t)
+	l = connect(t)
+	l.waitWhole(t, l.patience)
 	votes.pass(t, l)
 	members := strings.Fields(l.mustOnNode(t, "manager", "docker", "node", "ls", "--format", "{{.Hostname}}"))
 	if want := len(l.Topology.Nodes) - 1; len(members) != want {
