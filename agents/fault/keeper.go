@@ -27,8 +27,8 @@ const (
 var (
 	// injectTimeout bounds an injection; a container takes as long as its stop timeout to stop.
 	injectTimeout = pace.Stretch(40 * time.Second)
-	// seenTimeout bounds the search for evidence of a fault.
-	seenTimeout = pace.Stretch(5 * time.Second)
+	// seenTimeout bounds the search for evidence of a fault: a moment on an idle machine, seconds on a busy one.
+	seenTimeout = pace.Stretch(20 * time.Second)
 	// endTimeout bounds one attempt to end a fault.
 	endTimeout = pace.Stretch(30 * time.Second)
 	// neglect is for how long nobody has taken care of an overdue fault when the reaper takes the agent for dead.
