@@ -266,6 +266,10 @@ type drillFlags struct {
 	load                          float64
 }
 
+func (f drillFlags) options(steady time.Duration) runner.Options {
+	return runner.Options{SteadyWithin: steady, Untimed: f.untimed}
+}
+
 func (a *App) drillRun() *cobra.Command {
 	var flags drillFlags
 	cmd := &cobra.Command{
@@ -411,7 +415,7 @@ func (a *App) runDrill(
 	board := console.NewBoard(c)
 	defer board.Close()
 	board.Note(fmt.Sprintf("%s  %s", c.Bold(d.Title), c.Dim(d.ID)))
-	o := runner.Options{SteadyWithin: steady, Untimed: flags.untimed}
+	o := flags.options(steady)
 	if flags.hold {
 		o.Hold = a.enter()
 		board.Note(c.Warn("The fault lasts until you press Enter."))

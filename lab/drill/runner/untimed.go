@@ -12,7 +12,7 @@ import (
 // late: so a fault is in force until all is seen that the drill wants to see of it. How long it took is measured as ever.
 
 // untimedRemark is what a journal says of such a run.
-const untimedRemark = "Times were not judged in this run: how long things took, and how many tries failed meanwhile, was only measured."
+const untimedRemark = "Times and shares of failed tries were measured in this run, and not judged."
 
 const (
 	// slower is how many times longer things may take in a run that is not timed.
