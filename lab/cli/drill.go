@@ -261,9 +261,13 @@ func printAfterwards(c *console.Console, d *drill.Drill) {
 
 // drillFlags are what `lab drill run` was asked for.
 type drillFlags struct {
-	all, yes, json, hold bool
-	file                 string
-	load                 float64
+	all, yes, json, hold, untimed bool
+	file                          string
+	load                          float64
+}
+
+func (f drillFlags) options(steady time.Duration) runner.Options {
+	return runner.Options{SteadyWithin: steady, Untimed: f.untimed}
 }
 
 func (a *App) drillRun() *cobra.Command {
@@ -274,13 +278,17 @@ func (a *App) drillRun() *cobra.Command {
 		Long: `Runs drills. Tells the story and what to predict, asks, and goes on by itself from there: steady state, load, fault, recovery, verdict.
 ctrl-C heals at once. A lab that is not in its steady state is left alone.
 
+With --untimed all has ten times as long, and at least two minutes, and the faults last until it was seen; how long it took, and how many tries
+failed, is measured and not judged. What became of the votes is judged as ever.
+
 The exit status is 0 when every drill passed, 1 when one failed, was aborted or could not be decided, 2 when nothing was run because the
 command or a drill's file was not understood.`,
 		Example: `  lab drill run redis-stop
   lab drill run redis-kill worker-kill --yes
   lab drill run --all --yes --json | jq -r '.drill.id + " " + .result'
   lab drill run postgres-stop --hold         # until you press Enter
-  lab drill run --file mine.yaml --load 500`,
+  lab drill run --file mine.yaml --load 500
+  lab drill run --all --yes --untimed        # on a slow or busy machine`,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			drills, err := choose(given, flags.file, flags.all)
 			if err != nil {
@@ -307,6 +315,7 @@ command or a drill's file was not understood.`,
 	f.BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&flags.json, "json", false, "print the journal of each run, an object a line")
 	f.BoolVar(&flags.hold, "hold", false, "let the fault last until Enter is pressed")
+	f.BoolVar(&flags.untimed, "untimed", false, "do not judge how long things take: for a slow or busy machine")
 	f.Float64Var(&flags.load, "load", drill.DefaultRate, "votes per second, in place of the drill's own")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml") // it fails for a flag that is not there
 	return cmd
@@ -322,7 +331,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 	if err != nil {
 		return err
 	}
-	r, closeRunner, err := a.newRunner(lab, f, o)
+	r, closeRunner, err := a.newRunner(lab, f, o, flags.untimed)
 	if err != nil {
 		return err
 	}
@@ -383,7 +392,7 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 }
 
 // newRunner wires what a drill needs.
-func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages) (*runner.Runner, func(), error) {
+func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages, untimed bool) (*runner.Runner, func(), error) {
 	sights, c, closeSights, err := openSights(lab, f)
 	if err != nil {
 		return nil, nil, err
@@ -392,7 +401,7 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages) (*
 		Lab:        lab,
 		Sights:     sights,
 		Breaker:    runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
-		Voters:     runner.Electorate{Lab: lab, Census: c},
+		Voters:     runner.Electorate{Lab: lab, Census: c, Untimed: untimed},
 		Processors: steal.Read,
 		Version:    a.Version, By: holder(),
 	}, closeSights, nil
@@ -406,7 +415,7 @@ func (a *App) runDrill(
 	board := console.NewBoard(c)
 	defer board.Close()
 	board.Note(fmt.Sprintf("%s  %s", c.Bold(d.Title), c.Dim(d.ID)))
-	o := runner.Options{SteadyWithin: steady}
+	o := flags.options(steady)
 	if flags.hold {
 		o.Hold = a.enter()
 		board.Note(c.Warn("The fault lasts until you press Enter."))

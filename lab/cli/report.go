@@ -204,6 +204,8 @@ type shownRun struct {
 	// Result is empty for a run that goes on, or was cut off.
 	Result   journal.Result `json:"result"`
 	LengthMS int64          `json:"length_ms"`
+	// Untimed: its times were not judged.
+	Untimed bool `json:"untimed,omitempty"`
 	// Lost and Double voters; null where the ledger was not judged.
 	Lost   *int64 `json:"lost"`
 	Double *int64 `json:"double"`
@@ -232,7 +234,7 @@ func readRuns(lab *settings.Lab) (runs []shownRun, broken []error, err error) {
 
 func newShownRun(lab *settings.Lab, j *journal.Journal) shownRun {
 	r := shownRun{
-		ID: j.ID, Drill: j.Drill.ID, Begun: j.Begun, Result: j.Result, LengthMS: j.LengthMS,
+		ID: j.ID, Drill: j.Drill.ID, Begun: j.Begun, Result: j.Result, LengthMS: j.LengthMS, Untimed: j.Untimed,
 		Journal: lab.Relative(journal.Path(lab.JournalDir(), j.ID)),
 	}
 	if v := j.Verdict; v != nil {
@@ -304,6 +306,9 @@ func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
 	for _, reason := range j.Reasons {
 		say("  %s %s", c.Warn("!"), shorter(reason, c.Width()-4))
 	}
+	for _, remark := range j.Remarks {
+		say("  %s", shorter(remark, c.Width()-2))
+	}
 	say("")
 	say("%-10s %s", "run", j.ID)
 	took := "not ended"
@@ -323,7 +328,7 @@ func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
 		say("%-10s %s, at %s, %s", head, shorter(f.What+" on "+f.Node, 40), fmt.Sprintf("%.1f s", seconds(f.InjectedMS)), until)
 	}
 	printChecks(c, j.Checks)
-	printFigures(c, j.Figures)
+	printFigures(c, j)
 	printVotes(c, j)
 	say("")
 	say("journal    %s", lab.Relative(journal.Path(lab.JournalDir(), j.ID)))
@@ -355,7 +360,7 @@ func printChecks(c *console.Console, checks []journal.Check) {
 		case k.Always:
 			sign, how = c.Bad("✗"), "only for "+console.Seconds(took)
 		case !k.Held:
-			sign, how = c.Bad("✗"), "not within "+console.Seconds(time.Duration(k.WithinMS)*time.Millisecond)
+			sign, how = c.Bad("✗"), "not within "+console.Seconds(time.Duration(k.LimitMS())*time.Millisecond)
 		}
 		fmt.Fprintf(c, "  %s %-16s %s\n", sign, how, shorter(k.See, c.Width()-21))
 		if !k.Held && k.Saw != "" {
@@ -364,18 +369,20 @@ func printChecks(c *console.Console, checks []journal.Check) {
 	}
 }
 
-func printFigures(c *console.Console, figures []journal.Figure) {
-	if len(figures) == 0 {
+func printFigures(c *console.Console, j *journal.Journal) {
+	if len(j.Figures) == 0 {
 		return
 	}
 	p := grouped()
 	fmt.Fprintf(c, "\n%s\n", c.Bold("What was measured"))
-	for _, f := range figures {
+	for _, f := range j.Figures {
 		sign, limit := " ", ""
 		if f.Limit != nil {
 			sign, limit = c.Good("✓"), p.Sprintf("at most %v", *f.Limit)
 		}
 		switch {
+		case !j.Judges(f):
+			sign = " "
 		case f.Met():
 		case f.Aim:
 			sign = c.Warn("!")

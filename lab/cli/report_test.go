@@ -17,6 +17,8 @@ func journalCommand(ts *testscript.TestScript, _ bool, args []string) {
 		case "passed":
 		case "failed":
 			j = reporttest.Failed()
+		case "untimed":
+			j = reporttest.Untimed()
 		case "running":
 			j.Begun = j.Begun.AddDate(0, 0, 1)
 			j.ID, j.Drill.ID = journal.NewID(j.Begun, "worker-kill"), "worker-kill"

@@ -58,7 +58,7 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 	if err != nil {
 		return err
 	}
-	r, closeRunner, err := a.newRunner(lab, f, o)
+	r, closeRunner, err := a.newRunner(lab, f, o, false)
 	if err != nil {
 		return err
 	}

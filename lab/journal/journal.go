@@ -5,6 +5,8 @@
 package journal
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/load"
@@ -40,9 +42,11 @@ type Journal struct {
 	// Version of the lab command.
 	Version string `json:"version,omitempty"`
 	// By is who ran it.
-	By    string    `json:"by"`
-	Drill Drill     `json:"drill"`
-	Begun time.Time `json:"begun"`
+	By    string `json:"by"`
+	Drill Drill  `json:"drill"`
+	// Untimed: times were measured, and not judged; see Judges.
+	Untimed bool      `json:"untimed,omitempty"`
+	Begun   time.Time `json:"begun"`
 	// LengthMS is how long all took; 0 while the run goes on.
 	LengthMS int64    `json:"length_ms"`
 	Phases   []Phase  `json:"phases"`
@@ -63,6 +67,8 @@ type Journal struct {
 	Result Result `json:"result"`
 	// Reasons are what is wrong, a sentence each; none for a run that passed.
 	Reasons []string `json:"reasons"`
+	// Remarks are what else has to be known of the run, a sentence each.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // Drill is what was run, in the words for people.
@@ -119,12 +125,17 @@ type Check struct {
 	FromMS   int64 `json:"from_ms"`
 	WithinMS int64 `json:"within_ms"`
 	Always   bool  `json:"always,omitempty"`
+	// AllowedMS takes the place of WithinMS in a run whose times are not judged; 0 in others.
+	AllowedMS int64 `json:"allowed_ms,omitempty"`
 	// Held: it did. AfterMS is how long after FromMS it first did, or, for one that had to hold always, first did not.
 	Held    bool  `json:"held"`
 	AfterMS int64 `json:"after_ms"`
 	// Saw is what was seen instead, where it did not hold.
 	Saw string `json:"saw,omitempty"`
 }
+
+// LimitMS is how long it might take to be seen.
+func (c Check) LimitMS() int64 { return cmp.Or(c.AllowedMS, c.WithinMS) }
 
 // Mark is a moment to be shown in the plots: "detected", "ejected", "recovered".
 type Mark struct {
@@ -171,3 +182,9 @@ type Figure struct {
 
 // Met reports whether the figure keeps to its limit.
 func (f Figure) Met() bool { return f.Limit == nil || f.Value <= *f.Limit }
+
+// Judges reports whether a figure that does not keep to its limit is held against the run. In a run whose times are not judged, times and shares
+// of a time's tries are not.
+func (j *Journal) Judges(f Figure) bool {
+	return !j.Untimed || !slices.Contains([]string{"ms", "%"}, f.Unit)
+}

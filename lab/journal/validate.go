@@ -31,6 +31,7 @@ func (j *Journal) Validate() error {
 	}
 	for what, n := range map[string]int{
 		"phases": len(j.Phases), "faults": len(j.Faults), "checks": len(j.Checks), "marks": len(j.Marks), "figures": len(j.Figures),
+		"remarks": len(j.Remarks),
 	} {
 		if n > maxMany {
 			return fmt.Errorf("%d %s: no run has so many", n, what)
@@ -71,6 +72,10 @@ func (j *Journal) checkSeen(c *checker) {
 		c.time(k.FromMS, "from_ms of the check %q", k.See)
 		c.time(k.WithinMS, "within_ms of the check %q", k.See)
 		c.time(k.AfterMS, "after_ms of the check %q", k.See)
+		c.time(k.AllowedMS, "allowed_ms of the check %q", k.See)
+		if k.AllowedMS > 0 && !j.Untimed {
+			c.fail("allowed_ms of the check %q: the run's times were judged", k.See)
+		}
 	}
 	for _, m := range j.Marks {
 		c.time(m.AtMS, "at_ms of the mark %q", m.Name)

@@ -120,6 +120,9 @@ func example(x verdict.Example) string {
 func result(j *journal.Journal) (sign, word, class, meaning string) {
 	switch j.Result {
 	case journal.Passed:
+		if j.Untimed {
+			return "✓", "Passed", "good", "All was seen that had to be, and every acknowledged vote is counted, once."
+		}
 		return "✓", "Passed", "good", "All was seen that had to be, within its time, and every acknowledged vote is counted, once."
 	case journal.Failed:
 		return "✗", "Failed", "bad", "Something was not seen in time, or a promise to a voter was broken."

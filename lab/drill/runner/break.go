@@ -54,12 +54,14 @@ func (r *run) breakThings(ctx context.Context) {
 	}
 	begun := time.Now()
 	end := begun.Add(r.drill.Length())
-	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
+	r.left = func(now time.Time) time.Duration { return max(end.Sub(r.clock(now)), 0) }
 	later := r.expectations()
+	r.ticked = begun
 	if !r.loop(ctx, func(now time.Time) bool {
+		r.tick(now)
 		r.injectNext(ctx, begun, now, later)
 		r.endDue(ctx, now)
-		return r.aborted != "" || r.injected() && !now.Before(end) && r.released(begun, now)
+		return r.aborted != "" || r.injected() && !r.clock(now).Before(end) && !r.awaited(now) && r.released(begun, now)
 	}) {
 		r.abort(ctx)
 	}
@@ -73,7 +75,11 @@ func (r *run) expectations() map[int][]*pending {
 	later := map[int][]*pending{}
 	for n, h := range r.faults {
 		if outside, ok := seenOutside(h.Injection); ok {
-			later[n] = append(later[n], r.expect(outside, phaseFault, time.Time{}))
+			p := r.expect(outside, phaseFault, time.Time{})
+			if h.For > 0 {
+				p.wait = min(p.wait, h.For) // it is not seen any more when the fault has ended
+			}
+			later[n] = append(later[n], p)
 		}
 	}
 	for _, c := range r.drill.Expect {
@@ -112,20 +118,19 @@ func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[in
 		return
 	}
 	n := slices.IndexFunc(r.faults, func(h *held) bool { return h.state == waiting || h.state == injecting })
-	if n < 0 || r.faults[n].state == injecting || now.Before(begun.Add(r.faults[n].At)) {
+	if n < 0 || r.faults[n].state == injecting || r.clock(now).Before(begun.Add(r.faults[n].At)) {
 		return
 	}
 	h := r.faults[n]
 	h.state, h.ordered, h.result = injecting, now, len(r.journal.Faults)
-	for _, c := range later[n] {
-		c.from = now
-	}
+	r.count(later[n], now, begun.Add(r.drill.Length()))
 	r.journal.Faults = append(r.journal.Faults, journal.Fault{
 		What: h.What(), Node: h.node, InjectedMS: r.observer.at(now),
 	})
+	length, _ := r.leases()
 	go func() {
 		// Once begun it is brought to its end: what is injected must be known to be healed.
-		broken, err := r.Breaker.Inject(context.WithoutCancel(ctx), h.node, h.Injection, lease, r.holder())
+		broken, err := r.Breaker.Inject(context.WithoutCancel(ctx), h.node, h.Injection, length, r.holder())
 		r.news <- func() { r.wasInjected(ctx, h, broken, err) }
 	}()
 }
@@ -155,7 +160,7 @@ func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error
 		result.EndedMS, result.HealedMS = result.SeenMS, result.SeenMS
 		return
 	}
-	h.until = now.Add(h.For)
+	h.until = r.clock(now).Add(h.For)
 	renewing, release := context.WithCancel(context.WithoutCancel(ctx))
 	h.release = release
 	go r.renew(renewing, h)
@@ -163,6 +168,7 @@ func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error
 
 // renew keeps a fault in force.
 func (r *run) renew(ctx context.Context, h *held) {
+	length, answer := r.leases()
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
@@ -171,8 +177,8 @@ func (r *run) renew(ctx context.Context, h *held) {
 			return
 		case <-tick.C:
 		}
-		once, cancel := context.WithTimeout(ctx, renewEvery)
-		err := r.Breaker.Renew(once, h.broken, lease)
+		once, cancel := context.WithTimeout(ctx, answer)
+		err := r.Breaker.Renew(once, h.broken, length)
 		cancel()
 		if errors.Is(err, ErrGone) && ctx.Err() == nil {
 			r.news <- func() { r.wasEnded(h) }
@@ -199,7 +205,7 @@ func (r *run) wasEnded(h *held) {
 // endDue ends the faults whose time is over.
 func (r *run) endDue(ctx context.Context, now time.Time) {
 	for _, h := range r.faults {
-		if h.state == inForce && !now.Before(h.until) && r.released(h.ordered, now) {
+		if h.state == inForce && !r.clock(now).Before(h.until) && r.released(h.ordered, now) {
 			r.end(ctx, h)
 		}
 	}
@@ -226,7 +232,7 @@ func (r *run) end(ctx context.Context, h *held) {
 	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
 	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.longer(healTimeout, backAtLeast))
 		defer cancel()
 		err := r.Breaker.End(ctx, h.broken)
 		r.news <- func() { r.wasHealed(h, err) }
@@ -275,7 +281,8 @@ func (r *run) recover(ctx context.Context) {
 			r.expect(c, phaseRecovery, r.healOrdered(begun))
 		}
 	}
-	end := begun.Add(r.drill.RecoverWithin)
+	within := r.longer(r.drill.RecoverWithin, backAtLeast)
+	end := begun.Add(within)
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
 	// What is being injected or healed is brought to its end first.
 	r.loop(healing, func(time.Time) bool {
@@ -312,9 +319,9 @@ func (r *run) recover(ctx context.Context) {
 			missing = append(missing, err.Error())
 		}
 		for _, m := range missing {
-			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", r.drill.RecoverWithin, m))
+			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", within, m))
 		}
-		r.say(Bad, "the steady state is not back within %s", r.drill.RecoverWithin)
+		r.say(Bad, "the steady state is not back within %s", within)
 	}
 }
 

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
@@ -15,14 +16,23 @@ type pending struct {
 	phase   string
 	decided bool
 	result  int
+	// limit is how long it may take to be seen: Within, or longer.
+	limit time.Duration
+	// These are for a run that is not timed. The drill's clock stands still while it is undecided at due, which for one that has to be seen is
+	// wait after from. One that has to hold always has to for need; it does since since, zero while it does not.
+	wait, need time.Duration
+	due, since time.Time
 }
 
 // expect takes up a check; it counts from a moment, which may be known later.
 func (r *run) expect(c drill.Check, phase string, from time.Time) *pending {
-	p := &pending{Check: c, phase: phase, from: from, result: len(r.journal.Checks)}
-	r.journal.Checks = append(r.journal.Checks, journal.Check{
-		See: c.See, When: c.When.Text, Phase: phase, WithinMS: c.Within.Milliseconds(), Always: c.Always,
-	})
+	p := &pending{Check: c, phase: phase, from: from, result: len(r.journal.Checks), wait: c.Within, need: heldAtLeast}
+	p.limit = r.longer(c.Within, atLeast(phase))
+	result := journal.Check{See: c.See, When: c.When.Text, Phase: phase, WithinMS: c.Within.Milliseconds(), Always: c.Always}
+	if r.options.Untimed && !c.Always {
+		result.AllowedMS = p.limit.Milliseconds()
+	}
+	r.journal.Checks = append(r.journal.Checks, result)
 	r.checks = append(r.checks, p)
 	return p
 }
@@ -54,11 +64,14 @@ func (r *run) evaluate(c *pending, now time.Time) {
 	switch {
 	case err != nil:
 		c.decided, result.Saw = true, err.Error()
+	case c.Always && r.options.Untimed:
+		r.evaluateAlways(c, now, holds)
+		return
 	case c.Always && !holds:
 		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
 	case c.Always:
 		return
-	case holds && after <= c.Within:
+	case holds && after <= c.limit:
 		c.decided, result.Held, result.AfterMS = true, true, after.Milliseconds()
 		if c.Mark != "" {
 			r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: c.Mark, Text: c.See})
@@ -69,7 +82,7 @@ func (r *run) evaluate(c *pending, now time.Time) {
 		}
 		r.say(Good, "%s, after %s", c.See, seconds(after))
 		return
-	case after <= c.Within:
+	case after <= c.limit:
 		return
 	default:
 		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
@@ -77,7 +90,7 @@ func (r *run) evaluate(c *pending, now time.Time) {
 	if c.Always {
 		r.say(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
 	} else {
-		r.say(Bad, "not seen within %s: %s (%s)", seconds(c.Within), c.See, result.Saw)
+		r.say(Bad, "not seen within %s: %s (%s)", seconds(c.limit), c.See, result.Saw)
 	}
 }
 
@@ -93,6 +106,8 @@ func (r *run) closeChecks(phase string) {
 		switch {
 		case c.from.IsZero() || c.Always && now.Before(c.from.Add(c.From)):
 			result.Saw = "it did not come to that"
+		case c.Always && r.options.Untimed:
+			result.Saw = fmt.Sprintf("it never held for %s without a break", seconds(c.need))
 		case c.Always:
 			result.FromMS, result.Held = r.observer.at(c.from.Add(c.From)), true
 			r.say(Good, "all the time: %s", c.See)
@@ -115,7 +130,7 @@ func (r *run) abandon() {
 // open reports whether a check of a phase is undecided that something could still decide.
 func (r *run) open(phase string) bool {
 	for _, c := range r.checks {
-		if !c.decided && c.phase == phase && !c.Always {
+		if !c.decided && c.phase == phase && (!c.Always || r.options.Untimed) {
 			return true
 		}
 	}

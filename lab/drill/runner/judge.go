@@ -165,11 +165,11 @@ func missed(j *journal.Journal) []string {
 		case c.Always:
 			missed = append(missed, fmt.Sprintf("not all the time: %s (%s)", c.See, c.Saw))
 		default:
-			missed = append(missed, fmt.Sprintf("not seen within %s: %s (%s)", time.Duration(c.WithinMS)*time.Millisecond, c.See, c.Saw))
+			missed = append(missed, fmt.Sprintf("not seen within %s: %s (%s)", time.Duration(c.LimitMS())*time.Millisecond, c.See, c.Saw))
 		}
 	}
 	for _, f := range j.Figures {
-		if !f.Met() && !f.Aim {
+		if j.Judges(f) && !f.Met() && !f.Aim {
 			missed = append(missed, fmt.Sprintf("%s: %.4g %s, more than %.4g", f.Name, f.Value, f.Unit, *f.Limit))
 		}
 	}

@@ -141,6 +141,8 @@ func (a Agents) End(ctx context.Context, b Broken) error {
 type Electorate struct {
 	Lab    *settings.Lab
 	Census verify.Census
+	// Untimed: the votes have longer to be counted.
+	Untimed bool
 }
 
 var _ Voters = Electorate{}
@@ -163,7 +165,11 @@ func (e Electorate) Cast(ctx context.Context, plan load.Plan, progress func(load
 // Judge implements Voters.
 func (e Electorate) Judge(ctx context.Context, path string, say func(missing []string)) (verify.Verdict, error) {
 	v := verify.Verifier{Lab: e.Lab, Census: e.Census}
+	timeout := drainWithin
+	if e.Untimed {
+		timeout *= slower
+	}
 	return v.Settled(ctx, verify.Options{
-		Ledgers: []string{path}, Options: verdict.Options{Sample: sample}, Timeout: drainWithin,
+		Ledgers: []string{path}, Options: verdict.Options{Sample: sample}, Timeout: timeout,
 	}, say)
 }

@@ -35,6 +35,9 @@ type run struct {
 	votes  *casting
 	thefts thefts
 	phase  string
+	// stood is for how long the drill's clock stood still until it was looked at last, at ticked.
+	stood  time.Duration
+	ticked time.Time
 	// left says how much of the phase is left.
 	left func(now time.Time) time.Duration
 	// aborted is why the drill ends before its time; wrong and late are what else speaks against it.
@@ -183,7 +186,7 @@ func (r *run) awaitSteady(ctx context.Context) error {
 		return refused("it needs virtual machines; the nodes of this lab are containers")
 	}
 	r.begin(phaseSteady)
-	end := time.Now().Add(r.options.SteadyWithin)
+	end := time.Now().Add(r.longer(r.options.SteadyWithin, backAtLeast))
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
 	var missing []string
 	r.loop(ctx, func(now time.Time) bool {
@@ -283,7 +286,7 @@ func (r *run) cast(ctx context.Context) {
 	voting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := &casting{stop: stop, abandon: make(chan struct{}), done: make(chan struct{})}
 	plan := load.Plan{
-		URL: r.Lab.VotingURL(), Change: r.drill.Load.Change, Rate: r.drill.Load.Rate, Concurrency: connections, Patience: patience,
+		URL: r.Lab.VotingURL(), Change: r.drill.Load.Change, Rate: r.drill.Load.Rate, Concurrency: connections, Patience: r.longer(patience, 0),
 		Seed: uint64(r.begun.UnixNano()) & math.MaxUint32, Abort: c.abandon,
 	}
 	r.votes = c
@@ -306,8 +309,8 @@ func (r *run) awaitFlow(ctx context.Context) error {
 		}
 		s := r.scene(now, begun)
 		flows = s.Accepted >= r.drill.Load.Rate/2
-		passed, limit := now.Sub(begun), r.drill.Load.Before+flowWithin
-		if calm = r.thefts.share() < Disturbed; !calm {
+		passed, limit := now.Sub(begun), r.drill.Load.Before+r.longer(flowWithin, backAtLeast)
+		if calm = r.options.Untimed || r.thefts.share() < Disturbed; !calm {
 			limit += calmWithin
 		}
 		return ended || passed >= r.drill.Load.Before && (flows && calm || passed >= limit)

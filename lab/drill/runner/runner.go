@@ -93,6 +93,8 @@ type Options struct {
 	Hold <-chan struct{}
 	// SteadyWithin is for how long the steady state is waited for.
 	SteadyWithin time.Duration
+	// Untimed: how long things take is not judged, and they have longer: for a machine that is slow or busy.
+	Untimed bool
 	// Tell is told how it goes; it must not wait.
 	Tell func(Update)
 }
@@ -151,6 +153,9 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 			Format: journal.Format, ID: journal.NewID(begun, d.ID), Lab: r.Lab.Name, Provider: r.Lab.Provider, Version: r.Version, By: r.By,
 			Drill: told(d), Begun: begun.UTC(),
 		},
+	}
+	if o.Untimed {
+		untimed(run.journal)
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	watched := make(chan struct{})
