@@ -27,7 +27,7 @@ import (
 
 const (
 	// steadyFirst and steadyNext are how long a drill waits for the steady state: the first one, and one that follows on another.
-	steadyFirst = 10 * time.Second
+	steadyFirst = 30 * time.Second
 	steadyNext  = 90 * time.Second
 	// maxDrillFile bounds what is read of a drill's file, in bytes.
 	maxDrillFile = 1 << 20

@@ -35,13 +35,23 @@ type drilling struct {
 	ended chan struct{}
 }
 
-// drillArgs are the options of every drill of the tests: times are measured and not judged, and the votes are few enough for a slow machine.
-var drillArgs = []string{"drill", "run", "--yes", "--json", "--untimed", "--load", "60"}
+// timed are the options of a drill of the tests, whose votes are few enough for a slow machine; untimed those of one that measures times and does
+// not judge them.
+var (
+	timed   = []string{"drill", "run", "--yes", "--json", "--load", "60"}
+	untimed = append(slices.Clone(timed), "--untimed")
+)
 
-// startDrill starts bin/lab drill run in the clone.
+// startDrill starts bin/lab drill run in the clone, untimed.
 func (l *lab) startDrill(t *testing.T, args ...string) *drilling {
 	t.Helper()
-	d := &drilling{cmd: exec.Command(l.Dir+"/bin/lab", slices.Concat(drillArgs, args)...), ended: make(chan struct{})}
+	return l.run(t, slices.Concat(untimed, args)...)
+}
+
+// run starts bin/lab for a drill.
+func (l *lab) run(t *testing.T, args ...string) *drilling {
+	t.Helper()
+	d := &drilling{cmd: exec.Command(l.Dir+"/bin/lab", args...), ended: make(chan struct{})}
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr = l.Dir, &d.out, &d.err
 	var err error
 	if d.enter, err = d.cmd.StdinPipe(); err != nil {
