@@ -1,7 +1,7 @@
 # swarmlab: `make up` and `make test` do everything; `make` alone says what else there is.
 
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# Nothing here is newer than make 3.81, which is Apple's: no .SHELLFLAGS, no grouped targets (&:).
+SHELL := .ci/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -43,7 +43,7 @@ prerequisites: ## install what `make up` needs (Debian, Ubuntu), or say how
 ##-- building
 
 .PHONY: build
-build: bin/lab $(addprefix $(nodes_bin)/,$(agents)) $(addprefix build-app-,$(apps)) ## the lab command, the node agent, the application
+build: bin/lab build-agents $(addprefix build-app-,$(apps)) ## the lab command, the node agent, the application
 
 # Go knows best what is up to date; it takes a moment to say so.
 .PHONY: bin/lab
@@ -51,8 +51,8 @@ bin/lab:
 	@$(build_host) -o $@ ./lab/cmd/lab
 
 # The agent and its plugins in one go: they share most of what is compiled.
-.PHONY: $(addprefix $(nodes_bin)/,$(agents))
-$(addprefix $(nodes_bin)/,$(agents)) &: | .lab
+.PHONY: build-agents
+build-agents: | .lab
 	@mkdir -p $(nodes_bin)
 	@$(build_node) -o $(nodes_bin)/ $(addprefix ./agents/cmd/,$(agents))
 
@@ -99,9 +99,11 @@ test-images: bundle
 integration: ## the tests on the running lab
 	go test -tags integration -count=1 -timeout 60m -v ./lab/integration
 
+# PICTURES is the folder for them, seen from here: `make pictures PICTURES=.lab/pictures` leaves the README's alone.
+PICTURES ?= tui/pictures
 .PHONY: pictures
 pictures: test-prerequisites ## the terminal UI on the running lab, as the README shows it
-	go test -tags integration,pictures -count=1 -v -run TestPictures ./lab/integration
+	go test -tags integration,pictures -count=1 -v -run '^TestPictures$$' ./lab/integration -pictures "$(PICTURES)"
 
 .PHONY: vm-test
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
@@ -111,6 +113,7 @@ vm-test: ## the lab on six virtual machines (libvirt), emulated where there is n
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
 	$(tools)/golangci-lint run --allow-parallel-runners
 	go vet -tags integration,bench,pictures ./...
+	.ci/vet-platforms.sh
 	shellcheck $$(git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | grep -v -F -x -f <(git ls-files -d) | xargs grep -lE '^#!.*\b(ba)?sh$$|^# shellcheck shell=' --)
 	rubocop --format quiet Vagrantfile vagrant
 	for f in $$(git ls-files 'vagrant/*_test.rb' 'vagrant/test/*.rb'); do ruby "$$f"; done
@@ -133,18 +136,19 @@ $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@mkdir -p $(tools)
 	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-# BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'.
+# BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'. The shortest forms, which only
+# show that they work: BENCH='-runs 1 -span 1s' make bench, BENCH='-span 1s' make bench-tui.
 .PHONY: bench
 bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
-	go test -tags bench -count=1 -timeout 1h -v ./lab/bench -out $(CURDIR)/.lab/bench.json $(BENCH)
+	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/bench -out "$(CURDIR)/.lab/bench.json" $(BENCH)
 
 .PHONY: bench-tui
 bench-tui: ## how quick the terminal UI is on a lab of a hundred simulated nodes
-	go test -tags bench -count=1 -v -run Responsive ./tui
+	go test -tags bench -count=1 -timeout 6h -v -run Responsive ./tui $(BENCH)
 
 .PHONY: bench-up
-bench-up: prerequisites build ## how long up, a second up, reset and down take
-	@.ci/bench-up.sh
+bench-up: prerequisites build ## how long up, a second up, reset and down take; BENCH=--yes takes a running lab down first
+	@.ci/bench-up.sh $(BENCH)
 
 .PHONY: clean
 clean: down ## take the lab away and everything that was built
