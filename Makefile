@@ -1,7 +1,7 @@
 # swarmlab: `make up` and `make test` do everything; `make` alone says what else there is.
 
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# Nothing here is newer than make 3.81, which is Apple's: no .SHELLFLAGS, no grouped targets (&:).
+SHELL := .ci/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
@@ -43,7 +43,7 @@ prerequisites: ## install what `make up` needs (Debian, Ubuntu), or say how
 ##-- building
 
 .PHONY: build
-build: bin/lab $(addprefix $(nodes_bin)/,$(agents)) $(addprefix build-app-,$(apps)) ## the lab command, the node agent, the application
+build: bin/lab build-agents $(addprefix build-app-,$(apps)) ## the lab command, the node agent, the application
 
 # Go knows best what is up to date; it takes a moment to say so.
 .PHONY: bin/lab
@@ -51,8 +51,8 @@ bin/lab:
 	@$(build_host) -o $@ ./lab/cmd/lab
 
 # The agent and its plugins in one go: they share most of what is compiled.
-.PHONY: $(addprefix $(nodes_bin)/,$(agents))
-$(addprefix $(nodes_bin)/,$(agents)) &: | .lab
+.PHONY: build-agents
+build-agents: | .lab
 	@mkdir -p $(nodes_bin)
 	@$(build_node) -o $(nodes_bin)/ $(addprefix ./agents/cmd/,$(agents))
 
@@ -115,9 +115,11 @@ integration: $(tools)/gotestsum ## the tests on the running lab
 	@$(tools)/gotestsum --format $(if $(CI),standard-verbose,testname) --hide-summary skipped --jsonfile .lab/test/integration.json -- \
 		-tags integration -vet=off -count=1 -timeout 2h ./lab/integration
 
+# PICTURES is the folder for them, seen from here: `make pictures PICTURES=.lab/pictures` leaves the README's alone.
+PICTURES ?= tui/pictures
 .PHONY: pictures
 pictures: test-prerequisites ## the terminal UI on the running lab, as the README shows it
-	go test -tags integration,pictures -count=1 -v -run TestPictures ./lab/integration
+	go test -tags integration,pictures -count=1 -v -run '^TestPictures$$' ./lab/integration -pictures "$(PICTURES)"
 
 .PHONY: vm-test
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
@@ -149,18 +151,19 @@ $(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
 	@mkdir -p $(tools)
 	@go build -modfile=.ci/tools/test/go.mod -o $@ gotest.tools/gotestsum
 
-# BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'.
+# BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'. The shortest forms, which only
+# show that they work: BENCH='-runs 1 -span 1s' make bench, BENCH='-span 1s' make bench-tui.
 .PHONY: bench
 bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
-	go test -tags bench -count=1 -timeout 1h -v ./lab/bench -out $(CURDIR)/.lab/bench.json $(BENCH)
+	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/bench -out "$(CURDIR)/.lab/bench.json" $(BENCH)
 
 .PHONY: bench-tui
 bench-tui: ## how quick the terminal UI is on a lab of a hundred simulated nodes
-	go test -tags bench -count=1 -v -run Responsive ./tui
+	go test -tags bench -count=1 -timeout 6h -v -run Responsive ./tui $(BENCH)
 
 .PHONY: bench-up
-bench-up: prerequisites build ## how long up, a second up, reset and down take
-	@.ci/bench-up.sh
+bench-up: prerequisites build ## how long up, a second up, reset and down take; BENCH=--yes takes a running lab down first
+	@.ci/bench-up.sh $(BENCH)
 
 .PHONY: clean
 clean: down ## take the lab away and everything that was built

@@ -12,7 +12,7 @@ import (
 )
 
 // warmUp comes before each run: connections are made, heaps grow.
-const warmUp = time.Second
+func warmUp() time.Duration { return *span / 5 }
 
 // site is something to vote on: two servers behind HAProxy.
 type site struct {
@@ -46,7 +46,7 @@ type sample struct {
 
 func (s *site) measure(t *testing.T, length time.Duration) sample {
 	t.Helper()
-	drive(t, s.front.addr, regulars, warmUp)
+	drive(t, s.front.addr, regulars, warmUp())
 	var web, redis []int
 	for _, p := range s.web {
 		web = append(web, p.pid())

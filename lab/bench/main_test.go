@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,10 +22,10 @@ import (
 
 var (
 	runs     = flag.Int("runs", 5, "interleaved runs; the median counts")
-	span     = flag.Duration("span", 5*time.Second, "length of one run")
-	drained  = flag.Int("drain", 1_000_000, "votes to drain")
-	endToEnd = flag.Duration("end-to-end", time.Minute, "length of the run of all programs together")
-	many     = flag.Int64("many", 0, "votes of the run that shows that memory stays; 0: no such run")
+	span     = flag.Duration("span", 5*time.Second, "length of one run; data and the other lengths go by it")
+	drained  = flag.Int("drain", 0, "votes to drain; 0: a million for a span of 5s")
+	endToEnd = flag.Duration("end-to-end", 0, "length of the run of all programs together; 0: 12 spans")
+	many     = flag.Int("many", 0, "votes of the run that shows that memory stays, 10,000,000 for example; 0: so few that they only show that it works")
 	out      = flag.String("out", "", "file for the figures as JSON")
 )
 
@@ -36,12 +35,25 @@ var programs string
 // report is what all benchmarks add to.
 var report = &Report{Began: time.Now().UTC(), Machine: machine()}
 
+// forSpan is how much of something goes with the span, of which there is so much in a second.
+func forSpan(perSecond float64) int { return int(max(1, perSecond*span.Seconds())) }
+
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if *runs < 1 || *span <= 0 {
+		fmt.Fprintln(os.Stderr, "-runs and -span are at least 1 and above 0")
+		os.Exit(2)
+	}
+	if *drained == 0 {
+		*drained = forSpan(200_000)
+	}
+	if *endToEnd == 0 {
+		*endToEnd = 12 * *span
+	}
 	queue.LogTo(slog.New(slog.DiscardHandler)) // It tells of every try while a Redis starts.
 	status := run(m)
 	if len(report.Rows) > 0 {
-		fmt.Printf("\n%s, %s\n\n", report.Began.Format(time.RFC3339), report.Machine)
+		fmt.Println()
 		err := report.Print(os.Stdout)
 		if err == nil && *out != "" {
 			err = write(*out)
@@ -77,11 +89,11 @@ func run(m *testing.M) int {
 }
 
 func write(path string) error {
-	text, err := json.MarshalIndent(report, "", "  ")
+	text, err := report.JSON()
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	return os.WriteFile(path, text, 0o644)
 }
 
 func machine() string {

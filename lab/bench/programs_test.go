@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,32 +17,35 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"text/template"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
 )
 
 const (
 	haproxyImage = "haproxy:3.0"
-	// patience bounds every wait for something to start, stop or become empty.
-	patience = time.Minute
+	// patience bounds every wait for something to start, stop or become empty. It costs only where something is broken.
+	patience = 10 * time.Minute
 )
 
 // root is the module's folder, seen from this package's.
 const root = "../.."
 
-// build builds all programs once, as the lab's images are built, and returns their folder.
+// build builds all programs once, as the lab's images are built, and returns their folder. Go names a program after its
+// folder.
 var build = sync.OnceValues(func() (string, error) {
-	for name, pkg := range map[string]string{
-		"web-vote-app": "votingapp/cmd/web-vote-app", "vote-worker": "votingapp/cmd/vote-worker", "results-app": "votingapp/cmd/results-app",
-		"nullweb": "bench/nullweb", "noop": "bench/noop", "seedstyle-web": "bench/seedstyle/web", "seedstyle-worker": "bench/seedstyle/worker",
-	} {
-		cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", filepath.Join(programs, name), "./lab/"+pkg)
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w: %s", name, err, out)
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", programs+"/",
+		"./lab/votingapp/cmd/web-vote-app", "./lab/votingapp/cmd/vote-worker", "./lab/votingapp/cmd/results-app",
+		"./lab/bench/nullweb", "./lab/bench/noop", "./lab/bench/seedstyle/web", "./lab/bench/seedstyle/worker")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w: %s", err, out)
+	}
+	for _, name := range []string{"web", "worker"} {
+		if err := os.Rename(filepath.Join(programs, name), filepath.Join(programs, "seedstyle-"+name)); err != nil {
+			return "", err
 		}
 	}
 	return programs, nil
@@ -135,40 +139,25 @@ type balancer struct {
 	pid  int
 }
 
-// startHAProxy starts HAProxy with the lab's own configuration, but for its address and its password.
+// startHAProxy starts HAProxy with the lab's own configuration.
 func startHAProxy(t *testing.T, servers ...*program) *balancer {
 	t.Helper()
 	b := &balancer{addr: freeAddr(t)}
-	tmpl, err := template.New("haproxy.cfg.tmpl").Delims("<<", ">>").Option("missingkey=error").
-		ParseFiles(root + "/agents/roles/interlock/haproxy.cfg.tmpl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	type server struct{ Name, Address string }
-	var list []server
+	var list []haproxy.Server
 	for i, p := range servers {
-		list = append(list, server{fmt.Sprintf("frontend%02d", i+1), p.addr})
+		addr, err := netip.ParseAddrPort(p.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, haproxy.Server{Name: fmt.Sprintf("frontend%02d", i+1), Address: addr})
 	}
-	page, err := os.ReadFile(root + "/agents/roles/interlock/unavailable.html")
+	config, err := balancerConfig(b.addr, haproxy.MachineTimes(), list)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var config strings.Builder
-	const dir = "/usr/local/etc/haproxy"
-	if err := tmpl.Execute(&config, map[string]any{"Servers": list, "Backend": "web-vote-app", "PageFile": dir + "/unavailable.html"}); err != nil {
-		t.Fatal(err)
-	}
-	const nobody = "$6$labsalt$G7iWEvzejTe/xBSwtH9gD9FfIsFWk4Xfy5GItCgWbAHbleGj502.Wo68eTVbRDczBzl0th4.4gbBOIeLoOcse1"
-	text := config.String()
-	for from, to := range map[string]string{"bind :80": "bind " + b.addr, `{{sha512crypt "stats-password"}}`: nobody} {
-		if strings.Count(text, from) != 1 {
-			t.Fatalf("haproxy.cfg.tmpl has changed: %q is not in it once", from)
-		}
-		text = strings.Replace(text, from, to, 1)
 	}
 	// The container's user is not this one.
 	files := t.TempDir()
-	for path, content := range map[string]string{"haproxy.cfg": text, "unavailable.html": string(page)} {
+	for path, content := range map[string]string{"haproxy.cfg": config, haproxyPage: haproxy.Unavailable()} {
 		if err := os.WriteFile(filepath.Join(files, path), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +175,7 @@ func startHAProxy(t *testing.T, servers ...*program) *balancer {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	id := docker("run", "-d", "--label", testservices.Label, "--network", "host", "-v", files+":"+dir+":ro", haproxyImage)
+	id := docker("run", "-d", "--label", testservices.Label, "--network", "host", "-v", files+":"+haproxyDir+":ro", haproxyImage)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("haproxy:\n%s", docker("logs", "--tail", "20", id))

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -61,8 +63,11 @@ func (t Target) String() string {
 	return "≥ " + short(t.AtLeast)
 }
 
-// Add completes a row and keeps it.
+// Add completes a row and keeps it. What a short run was too short to measure, as a quotient by nothing, has no number and is left out.
 func (r *Report) Add(row Row) {
+	if notNumber(row.Value) || notNumber(row.Limit) {
+		return
+	}
 	judged := row.Value
 	if row.Limit != 0 {
 		row.Ratio = row.Value / row.Limit
@@ -77,10 +82,13 @@ func (r *Report) Add(row Row) {
 	r.Rows = append(r.Rows, row)
 }
 
-// Print writes the report as a table: one line per row, the limit beside the value.
+func notNumber(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
+
+// Print writes the report as a page of text: when and where, and a table with one line per row, the limit beside the value.
 func (r *Report) Print(w io.Writer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	fmt.Fprintf(w, "%s, %s\n\n", r.Began.Format(time.RFC3339), r.Machine)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "part\tmeasured\tvalue\tunit\tlimit\tof\tratio\ttarget\t")
 	for _, row := range r.Rows {
@@ -97,6 +105,14 @@ func (r *Report) Print(w io.Writer) error {
 		fmt.Fprintln(table, strings.Join([]string{row.Part, row.Name, short(row.Value), row.Unit, limit, row.Of, ratio, target, ""}, "\t"))
 	}
 	return table.Flush()
+}
+
+// JSON is the report for programs.
+func (r *Report) JSON() ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text, err := json.MarshalIndent(r, "", "  ")
+	return append(text, '\n'), err
 }
 
 // short writes three digits that count, and large numbers in full.

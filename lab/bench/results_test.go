@@ -18,11 +18,8 @@ import (
 
 // TestResults measures what the results page costs when there are many votes and many viewers.
 func TestResults(t *testing.T) {
-	const (
-		rows    = 3_000_000
-		asked   = 500
-		viewers = 1000
-	)
+	rows, asked, viewers := forSpan(600_000), forSpan(100), forSpan(200)
+	votesThere := fmt.Sprintf("at %.1f million rows", float64(rows)/1e6)
 	pg := testservices.StartPostgres(t)
 	database := pg.Database(t)
 	votes, err := store.Open(t.Context(), store.Config{
@@ -58,9 +55,9 @@ func TestResults(t *testing.T) {
 		row.Part = "results"
 		report.Add(row)
 	}
-	add(Row{Name: "page at 3 million rows, p99", Value: pageTime(t, app.addr, asked), Unit: "ms", Target: AtMost(5)})
+	add(Row{Name: "page " + votesThere + ", p99", Value: pageTime(t, app.addr, asked), Unit: "ms", Target: AtMost(5)})
 	add(Row{Name: "page without rows, p99", Value: emptyPage, Unit: "ms"})
-	add(Row{Name: "read of the tally at 3 million rows, p99", Value: read(), Unit: "ms", Of: "without rows", Limit: emptyRead})
+	add(Row{Name: "read of the tally " + votesThere + ", p99", Value: read(), Unit: "ms", Of: "without rows", Limit: emptyRead})
 
 	// cost is Postgres' processor time a second with so many viewers.
 	cost := func(n int) float64 {
@@ -95,5 +92,5 @@ func TestResults(t *testing.T) {
 		return (cpu(t, pg.PID(t)) - before).Seconds() * 1000 / span.Seconds()
 	}
 	one := cost(1)
-	add(Row{Name: "Postgres with 1,000 viewers", Value: cost(viewers), Unit: "ms/s", Of: "with one", Limit: one})
+	add(Row{Name: fmt.Sprintf("Postgres with %d viewers", viewers), Value: cost(viewers), Unit: "ms/s", Of: "with one", Limit: one})
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"syscall"
+
+	"github.com/swarmlab/swarmlab/lab/lock/flock"
 )
 
 // lock waits until no other process makes the same bundle. What it left is then up to date.
@@ -14,15 +15,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock the bundle: %w", err)
 	}
 	locked := make(chan error, 1)
-	go func() {
-		for {
-			err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-			if err != syscall.EINTR {
-				locked <- err
-				return
-			}
-		}
-	}()
+	go func() { locked <- flock.Lock(f) }()
 	select {
 	case err = <-locked:
 	case <-ctx.Done():

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os/exec"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +41,7 @@ func (a *App) startReaper(lab *settings.Lab) error {
 	cmd.Dir = lab.Dir
 	cmd.Env = append(append([]string(nil), a.Environ...), lab.Environ()...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		return err
 	}

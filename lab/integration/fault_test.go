@@ -15,10 +15,13 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 )
 
+// holder is the test's name, as much of it as an agent takes.
+func holder(t *testing.T) string { return t.Name()[:min(len(t.Name()), 64)] }
+
 // inject breaks something on a node, by its agent.
 func (l *lab) inject(t *testing.T, node string, what *agentv1.InjectRequest, lease time.Duration) *agentv1.Fault {
 	t.Helper()
-	what.Lease, what.Holder = durationpb.New(lease), t.Name()
+	what.Lease, what.Holder = durationpb.New(lease), holder(t)
 	f, err := l.fleet.Inject(t.Context(), node, what)
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func TestLinkFaultsUnderVotes(t *testing.T) {
 	} {
 		c.what.Container = c.container
 		if c.what.GetKind() == "delay" && !l.hasNetem(t, c.node) {
-			c.what.Lease, c.what.Holder = durationpb.New(lease), t.Name()
+			c.what.Lease, c.what.Holder = durationpb.New(lease), holder(t)
 			_, err := l.fleet.Inject(t.Context(), c.node, c.what)
 			if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "sch_netem") {
 				t.Errorf("the kernel has no netem: %v", err)

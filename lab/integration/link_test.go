@@ -94,7 +94,7 @@ func TestFillUnderVotes(t *testing.T) {
 	}
 	if l.Provider == settings.ProviderDocker {
 		_, err := l.fleet.Inject(t.Context(), node, &agentv1.InjectRequest{
-			Kind: "fill", Container: container, Lease: durationpb.New(time.Minute), Holder: t.Name(),
+			Kind: "fill", Container: container, Lease: durationpb.New(time.Minute), Holder: holder(t),
 		})
 		if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "disk of this node's host") {
 			t.Errorf("the host's disk: %v", err)

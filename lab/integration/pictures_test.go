@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"html/template"
 	"os"
@@ -25,17 +26,22 @@ pre { margin: 0; padding: 14px 16px; display: inline-block; color: #d8dce3; font
 .t-invert { background: #d8dce3; color: #16181d !important }
 </style><pre>{{.}}</pre>`))
 
-// TestPictures draws the terminal UI on the running lab for the README: tui/pictures. What is on them is what the program showed.
+var pictures = flag.String("pictures", filepath.Join("tui", "pictures"), "folder for the pictures, seen from the clone's")
+
+// TestPictures draws the terminal UI on the running lab for the README: lab.png and drill.png. What is on them is what the program showed.
 func TestPictures(t *testing.T) {
 	l := open(t)
-	folder := filepath.Join(l.Dir, "tui", "pictures")
+	folder := *pictures
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(l.Dir, folder)
+	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	term := l.openTerminal(t, 112, 34, "tui")
 	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
 	term.press("+", "+", "+")
-	waitFor(t, time.Minute, "the chart of captured votes fills up", func(context.Context) error {
+	waitFor(t, l.patience, "the chart of captured votes fills up", func(context.Context) error {
 		for line := range strings.Lines(term.tmux("capture-pane", "-p")) {
 			if n := strings.Count(line, "▆") + strings.Count(line, "▇") + strings.Count(line, "█"); strings.HasPrefix(line, "captured/s") && n >= 20 {
 				return nil
@@ -83,7 +89,7 @@ func (t *terminal) picture(path string) {
 	if _, err := chromedp.Run(b, chromedp.Navigate("file://"+file)); err != nil {
 		t.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(b, 30*time.Second)
+	ctx, cancel := context.WithTimeout(b, 5*time.Minute)
 	defer cancel()
 	size, err := chromedp.Run(ctx, chromedp.Evaluate[[]float64](`(r => [r.width, r.height])(document.querySelector("pre").getBoundingClientRect())`))
 	if err != nil {

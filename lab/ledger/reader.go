@@ -7,7 +7,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/swarmlab/swarmlab/lab/lock/flock"
 )
 
 // DamagedError says that a ledger is damaged in its middle: what follows Offset cannot be relied on, although there is more.
@@ -146,14 +147,14 @@ func (r *Reader) seek(offset int64) { r.start, r.end, r.offset = 0, 0, offset }
 
 // Live tells whether the ledger's writer is still at work.
 func (r *Reader) Live() (bool, error) {
-	err := syscall.Flock(int(r.file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err := flock.TryRLock(r.file)
+	if errors.Is(err, flock.ErrLocked) {
 		return true, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look whether %s is still written: %w", r.path, err)
 	}
-	if err := syscall.Flock(int(r.file.Fd()), syscall.LOCK_UN); err != nil {
+	if err := flock.Unlock(r.file); err != nil {
 		return false, fmt.Errorf("look whether %s is still written: %w", r.path, err)
 	}
 	return false, nil

@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/swarmlab/swarmlab/lab/lock/flock"
 )
 
 // ErrClosed says that the ledger was closed.
@@ -69,7 +70,7 @@ func create(dir string, id RunID, header []byte) (_ *os.File, err error) {
 			_ = f.Close()
 		}
 	}()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.TryLock(f); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", temporary, err)
 	}
 	if _, err := f.Write(header); err != nil {

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -83,11 +82,10 @@ func (h *hasher) file(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id, _ := info.Sys().(*syscall.Stat_t)
-	key := fileVersion{uint64(id.Dev), id.Ino, info.Size(), info.ModTime()} // Dev is signed on a Mac
+	key, known := versionOf(info)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if sum, ok := h.sums[key]; ok {
+	if sum, ok := h.sums[key]; known && ok {
 		return sum, nil
 	}
 	sum := sha256.New()

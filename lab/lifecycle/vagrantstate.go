@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
+	"github.com/swarmlab/swarmlab/lab/lock/flock"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -42,7 +42,7 @@ func pruneIndex(dir, local string) error {
 		return fmt.Errorf("lock Vagrant's index of machines: %w", err)
 	}
 	defer func() { _ = lock.Close() }() // which unlocks
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock.Lock(lock); err != nil {
 		return fmt.Errorf("lock Vagrant's index of machines: %w", err)
 	}
 	data, err := os.ReadFile(path)

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -74,16 +73,6 @@ func startNoop(b *testing.B) string {
 		b.Fatal(err)
 	}
 	return "http://" + addr[:len(addr)-1] + "/"
-}
-
-// cpu is the processor time of this process.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkRun is a whole load with its ledger against an app of another process that does nothing.

@@ -11,9 +11,9 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/swarmlab/swarmlab/lab/lock/flock"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -68,9 +68,9 @@ func take(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock.TryLock(f); err != nil {
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, flock.ErrLocked) {
 			return nil, ErrHeld
 		}
 		return nil, err
@@ -127,7 +127,7 @@ func Held(path string) bool {
 		return false
 	}
 	defer func() { _ = f.Close() }() // which unlocks
-	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+	return errors.Is(flock.TryRLock(f), flock.ErrLocked)
 }
 
 // there reports whether the file is still what stands under its name.

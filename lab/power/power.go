@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -132,7 +131,7 @@ func (v *Vagrant) run(ctx context.Context, verb string, args ...string) error {
 		if ctx.Err() != nil {
 			if cmd.Process != nil {
 				// What the interrupt did not end, vagrant's own children included. Usually nothing is left, and the error says so.
-				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+				killGroup(cmd.Process)
 			}
 			return ctx.Err()
 		}
@@ -152,7 +151,7 @@ func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Stdout, cmd.Stderr = v.output, v.output
 	// In a process group of its own vagrant does not get the terminal's ctrl-C beside ours: it takes a second interrupt
 	// as the order to drop everything.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = patience
 	return cmd

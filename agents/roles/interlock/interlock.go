@@ -16,6 +16,7 @@ import (
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
+	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
 )
@@ -60,7 +61,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 			Ports: []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, 80, 80)},
 			Mounts: []*rolev1.Mount{
 				parts.File(configFile, &rolev1.RenderedFile{Name: "haproxy.cfg", Content: config, ReloadSignal: reload}),
-				parts.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: unavailablePage, ReloadSignal: reload}),
+				parts.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: haproxy.Unavailable(), ReloadSignal: reload}),
 			},
 			Networks: parts.On(role.Bridge),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_UNLESS_STOPPED,
