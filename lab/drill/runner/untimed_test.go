@@ -330,13 +330,16 @@ func TestUntimedFollowsTheDrill(t *testing.T) {
 	}
 }
 
-// A fault that ends before the others is in force until it was seen.
+// A fault that ends before the others is in force until it was seen; one that begins later does so when the first has been in force for as long.
 func TestUntimedFaultsAreSeen(t *testing.T) {
 	text := strings.Replace(stopDrill, "expect:\n", "  - {fault: stop, container: worker01, at: 5s, for: 4s}\nexpect:\n", 1)
-	s := &slow{fake: newFake(t), hidden: 30 * time.Second}
+	s := &slow{fake: newFake(t), inject: 10 * time.Second, hidden: 30 * time.Second}
 	j, err := s.rehearse(t, text, Options{Untimed: true}, nil)
 	if err != nil || j.Result != journal.Passed {
 		t.Fatalf("%v: %s %q", err, j.Result, j.Reasons)
+	}
+	if at := j.Faults[1].InjectedMS - j.Faults[0].SeenMS; at < 5_000 {
+		t.Errorf("the second fault was injected %d ms after the first was in force", at)
 	}
 	if length := j.Faults[1].EndedMS - j.Faults[1].SeenMS; length < 30_000 {
 		t.Errorf("it lasted for %d ms", length)
