@@ -490,6 +490,9 @@ func printEnded(c *console.Console, lab *settings.Lab, ended []*journal.Journal,
 	}
 	printRuns(c, runs)
 	fmt.Fprintf(c, "%d of %d drills passed, in %s\n", passed, all, length(took))
+	if i := slices.IndexFunc(ended, func(j *journal.Journal) bool { return j.Untimed }); i >= 0 {
+		prose(c, strings.Join(ended[i].Remarks, " "))
+	}
 	for _, j := range ended {
 		for _, reason := range j.Reasons {
 			fmt.Fprintf(c, "  %s %s: %s\n", c.Warn("!"), j.Drill.ID, shorter(reason, c.Width()-6-len(j.Drill.ID)))

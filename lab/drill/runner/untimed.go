@@ -72,7 +72,10 @@ func (r *run) awaited(now time.Time) bool {
 		return true
 	}
 	for _, c := range r.checks {
-		if !c.decided && !c.from.IsZero() && !r.clock(now).Before(c.due) {
+		if c.decided || c.from.IsZero() || c.Always && !r.injected() { // which injects what is left as soon as the clock goes on
+			continue
+		}
+		if !r.clock(now).Before(c.due) {
 			return true
 		}
 	}

@@ -10,24 +10,29 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // slow is a fake lab on a slow machine.
 type slow struct {
 	*fake
-	// inject is how long an injection takes.
-	inject time.Duration
+	// inject, renew and mend are how long the injection, a renewal and the end of a fault take; what is injected is not seen for hidden.
+	inject, renew, mend, hidden time.Duration
 	// leaves is when frontend01 leaves the balancer, after its Redis stopped, and back when it is in it again, after it was started.
 	leaves, back time.Duration
 	// flows says whether votes are accepted, so long after the load began and after the first fault was ordered; 0: it was not.
 	flows func(load, fault time.Duration) bool
-	// wellAfter is when the lab gets well, unwell of which it is not yet.
-	wellAfter time.Duration
+	// wellAfter is when the lab gets whole, wholeAfter when it does again after a fault has ended.
+	wellAfter, wholeAfter time.Duration
 
-	begun, ordered, changed time.Time
-	down                    bool
+	begun, ordered, broke, mended, changed time.Time
+	// ranOut: a lease did before its fault was ended.
+	down, ranOut bool
+	// plan of the load.
+	plan load.Plan
 }
 
 func (s *slow) Inject(ctx context.Context, node string, what drill.Injection, l time.Duration, holder string) (Broken, error) {
@@ -37,14 +42,66 @@ func (s *slow) Inject(ctx context.Context, node string, what drill.Injection, l 
 	}
 	s.mu.Unlock()
 	time.Sleep(s.inject)
+	s.mu.Lock()
+	s.broke = time.Now()
+	s.mu.Unlock()
 	return s.fake.Inject(ctx, node, what, l, holder)
+}
+
+func (s *slow) Renew(ctx context.Context, b Broken, l time.Duration) error {
+	if err := wait(ctx, s.renew); err != nil {
+		return err
+	}
+	return s.fake.Renew(ctx, b, l)
+}
+
+func (s *slow) End(ctx context.Context, b Broken) error {
+	if err := wait(ctx, s.mend); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.mended = time.Now()
+	s.unsteady = s.wholeAfter > 0
+	s.ranOut = s.ranOut || time.Now().After(s.leases[b.ID])
+	s.mu.Unlock()
+	return s.fake.End(ctx, b)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// Watch tells of the nodes what it has told before, while the last fault is hidden.
+func (s *slow) Watch(ctx context.Context) <-chan fleet.Update {
+	seen := make(chan fleet.Update)
+	go func() {
+		defer close(seen)
+		for u := range s.fake.Watch(ctx) {
+			s.mu.Lock()
+			hidden := !s.broke.IsZero() && time.Since(s.broke) < s.hidden
+			s.mu.Unlock()
+			if hidden {
+				continue
+			}
+			select {
+			case seen <- u:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return seen
 }
 
 // Servers are as Redis is since long enough.
 func (s *slow) Servers(context.Context) (map[string]bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unsteady = time.Since(s.begun) < s.wellAfter
+	s.unsteady = time.Since(s.begun) < s.wellAfter || !s.mended.IsZero() && time.Since(s.mended) < s.wholeAfter
 	stopped := s.stopped("redis01")
 	after := s.back
 	if stopped {
@@ -63,6 +120,7 @@ func (s *slow) Servers(context.Context) (map[string]bool, error) {
 }
 
 func (s *slow) Cast(ctx context.Context, plan load.Plan, progress func(load.Progress)) (load.Summary, string, error) {
+	s.plan = plan
 	begun := time.Now()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
@@ -105,7 +163,7 @@ func (s *slow) rehearse(t *testing.T, text string, o Options, during func(cancel
 		}
 		s.begun, s.unsteady, o.SteadyWithin = time.Now(), s.wellAfter > 0, 5*time.Second
 		r := s.runner()
-		r.Breaker, r.Voters, r.Sights.Servers = s, s, s
+		r.Breaker, r.Voters, r.Sights.Nodes, r.Sights.Servers = s, s, s, s
 		j, err = r.Run(ctx, parse(t, text), o)
 	})
 	return j, err
@@ -123,6 +181,8 @@ func check(t *testing.T, j *journal.Journal, see string) journal.Check {
 // What is late fails a timed run and no other; what is wrong, or never comes, fails both.
 func TestUntimedIsAboutTimeOnly(t *testing.T) {
 	strict := strings.Replace(stopDrill, "debrief", "errors_at_most: 0.01\ndebrief", 1)
+	quickly := strings.Replace(stopDrill, "debrief", "recover_within: 10s\ndebrief", 1)
+	still := strings.Replace(stopDrill, "recover:\n", "recover:\n  - {see: votes still go on, when: accepted > 0, always: true, from: 20s}\n", 1)
 	stops := strings.Replace(stopDrill, "debrief", "stop: failed > 0\ndebrief", 1)
 	silentFor := func(d time.Duration) func(*slow) {
 		return func(s *slow) { s.flows = func(_, fault time.Duration) bool { return fault == 0 || fault > d } }
@@ -141,6 +201,11 @@ func TestUntimedIsAboutTimeOnly(t *testing.T) {
 		"back late":               {func(s *slow) { s.back = 4 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
 		"back too late":           {func(s *slow) { s.back = 6 * time.Minute }, stopDrill, journal.Failed, journal.Failed, "not seen within 5m0s: it is back"},
 		"injected late":           {func(s *slow) { s.inject = 30 * time.Second }, stopDrill, journal.Failed, journal.Passed, ""},
+		"seen outside late":       {func(s *slow) { s.hidden = 2 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
+		"healed late":             {func(s *slow) { s.mend = 4 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
+		"whole again late":        {func(s *slow) { s.wholeAfter = 4 * time.Minute }, quickly, journal.Failed, journal.Passed, ""},
+		"whole again too late":    {func(s *slow) { s.wholeAfter = 6 * time.Minute }, quickly, journal.Failed, journal.Failed, "5m0s after the healing it is not so that every node is whole"},
+		"not looked at long":      {func(*slow) {}, still, journal.Failed, journal.Passed, ""},
 		"silent for a while":      {silentFor(30 * time.Second), stopDrill, journal.Failed, journal.Passed, ""},
 		"silent for good":         {silentFor(time.Hour), stopDrill, journal.Failed, journal.Failed, "not all the time: votes go on (accepted is 0, rate is 150)"},
 		"a few failed":            {silentFor(time.Second), strict, journal.Failed, journal.Passed, ""},
@@ -191,6 +256,9 @@ func TestUntimedMeasures(t *testing.T) {
 	if f := j.Figures[i]; f.Value != float64(left.AfterMS) || f.Limit == nil || *f.Limit != 2_000 || f.Met() || j.Judges(f) {
 		t.Errorf("%+v", f)
 	}
+	if s.plan.Patience != 20*time.Minute {
+		t.Errorf("a vote is tried for %s", s.plan.Patience)
+	}
 	// Its clock stood still from 2 s on until that was seen at 100 s, and had 13 s left.
 	if length := j.Faults[0].EndedMS - j.Faults[0].SeenMS; length < 112_000 || length > 115_000 {
 		t.Errorf("it was in force for %d ms", length)
@@ -227,6 +295,8 @@ func TestUntimedAlways(t *testing.T) {
 			ended := j.Faults[0].EndedMS - j.Faults[0].InjectedMS
 			if c := check(t, j, "votes go on"); c.Held != tt.held || ended < tt.least || ended > tt.most {
 				t.Errorf("the fault was ended after %d ms, want %d to %d: %+v", ended, tt.least, tt.most, c)
+			} else if c.Held && c.FromMS < j.Faults[0].SeenMS {
+				t.Errorf("it held before the fault was in force, at %d ms: %+v", j.Faults[0].SeenMS, c)
 			}
 			if len(s.broken) > 0 {
 				t.Errorf("left broken: %v", s.broken)
@@ -257,6 +327,90 @@ func TestUntimedFollowsTheDrill(t *testing.T) {
 	}
 	if c := check(t, j, "in the end"); c.FromMS-first.InjectedMS < 12_000 {
 		t.Errorf("it was looked at from %d ms on: %+v", c.FromMS-first.InjectedMS, c)
+	}
+}
+
+// A fault that ends before the others is in force until it was seen; one that begins later does so when the first has been in force for as long.
+func TestUntimedFaultsAreSeen(t *testing.T) {
+	text := strings.Replace(stopDrill, "expect:\n", "  - {fault: stop, container: worker01, at: 5s, for: 4s}\nexpect:\n", 1)
+	s := &slow{fake: newFake(t), inject: 10 * time.Second, hidden: 30 * time.Second}
+	j, err := s.rehearse(t, text, Options{Untimed: true}, nil)
+	if err != nil || j.Result != journal.Passed {
+		t.Fatalf("%v: %s %q", err, j.Result, j.Reasons)
+	}
+	if at := j.Faults[1].InjectedMS - j.Faults[0].SeenMS; at < 5_000 {
+		t.Errorf("the second fault was injected %d ms after the first was in force", at)
+	}
+	if length := j.Faults[1].EndedMS - j.Faults[1].SeenMS; length < 30_000 {
+		t.Errorf("it lasted for %d ms", length)
+	}
+}
+
+// A renewal that is slow still comes before the lease is over.
+func TestUntimedRenews(t *testing.T) {
+	for _, untimed := range []bool{false, true} {
+		s := &slow{fake: newFake(t), renew: 5 * time.Second}
+		if _, err := s.rehearse(t, stopDrill, Options{Untimed: untimed}, nil); err != nil || s.ranOut == untimed {
+			t.Errorf("untimed %v: %v, the lease ran out: %v", untimed, err, s.ranOut)
+		}
+	}
+}
+
+// What is broken at the very end of the phase is looked for all the same.
+func TestUntimedAtTheEnd(t *testing.T) {
+	text := strings.Replace(stopDrill, "expect:\n", "  - {fault: kill, container: worker01, at: 15s}\nexpect:\n", 1)
+	s := &slow{fake: newFake(t)} // which restarts nothing
+	hold := make(chan struct{})
+	j, err := s.rehearse(t, text, Options{Untimed: true, Hold: hold}, func(context.CancelFunc) {
+		time.Sleep(30 * time.Second)
+		close(hold)
+	})
+	if err != nil || j.Result != journal.Failed || !strings.Contains(j.Reasons[0], "not seen within 2m30s: worker01 was killed") {
+		t.Fatalf("%v: %+v", err, j)
+	}
+	if c := check(t, j, "worker01 was killed"); c.AfterMS < 150_000 {
+		t.Errorf("it was looked for for %d ms only: %+v", c.AfterMS, c)
+	}
+}
+
+func TestLonger(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		untimed            bool
+		limit, least, want time.Duration
+	}{
+		{false, 2 * time.Second, 2 * time.Minute, 2 * time.Second},
+		{true, 2 * time.Second, 2 * time.Minute, 2 * time.Minute},
+		{true, 20 * time.Second, 2 * time.Minute, 200 * time.Second},
+		{true, 0, 2 * time.Minute, 2 * time.Minute},
+	} {
+		r := run{options: Options{Untimed: tt.untimed}}
+		if got := r.longer(tt.limit, tt.least); got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
+// Nothing is awaited for longer than a fault may be held up; what had to hold always then did not.
+func TestUntimedIsBounded(t *testing.T) {
+	t.Parallel()
+	when, err := drill.Compile("accepted > 0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	r := &run{options: Options{Untimed: true}, observer: newObserver(now, settings.StageApplication, 1), journal: &journal.Journal{}}
+	p := r.expect(drill.Check{See: "votes go on", When: when, Always: true}, phaseFault, now.Add(-time.Hour))
+	p.due = now.Add(-time.Hour)
+	if !r.awaited(now) {
+		t.Error("it is not awaited")
+	}
+	if r.stood = unholdable + 1; r.awaited(now) {
+		t.Error("it is awaited for ever")
+	}
+	r.closeChecks(phaseFault)
+	if c := r.journal.Checks[0]; c.Held || !strings.Contains(c.Saw, "it never held for 1s without a break") {
+		t.Errorf("%+v", c)
 	}
 }
 
