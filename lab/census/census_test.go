@@ -185,6 +185,7 @@ func TestRows(t *testing.T) {
 
 	s, err := store.Open(ctx, store.Config{
 		Addr: postgres.Addr, User: "postgres", Password: testservices.Password, Database: "votes", Conns: 2, Name: "test",
+		ConnectTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

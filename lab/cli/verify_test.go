@@ -131,6 +131,7 @@ func TestVerifyScripts(t *testing.T) {
 			}
 			s, err := store.Open(t.Context(), store.Config{
 				Addr: postgres.Addr, User: "postgres", Password: testservices.Password, Database: "votes", Conns: 2, Name: "test",
+				ConnectTimeout: time.Minute,
 			})
 			if err != nil {
 				return err
