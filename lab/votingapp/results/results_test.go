@@ -159,7 +159,11 @@ func TestHangingPostgresCostsBoundedTime(t *testing.T) {
 	})
 }
 
-func TestStream(t *testing.T) {
+func TestStream(t *testing.T) { stream(t, 200) }
+
+// stream has so many viewers look on.
+func stream(t *testing.T, viewers int) {
+	t.Helper()
 	s := &fakeSource{}
 	s.set(1, 2, nil)
 	app := newApp(t, s)
@@ -171,7 +175,6 @@ func TestStream(t *testing.T) {
 	defer running.Wait()
 	defer cancel()
 
-	const viewers = 1000
 	var all sync.WaitGroup
 	type sight struct {
 		viewer int

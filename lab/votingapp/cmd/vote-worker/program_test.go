@@ -145,6 +145,7 @@ func settled(t *testing.T, client *redis.Client) int {
 
 // While Postgres has no space left, votes stay in the queue; when it has some again, all of them are counted.
 func TestDiskOfPostgresIsFull(t *testing.T) {
+	t.Parallel()
 	const before, during = 6_400, 64_000
 	postgres, disk := testservices.StartPostgresOnDisk(t, 128<<20)
 	redis := testservices.StartRedis(t)
@@ -173,6 +174,7 @@ func TestDiskOfPostgresIsFull(t *testing.T) {
 
 // A database that a newer program prepared is left alone.
 func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
 	redis, postgres := testservices.StartRedis(t), testservices.StartPostgres(t)
 	if _, err := openStore(t, postgres).Migrate(t.Context()); err != nil {
 		t.Fatal(err)
