@@ -563,7 +563,10 @@ func testDurability(t *testing.T, server *testservices.Redis) {
 }
 
 func testFrozenRedisCostsBoundedTime(t *testing.T, server *testservices.Redis) {
-	w := queue.NewWriter(server.Client(t), nil)
+	// Whoever waited for the exchange with Redis to end would wait for longer than this test does.
+	client := queue.DialWithin(server.Addr, testservices.Password, 2*patience)
+	defer client.Close() //nolint:errcheck // it was frozen
+	w := queue.NewWriter(client, nil)
 	defer w.Close()
 	defer server.Thaw(t)
 	server.Freeze(t)
@@ -578,7 +581,16 @@ func testFrozenRedisCostsBoundedTime(t *testing.T, server *testservices.Redis) {
 			}
 		})
 	}
-	all.Wait() // While it is frozen: nobody waited for it.
+	refused := make(chan struct{})
+	go func() { all.Wait(); close(refused) }()
+	await(t, "all are refused", func() bool {
+		select {
+		case <-refused:
+			return true
+		default:
+			return false
+		}
+	})
 	t.Logf("2,000 votes were refused after %v", time.Since(began).Round(time.Millisecond))
 }
 
