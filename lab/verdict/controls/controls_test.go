@@ -51,6 +51,15 @@ func (h hasty) Read(ctx context.Context, block time.Duration) ([]queue.Entry, er
 	return entries, h.Queue.Settle(ctx, entries)
 }
 
+// Claim is as hasty. What the dead worker was given, and could not acknowledge any more, would never leave the queue otherwise.
+func (h hasty) Claim(ctx context.Context) ([]queue.Entry, bool, error) {
+	entries, more, err := h.Queue.Claim(ctx)
+	if len(entries) == 0 || err != nil {
+		return entries, more, err
+	}
+	return entries, more, h.Queue.Settle(ctx, entries)
+}
+
 func (hasty) Settle(context.Context, []queue.Entry) error { return nil }
 
 // life is that of a worker which is killed in the worst moment: it has its votes, and has not begun to commit them. Nothing that it does
