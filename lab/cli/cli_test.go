@@ -21,6 +21,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
@@ -39,8 +40,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"lab": func() { os.Exit(lab()) }})
 }
 
-// hurry keeps the race detector, where this binary has one, from letting each of its some hundred commands sleep for a second at its end.
-func hurry(env *testscript.Env) { env.Setenv("GORACE", "atexit_sleep_ms=0") }
+// setPace keeps the race detector, where this binary has one, from letting each of its some hundred commands sleep for a second at its end,
+// and has commands wait for agents as on a slow machine, which this one may be.
+func setPace(env *testscript.Env) {
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	env.Setenv(pace.Variable, "20")
+}
 
 func lab() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -85,7 +90,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Values[labKey{}] = fake
 			env.Values[booksKey{}] = &books{}
-			hurry(env)
+			setPace(env)
 			env.Cd = fake.Dir
 			env.Setenv("CLONE", fake.Dir)
 			env.Setenv("VOTING", strconv.Itoa(fake.VotingPort()))
@@ -106,7 +111,7 @@ func TestScriptsWithoutLab(t *testing.T) {
 			if err := os.MkdirAll(filepath.Join(clone, "vagrant"), 0o755); err != nil {
 				return err
 			}
-			hurry(env)
+			setPace(env)
 			env.Cd = clone
 			env.Setenv("CLONE", clone)
 			return os.WriteFile(filepath.Join(clone, "vagrant", "topology.yaml"), []byte(fleettest.Topology), 0o600)

@@ -119,7 +119,7 @@ func TestVerifyScripts(t *testing.T) {
 		Dir: "testdata/verify",
 		Setup: func(env *testscript.Env) error {
 			fake := fleettest.New(t)
-			hurry(env)
+			setPace(env)
 			env.Cd = fake.Dir
 			env.Setenv("CLONE", fake.Dir)
 			env.Values[labKey{}] = fake
