@@ -64,7 +64,7 @@ func password(t testing.TB, lab *settings.Lab, text string) {
 
 func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -185,6 +185,7 @@ func TestRows(t *testing.T) {
 
 	s, err := store.Open(ctx, store.Config{
 		Addr: postgres.Addr, User: "postgres", Password: testservices.Password, Database: "votes", Conns: 2, Name: "test",
+		ConnectTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/text/language"
@@ -36,6 +37,8 @@ type App struct {
 	Host    lifecycle.Host
 	// TUI shows the terminal UI until somebody quits.
 	TUI func(ctx context.Context, app *App, s Screen) error
+	// SteadyWithin is how long the first drill waits for the steady state; 0 means steadyFirst.
+	SteadyWithin time.Duration
 	// Self is this program's file, of which `lab reap` is started.
 	Self string
 }

@@ -21,6 +21,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
@@ -30,10 +31,20 @@ import (
 	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
 )
 
+// patience bounds what scripts wait for.
+const patience = 5 * time.Minute
+
 // TestMain lets this binary play the lab command in scripts; the agents and the voting app that it talks to run in the
 // test's own process.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"lab": func() { os.Exit(lab()) }})
+}
+
+// setPace keeps the race detector, where this binary has one, from letting each of its some hundred commands sleep for a second at its end,
+// and has commands wait for agents as on a slow machine, which this one may be.
+func setPace(env *testscript.Env) {
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
+	env.Setenv(pace.Variable, "20")
 }
 
 func lab() int {
@@ -51,7 +62,8 @@ func lab() int {
 	}
 	return cli.Main(ctx, cli.App{
 		Self: self, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: "v-test",
-		Host: lifecycle.System{Check: check},
+		SteadyWithin: time.Second,
+		Host:         lifecycle.System{Check: check},
 	}, os.Args[1:])
 }
 
@@ -78,6 +90,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Values[labKey{}] = fake
 			env.Values[booksKey{}] = &books{}
+			setPace(env)
 			env.Cd = fake.Dir
 			env.Setenv("CLONE", fake.Dir)
 			env.Setenv("VOTING", strconv.Itoa(fake.VotingPort()))
@@ -98,6 +111,7 @@ func TestScriptsWithoutLab(t *testing.T) {
 			if err := os.MkdirAll(filepath.Join(clone, "vagrant"), 0o755); err != nil {
 				return err
 			}
+			setPace(env)
 			env.Cd = clone
 			env.Setenv("CLONE", clone)
 			return os.WriteFile(filepath.Join(clone, "vagrant", "topology.yaml"), []byte(fleettest.Topology), 0o600)
@@ -160,7 +174,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		},
 		"await": func(ts *testscript.TestScript, _ bool, args []string) {
 			pattern := regexp.MustCompile(args[1])
-			for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+			for begun := time.Now(); time.Since(begun) < patience; time.Sleep(20 * time.Millisecond) {
 				data, err := os.ReadFile(ts.MkAbs(args[0]))
 				if err == nil && pattern.Match(data) {
 					return

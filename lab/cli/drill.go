@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -340,7 +341,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		drills = a.possible(lab, drills)
 	}
 	var ended []*journal.Journal
-	steady := steadyFirst
+	steady := cmp.Or(a.SteadyWithin, steadyFirst)
 	for _, d := range drills {
 		if !flags.yes {
 			introduce(console.New(a.Err, a.Environ), d)

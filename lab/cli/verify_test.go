@@ -119,6 +119,7 @@ func TestVerifyScripts(t *testing.T) {
 		Dir: "testdata/verify",
 		Setup: func(env *testscript.Env) error {
 			fake := fleettest.New(t)
+			setPace(env)
 			env.Cd = fake.Dir
 			env.Setenv("CLONE", fake.Dir)
 			env.Values[labKey{}] = fake
@@ -130,6 +131,7 @@ func TestVerifyScripts(t *testing.T) {
 			}
 			s, err := store.Open(t.Context(), store.Config{
 				Addr: postgres.Addr, User: "postgres", Password: testservices.Password, Database: "votes", Conns: 2, Name: "test",
+				ConnectTimeout: time.Minute,
 			})
 			if err != nil {
 				return err

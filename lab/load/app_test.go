@@ -129,7 +129,7 @@ func TestRealApp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plan := load.Plan{URL: server.URL + "/", Votes: 1500, Voters: 300, Concurrency: 64, Patience: 30 * time.Second, Seed: 3}
+			plan := load.Plan{URL: server.URL + "/", Votes: 1500, Voters: 300, Concurrency: 64, Patience: 5 * time.Minute, Seed: 3}
 			summary, err := load.Run(t.Context(), plan, run.ID, book, nil)
 			if err := errors.Join(err, book.Close()); err != nil {
 				t.Fatal(err)

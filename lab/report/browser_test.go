@@ -40,7 +40,7 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip(why)
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.WSURLReadTimeout(5*time.Minute))
 	if os.Geteuid() == 0 {
 		// Chromium refuses its own sandbox to root.
 		options = append(options, chromedp.NoSandbox)
@@ -147,7 +147,7 @@ func TestInABrowser(t *testing.T) {
 // visit looks at a page, and leaves a picture of it where REPORT_PICTURES says.
 func visit(ctx context.Context, t *testing.T, path string, width int64, colours string) seen {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), scheme(colours), chromedp.Navigate("file://"+path)); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ const connections = 16
 const seed = 4
 
 // patience bounds every wait. It is no part of what is tested.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // frontend is a web-vote-app with its Redis. Its queue and its clock may be replaced.
 type frontend struct {
@@ -57,13 +57,12 @@ type capture struct {
 	queue func(webvote.Appender) webvote.Appender
 }
 
-func startFrontend(t *testing.T, n int, c capture) frontend {
+func startFrontend(t *testing.T, redis *testservices.Redis, n int, c capture) frontend {
 	t.Helper()
 	key, err := voter.ParseKey(strings.Repeat("5", 64))
 	if err != nil {
 		t.Fatal(err)
 	}
-	redis := testservices.StartRedis(t)
 	writer := queue.NewWriter(redis.Client(t), nil)
 	prober := queue.NewProber(redis.Client(t), func(error) {})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -92,6 +91,29 @@ func startFrontend(t *testing.T, n int, c capture) frontend {
 	return frontend{redis: redis, url: where}
 }
 
+// services are what the app stores votes in. They are started once: each app finds them empty and with their usual settings.
+type services struct {
+	redises  [2]*testservices.Redis
+	postgres *testservices.Postgres
+}
+
+func startServices(t *testing.T) *services {
+	t.Helper()
+	s := &services{postgres: testservices.StartPostgres(t)}
+	for i := range s.redises {
+		s.redises[i] = testservices.StartRedis(t)
+	}
+	return s
+}
+
+func (s *services) reset(t *testing.T) {
+	t.Helper()
+	s.postgres.Exec(t, "votes", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	for _, r := range s.redises {
+		r.Reset(t)
+	}
+}
+
 // app is two frontends behind a balancer, and a database. Workers come and go.
 type app struct {
 	t         *testing.T
@@ -104,20 +126,19 @@ type app struct {
 	lab *settings.Lab
 }
 
-func start(t *testing.T, captures [2]capture) *app {
+func start(t *testing.T, s *services, captures [2]capture) *app {
 	t.Helper()
-	t.Parallel()
+	s.reset(t)
 	lab := fleettest.Clone(t)
-	a := &app{t: t, lab: lab}
+	a := &app{t: t, lab: lab, postgres: s.postgres}
 	for _, file := range []string{pki.RedisPasswordFile, pki.PostgresPasswordFile} {
 		if err := os.WriteFile(lab.Path(filepath.FromSlash(file)), []byte(testservices.Password), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.postgres = testservices.StartPostgres(t)
 	reach := tunnels{"store/pg": a.postgres.Addr}
 	for i, c := range captures {
-		f := startFrontend(t, i+1, c)
+		f := startFrontend(t, s.redises[i], i+1, c)
 		a.frontends = append(a.frontends, f)
 		reach[fmt.Sprintf("frontend%02d/redis%02d", i+1, i+1)] = f.redis.Addr
 	}
@@ -135,6 +156,7 @@ func start(t *testing.T, captures [2]capture) *app {
 	var err error
 	a.store, err = store.Open(t.Context(), store.Config{
 		Addr: a.postgres.Addr, User: "postgres", Password: testservices.Password, Database: "votes", Conns: 6, Name: "worker",
+		ConnectTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +252,7 @@ const lease = 300 * time.Millisecond
 // work starts a worker on all queues, whose parts may be replaced, and returns what stops it.
 func (a *app) work(name string, into worker.Store, from func(worker.Queue) worker.Queue) (stop func()) {
 	a.t.Helper()
-	const batch = 25
+	const batch = 100
 	ctx, cancel := context.WithCancel(context.Background())
 	var draining sync.WaitGroup
 	for i, f := range a.frontends {

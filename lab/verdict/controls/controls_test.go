@@ -23,6 +23,23 @@ import (
 	"github.com/swarmlab/swarmlab/lab/votingapp/worker"
 )
 
+// size is how many votes are cast in each control.
+type size struct{ acknowledge, skew, kill, path int64 }
+
+// A few hundred find each fault as surely as thousands do, which are left to TestManyVotes.
+func TestControls(t *testing.T) {
+	controls(t, size{acknowledge: 400, skew: 400, kill: 400, path: 1000})
+}
+
+func controls(t *testing.T, n size) {
+	t.Helper()
+	s := startServices(t)
+	t.Run("acknowledge before commit", func(t *testing.T) { acknowledgeBeforeCommit(t, s, n.acknowledge) })
+	t.Run("wall-clock order under skew", func(t *testing.T) { wallClockOrderUnderSkew(t, s, n.skew) })
+	t.Run("Redis without persistence", func(t *testing.T) { redisWithoutPersistence(t, s, n.kill) })
+	t.Run("the whole path", func(t *testing.T) { theWholePath(t, s, n.path) })
+}
+
 // hasty is the faulty queue of a worker that acknowledges what it was given at once, and not after the commit.
 type hasty struct{ worker.Queue }
 
@@ -32,6 +49,15 @@ func (h hasty) Read(ctx context.Context, block time.Duration) ([]queue.Entry, er
 		return entries, err
 	}
 	return entries, h.Queue.Settle(ctx, entries)
+}
+
+// Claim is as hasty. What the dead worker was given, and could not acknowledge any more, would never leave the queue otherwise.
+func (h hasty) Claim(ctx context.Context) ([]queue.Entry, bool, error) {
+	entries, more, err := h.Queue.Claim(ctx)
+	if len(entries) == 0 || err != nil {
+		return entries, more, err
+	}
+	return entries, more, h.Queue.Settle(ctx, entries)
 }
 
 func (hasty) Settle(context.Context, []queue.Entry) error { return nil }
@@ -117,10 +143,10 @@ func (a *app) dieMidBatch(name string, from func(worker.Queue) worker.Queue) {
 }
 
 // A worker that acknowledges before the commit, and dies in between.
-func TestAcknowledgeBeforeCommit(t *testing.T) {
+func acknowledgeBeforeCommit(t *testing.T, s *services, votes int64) {
+	t.Helper()
 	run := func(t *testing.T, faulty func(worker.Queue) worker.Queue) verdict.Report {
-		a := start(t, [2]capture{})
-		const votes = 400
+		a := start(t, s, [2]capture{})
 		a.cast(votes, 0)()
 		a.dieMidBatch("worker01", faulty)
 		a.work("worker02", a.store, faulty)
@@ -143,17 +169,18 @@ func (w wallClock) Append(ctx context.Context, v vote.Vote) error {
 	return w.Appender.Append(ctx, v)
 }
 
-// Two frontends whose clocks are six seconds apart serve voters who change their minds.
-func TestWallClockOrderUnderSkew(t *testing.T) {
+// Two frontends serve voters who change their minds. Their clocks are further apart than any run takes, however slow the machine is.
+func wallClockOrderUnderSkew(t *testing.T, s *services, votes int64) {
+	t.Helper()
 	run := func(t *testing.T, faulty func(now func() time.Time) func(webvote.Appender) webvote.Appender) verdict.Report {
 		var captures [2]capture
-		for i, skew := range []time.Duration{3 * time.Second, -3 * time.Second} {
+		for i, skew := range []time.Duration{time.Hour, 0} {
 			now := func() time.Time { return time.Now().Add(skew) }
 			captures[i] = capture{now: now, queue: faulty(now)}
 		}
-		a := start(t, captures)
+		a := start(t, s, captures)
 		a.work("worker01", a.store, honest)
-		a.cast(2000, 0.7)()
+		a.cast(votes, 0.7)()
 		return a.judge()
 	}
 	t.Run("faulty", func(t *testing.T) {
@@ -167,9 +194,10 @@ func TestWallClockOrderUnderSkew(t *testing.T) {
 }
 
 // A Redis is killed under votes while nobody counts.
-func TestRedisWithoutPersistence(t *testing.T) {
+func redisWithoutPersistence(t *testing.T, s *services, votes int64) {
+	t.Helper()
 	run := func(t *testing.T, faulty bool) verdict.Report {
-		a := start(t, [2]capture{})
+		a := start(t, s, [2]capture{})
 		victim := a.frontends[0].redis
 		client := victim.Client(t)
 		if faulty {
@@ -177,7 +205,7 @@ func TestRedisWithoutPersistence(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		finish := a.cast(2000, 0)
+		finish := a.cast(votes, 0)
 		// More votes than there are connections: most of them were acknowledged.
 		const enough = 2 * connections
 		a.await("votes wait at the victim", func(ctx context.Context) error {
@@ -199,9 +227,10 @@ func TestRedisWithoutPersistence(t *testing.T) {
 
 // The real app, with all of that at once and more: a worker dies with votes in its hands, two others share the queues, a Redis and Postgres
 // crash under votes, and the results page says what the judge counted.
-func TestTheWholePath(t *testing.T) {
-	a := start(t, [2]capture{})
-	finish := a.cast(4000, 0.6)
+func theWholePath(t *testing.T, s *services, votes int64) {
+	t.Helper()
+	a := start(t, s, [2]capture{})
+	finish := a.cast(votes, 0.6)
 	a.dieMidBatch("worker01", honest)
 	a.work("worker02", a.store, honest)
 	a.work("worker03", a.store, honest)

@@ -20,16 +20,19 @@ var Timeout = pace.Stretch(time.Second)
 const poolSize = 256
 
 // Dial prepares a client for the Redis at addr (host:port). Contexts bound every exchange, in addition to [Timeout].
-func Dial(addr, password string) *redis.Client {
+func Dial(addr, password string) *redis.Client { return DialWithin(addr, password, Timeout) }
+
+// DialWithin is Dial with another timeout than [Timeout]. It holds for whatever uses the client: [Writer], [Reader] and [Prober].
+func DialWithin(addr, password string, timeout time.Duration) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr:                  addr,
 		Password:              password,
 		PoolSize:              poolSize,
-		DialTimeout:           Timeout / 2,
+		DialTimeout:           timeout / 2,
 		DialerRetries:         1,
-		ReadTimeout:           Timeout,
-		WriteTimeout:          Timeout,
-		PoolTimeout:           Timeout,
+		ReadTimeout:           timeout,
+		WriteTimeout:          timeout,
+		PoolTimeout:           timeout,
 		ContextTimeoutEnabled: true,
 		// Trying again is decided where the cost of it is known: the writer answers 503, the reader backs off.
 		MaxRetries: -1,
@@ -38,6 +41,9 @@ func Dial(addr, password string) *redis.Client {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 }
+
+// timeoutOf is the timeout that a client was dialled with.
+func timeoutOf(client *redis.Client) time.Duration { return client.Options().ReadTimeout }
 
 // LogTo sends what the Redis library logs by itself to log, at level debug: whatever matters comes back as an error as well. It holds
 // for the whole process, hence it is for main to call.

@@ -60,7 +60,7 @@ func (p *Prober) Run(ctx context.Context) {
 }
 
 func (p *Prober) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(p.client))
 	defer cancel()
 	if err := p.client.Set(ctx, ProbeKey, time.Now().UnixMilli(), 0).Err(); err != nil {
 		return fmt.Errorf("redis at %s cannot be written: %w", p.client.Options().Addr, err)
@@ -68,14 +68,14 @@ func (p *Prober) probe(ctx context.Context) error {
 	return nil
 }
 
-// Err is nil while Redis can be written. It turns as soon as a write fails, or after [Timeout] without one that succeeded: a frozen Redis
+// Err is nil while Redis can be written. It turns as soon as a write fails, or after its client's timeout without one that succeeded: a frozen Redis
 // does not answer at all.
 func (p *Prober) Err() error {
 	h := p.health.Load()
 	if h.err != nil {
 		return h.err
 	}
-	if silent := time.Since(h.lastOK); silent > Timeout {
+	if silent := time.Since(h.lastOK); silent > timeoutOf(p.client) {
 		return fmt.Errorf("redis at %s has not answered a write for %v",
 			p.client.Options().Addr, silent.Round(100*time.Millisecond))
 	}

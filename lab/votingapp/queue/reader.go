@@ -81,7 +81,7 @@ type State struct {
 
 // State reads the state, and gives Redis its name if it has none.
 func (r *Reader) State(ctx context.Context) (State, error) {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	var identity, captured *redis.StringCmd
 	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -110,7 +110,7 @@ var ErrWiped = errors.New("the stream and its consumer group are gone")
 
 // Read waits up to block for entries that nobody has been given yet. No entries is no error.
 func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error) {
-	ctx, cancel := context.WithTimeout(ctx, block+Timeout)
+	ctx, cancel := context.WithTimeout(ctx, block+timeoutOf(r.client))
 	defer cancel()
 	if !r.known {
 		if err := r.join(ctx); err != nil {
@@ -138,7 +138,7 @@ func (r *Reader) Claim(ctx context.Context) (claimed []Entry, more bool, err err
 	if !r.known {
 		return nil, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	messages, next, err := r.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
 		Stream: Stream, Group: Group, Consumer: r.consumer, MinIdle: r.lease, Start: r.cursor, Count: r.count(),
@@ -188,7 +188,7 @@ func (r *Reader) Settle(ctx context.Context, done []Entry) error {
 	if len(done) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	args := make([]any, 0, 2+3*len(done))
 	args = append(args, Group, r.consumer)
@@ -224,7 +224,7 @@ const forgetAfter = time.Hour
 
 // Leave takes this consumer, and others that went long ago, off the group's list, if they hold no entries.
 func (r *Reader) Leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	err := r.client.Eval(ctx, leave, []string{Stream}, Group, r.consumer, forgetAfter.Milliseconds()).Err()
 	if err != nil {

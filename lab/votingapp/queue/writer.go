@@ -148,7 +148,7 @@ func (w *Writer) fill(batch []*write) []*write {
 // send appends a batch in one transaction, with text as the room to write it in, and tells those who wait.
 func (w *Writer) send(batch []*write, text []byte) []byte {
 	// The pipeline serves many requests: it has a deadline of its own, and no one of them can cancel it.
-	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeoutOf(w.client))
 	defer cancel()
 	pipe := w.client.TxPipeline()
 	votes, begin := 0, 0

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -37,51 +38,60 @@ func TestMainStatus(t *testing.T) {
 }
 
 func TestServeDrains(t *testing.T) {
-	listener, err := Listen(t.Context(), "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "http://" + listener.Addr().String()
-	inside, release := make(chan struct{}), make(chan struct{})
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { close(inside); <-release })
-	ctx, cancel := context.WithCancel(t.Context())
-	announced, served := make(chan struct{}), make(chan error, 1)
-	go func() {
-		served <- Serve(ctx, Server(mux, slog.New(slog.DiscardHandler)), listener, Drain{
-			Announce: func() { close(announced) }, Linger: 300 * time.Millisecond, Finish: 5 * time.Second,
-		})
-	}()
-	get := func(path string) error {
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		resp, err := client.Get(url + path)
-		if err != nil {
-			return err
+	synctest.Test(t, func(t *testing.T) {
+		const linger, step = time.Second, time.Millisecond
+		listener := newPipes()
+		release := make(chan struct{})
+		mux := http.NewServeMux()
+		mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) { <-release })
+		ctx, cancel := context.WithCancel(t.Context())
+		announced, served := make(chan struct{}), make(chan error, 1)
+		go func() {
+			served <- Serve(ctx, Server(mux, slog.New(slog.DiscardHandler)), listener, Drain{
+				Announce: func() { close(announced) }, Linger: linger, Finish: 5 * time.Second,
+			})
+		}()
+		client := &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				if conn := listener.dial(); conn != nil {
+					return conn, nil
+				}
+				return nil, net.ErrClosed
+			},
+		}}
+		get := func(path string) error {
+			resp, err := client.Get("http://app" + path)
+			if err != nil {
+				return err
+			}
+			return resp.Body.Close()
 		}
-		return resp.Body.Close()
-	}
-	slow := make(chan error, 1)
-	go func() { slow <- get("/slow") }()
-	<-inside
-	cancel()
-	<-announced
-	if err := get("/"); err != nil {
-		t.Errorf("a request right after the announcement: %v", err)
-	}
-	deadline := time.Now().Add(5 * time.Second)
-	for get("/") == nil {
-		if time.Now().After(deadline) {
-			t.Fatal("still serving")
+		slow := make(chan error, 1)
+		go func() { slow <- get("/slow") }()
+		synctest.Wait()
+		cancel()
+		<-announced
+		if err := get("/"); err != nil {
+			t.Errorf("a request right after the announcement: %v", err)
 		}
-	}
-	close(release)
-	if err := <-slow; err != nil {
-		t.Errorf("the request in flight: %v", err)
-	}
-	if err := <-served; err != nil {
-		t.Errorf("Serve: %v", err)
-	}
+		time.Sleep(linger - step)
+		if err := get("/"); err != nil {
+			t.Errorf("a request while it lingers: %v", err)
+		}
+		time.Sleep(2 * step)
+		if err := get("/"); err == nil {
+			t.Error("still serving")
+		}
+		close(release)
+		if err := <-slow; err != nil {
+			t.Errorf("the request in flight: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
 }
 
 func TestServeCutsOff(t *testing.T) {
@@ -127,7 +137,7 @@ func TestHeaderLimit(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- Serve(ctx, Server(http.NotFoundHandler(), slog.New(slog.DiscardHandler)), listener, Drain{Finish: time.Second})
+		served <- Serve(ctx, Server(http.NotFoundHandler(), slog.New(slog.DiscardHandler)), listener, Drain{Finish: 2 * time.Minute})
 	}()
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {

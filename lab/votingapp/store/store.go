@@ -8,6 +8,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type Config struct {
 	Conns int
 	// Name is shown in pg_stat_activity.
 	Name string
+	// ConnectTimeout bounds the making of a connection; 0 means 2 s, or more on a slow machine (package pace).
+	ConnectTimeout time.Duration
 }
 
 // Store is a pool of connections. Safe for concurrent use.
@@ -49,7 +52,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("settings of postgres: %w", err)
 	}
 	cfg.ConnConfig.Password = c.Password
-	cfg.ConnConfig.ConnectTimeout = pace.Stretch(2 * time.Second)
+	cfg.ConnConfig.ConnectTimeout = cmp.Or(c.ConnectTimeout, pace.Stretch(2*time.Second))
 	cfg.MaxConns = int32(c.Conns)
 	cfg.MaxConnIdleTime = time.Minute
 	for name, value := range map[string]string{

@@ -34,7 +34,8 @@ const (
 	// Password is the password of whatever is started here.
 	Password = "correct horse"
 
-	startTimeout = time.Minute
+	startTimeout = 5 * time.Minute
+	patience     = time.Minute
 )
 
 // Label is on every container and volume of this process's tests.
@@ -202,9 +203,9 @@ func redisContainer(t testing.TB, addr string, args []string, before ...string) 
 // PID is the process id of its first process on this host, where the engine runs on this host.
 func (r *Redis) PID(t testing.TB) int { return r.server.pid(t) }
 
-// Client connects to it.
+// Client connects to it. It is more patient than those of the app, so that a slow machine is no broken Redis.
 func (r *Redis) Client(t testing.TB) *redis.Client {
-	client := queue.Dial(r.Addr, Password)
+	client := queue.DialWithin(r.Addr, Password, patience)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -215,6 +216,23 @@ func (r *Redis) Wait(t testing.TB) {
 	client := queue.Dial(r.Addr, Password)
 	defer client.Close() //nolint:errcheck // only asked
 	eventually(t, "Redis at "+r.Addr, func(ctx context.Context) error { return client.Ping(ctx).Err() })
+}
+
+// Reset empties it and gives it its usual settings again, for the next test.
+func (r *Redis) Reset(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	client := queue.DialWithin(r.Addr, Password, patience)
+	defer client.Close() //nolint:errcheck // all that was asked was answered
+	err := client.FlushAll(ctx).Err()
+	usual := append(redisSettings(), "--maxmemory", "0", "--min-replicas-to-write", "0")
+	for i := 0; i < len(usual); i += 2 {
+		err = errors.Join(err, client.ConfigSet(ctx, strings.TrimPrefix(usual[i], "--"), usual[i+1]).Err())
+	}
+	if err != nil {
+		t.Fatalf("reset Redis at %s: %v", r.Addr, err)
+	}
 }
 
 // Kill ends it as a crash does.

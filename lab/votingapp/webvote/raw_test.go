@@ -58,7 +58,7 @@ func startRaw(t testing.TB, q *fakeQueue, complaints io.Writer) string {
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := service.Serve(ctx, service.Server(app, log), listener, service.Drain{Finish: time.Second}); err != nil {
+		if err := service.Serve(ctx, service.Server(app, log), listener, service.Drain{Finish: 2 * time.Minute}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -77,7 +77,7 @@ func exchange(t *testing.T, addr string, sent []byte) (got []byte, whole bool) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	_, sending := conn.Write(sent)

@@ -33,7 +33,7 @@ const usage = `The voting page of one frontend. Settings, by environment:
 
 func main() {
 	webvote.UseOneProcessor()
-	os.Exit(service.Main("web-vote-app", usage, os.Args[1:], os.Stdout, os.Stderr, run))
+	os.Exit(service.Main("web-vote-app", usage, os.Args[1:], os.Stdout, os.Stderr, lingering(linger)))
 }
 
 // Stopping: the balancer checks twice a second and needs two failures; Docker gives ten seconds in all. On a slow machine the balancer checks
@@ -43,7 +43,12 @@ const (
 	finish = 5 * time.Second
 )
 
-func run(ctx context.Context, log *slog.Logger) error {
+// lingering is the program, which goes on for so long after it was told to stop.
+func lingering(linger time.Duration) func(context.Context, *slog.Logger) error {
+	return func(ctx context.Context, log *slog.Logger) error { return run(ctx, log, linger) }
+}
+
+func run(ctx context.Context, log *slog.Logger, linger time.Duration) error {
 	env := config.FromOS()
 	number := env.Int("WEB_VOTE_NUMBER", 1, 99)
 	redisAddr := env.Addr("REDIS_ADDR", fmt.Sprintf("redis%02d:6379", number))
