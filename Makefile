@@ -97,11 +97,11 @@ test-prerequisites:
 .PHONY: tools
 tools: $(tools)/golangci-lint $(tools)/gotestsum
 
-# Lint has vetted. The limit of time is for a test that hangs.
+# Lint has vetted. The limit of time is for a test that hangs. With the race detector each process would sleep for a second when it ends.
 .PHONY: unit
 unit: test-images $(tools)/gotestsum ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle
 	@mkdir -p .lab/test
-	@LAB_REQUIRE_SERVICES=1 $(tools)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --jsonfile .lab/test/unit.json -- \
+	@GORACE=atexit_sleep_ms=0 LAB_REQUIRE_SERVICES=1 $(tools)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --jsonfile .lab/test/unit.json -- \
 		-race -vet=off -shuffle=on -timeout 60m ./...
 
 # The host's engine runs them for the tests only.
