@@ -46,8 +46,9 @@ type Machines interface {
 
 // Host is what the lifecycle needs of the machine that it runs on.
 type Host interface {
-	// Preflight says why a lab cannot be brought up here; nil when it can. note tells what it had to change for that.
-	Preflight(ctx context.Context, lab *settings.Lab) (note string, err error)
+	// Preflight says why a lab cannot be brought up here; nil when it can, or when that could not be told. note tells what it
+	// had to change, and what it could not tell; say, for what it waits.
+	Preflight(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error)
 	// NodeImage makes the image of container nodes, unless it is there.
 	NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error
 	// Bundle makes the files of the stock images, unless they are there.
@@ -61,14 +62,14 @@ type Host interface {
 // System is the Host outside tests.
 type System struct {
 	// Check is the preflight.
-	Check func(context.Context, *settings.Lab) (note string, err error)
+	Check func(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error)
 }
 
 var _ Host = System{}
 
 // Preflight implements Host.
-func (s System) Preflight(ctx context.Context, lab *settings.Lab) (note string, err error) {
-	if note, err = s.Check(ctx, lab); err != nil {
+func (s System) Preflight(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error) {
+	if note, err = s.Check(ctx, lab, say); err != nil {
 		return note, err
 	}
 	if missing := supply.Unbuilt(lab); len(missing) > 0 {

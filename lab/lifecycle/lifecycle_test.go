@@ -123,7 +123,7 @@ func (w *world) note(call string, nodes ...string) {
 	w.calls = append(w.calls, strings.TrimSpace(call+" "+strings.Join(nodes, " ")))
 }
 
-func (w *world) Preflight(context.Context, *settings.Lab) (string, error) {
+func (w *world) Preflight(context.Context, *settings.Lab, func(string)) (string, error) {
 	return "", w.preflight
 }
 func (w *world) NodeImage(context.Context, *settings.Lab, func(string)) error { return nil }

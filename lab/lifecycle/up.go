@@ -126,8 +126,8 @@ func (r *upRun) settled(ctx context.Context) (bool, error) {
 // ready makes everything that nodes are made from, and removes the nodes that shall no longer be.
 func (r *upRun) ready(ctx context.Context) error {
 	r.changed = true
-	if err := r.phase("preflight", func(func(string)) (string, error) {
-		note, err := r.Host.Preflight(ctx, r.Lab)
+	if err := r.phase("preflight", func(say func(string)) (string, error) {
+		note, err := r.Host.Preflight(ctx, r.Lab, say)
 		return cmp.Or(note, "this host will do"), err
 	}); err != nil {
 		return err
