@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func lab() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	check := func(context.Context, *settings.Lab) (string, error) {
+	check := func(context.Context, *settings.Lab, func(string)) (string, error) {
 		if text := os.Getenv("PREFLIGHT"); text != "" {
 			return "", errors.New(text)
 		}

@@ -63,6 +63,8 @@ type Host interface {
 type System struct {
 	// Check is the preflight.
 	Check func(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error)
+	// Engine is the host's.
+	Engine docker.Engine
 }
 
 var _ Host = System{}
@@ -104,12 +106,12 @@ func (System) Bundle(ctx context.Context, lab *settings.Lab, say func(string)) e
 }
 
 // Machines implements Host.
-func (System) Machines(lab *settings.Lab, w io.Writer) Machines {
+func (s System) Machines(lab *settings.Lab, w io.Writer) Machines {
 	vagrant := power.New(lab, w)
 	if lab.Provider != settings.ProviderDocker {
 		return virtual{vagrant}
 	}
-	return containers{Vagrant: vagrant, lab: lab}
+	return containers{Vagrant: vagrant, engine: s.Engine, lab: lab}
 }
 
 // containers are nodes of the docker provider, whose state the engine tells faster than Vagrant.
@@ -171,6 +173,11 @@ type Lifecycle struct {
 	Whole time.Duration
 	// Drain bounds how long a node that is to be removed may take to be empty; 0 is two minutes.
 	Drain time.Duration
+	// Look bounds how long an agent may take to answer; 0 is more than a healthy one needs. Hear is how long one may take
+	// that is asked again, because what is to be done depends on it; 0 is a minute.
+	Look, Hear time.Duration
+	// Answer is how long the agents of nodes that Vagrant has just started may take until they answer; 0 is a tenth of Whole.
+	Answer time.Duration
 }
 
 // wholeWithin is generous: a healthy lab of containers takes seconds, of emulated machines minutes.
