@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/text/language"
@@ -38,6 +39,9 @@ type App struct {
 	TUI func(ctx context.Context, app *App, s Screen) error
 	// Self is this program's file, of which `lab reap` is started.
 	Self string
+	// Ask is how long agents may take to answer a command that shows something, Hear how long those may take that are asked
+	// again because they had not; 0 for the usual.
+	Ask, Hear time.Duration
 }
 
 // Exit statuses.
