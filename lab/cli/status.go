@@ -196,6 +196,8 @@ const (
 	stateWhole       = "whole"
 	stateNotWhole    = "not whole"
 	stateUnreachable = "unreachable"
+	// untold begins what an agent says of an engine that did not answer it.
+	untold = "could not tell"
 	// stateSilent: no answer in time. The node may be well, and only busy.
 	stateSilent = "no answer"
 )
@@ -224,6 +226,9 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	node.Engine = snap.GetEngine().GetVersion()
 	if !snap.GetEngine().GetUp() {
 		node.Engine = "down: " + snap.GetEngine().GetError()
+		if strings.HasPrefix(snap.GetEngine().GetError(), untold) {
+			node.Engine = snap.GetEngine().GetError()
+		}
 	}
 	node.Healthy, node.RoleMessage = snap.GetRole().GetHealthy(), snap.GetRole().GetMessage()
 	if !snap.GetRole().GetRunning() {
@@ -354,8 +359,11 @@ func (s status) printTroubles(c *console.Console) {
 		if n.Error != "" {
 			trouble(n.Name, n.Error)
 		}
-		if strings.HasPrefix(n.Engine, "down") {
+		switch {
+		case strings.HasPrefix(n.Engine, "down"):
 			trouble(n.Name, "its engine is "+n.Engine)
+		case strings.HasPrefix(n.Engine, untold):
+			trouble(n.Name, "its engine: "+n.Engine)
 		}
 		if text := n.Clock.trouble(); text != "" {
 			trouble(n.Name, text)
