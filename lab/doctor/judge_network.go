@@ -215,9 +215,9 @@ func (j *judge) hostNetwork(check, what, dev string, to netip.Prefix) {
 		j.unknown(check, fmt.Sprintf("whether the %s (%s) is this lab's own network or clashes with %s", what, to, j.Settings.Subnet), j.Networks.Err())
 	case to.Overlaps(j.Settings.Subnet) && to.Bits() < j.Settings.Subnet.Bits():
 		// The lab's own route is the more exact one and wins, so the lab works.
-		j.warn(check, j.moveSubnet(), "%s contains %s%s: while the lab is up, this host does not reach the addresses there", what, j.Settings.Subnet, kindOf(dev))
+		j.warn(check, j.moveSubnet(), "%s contains %s%s: while the lab is up, this host does not reach the addresses there", what, j.Settings.Subnet, j.kindOf(dev))
 	case to.Overlaps(j.Settings.Subnet):
-		j.blockIf(j.hereabouts(), check, j.moveSubnet()+hint(dev), "%s clashes with the %s (%s)%s", j.Settings.Subnet, what, to, kindOf(dev))
+		j.blockIf(j.hereabouts(), check, j.moveSubnet()+hint(dev), "%s clashes with the %s (%s)%s", j.Settings.Subnet, what, to, j.kindOf(dev))
 	}
 	if j.trial {
 		return
@@ -226,7 +226,7 @@ func (j *judge) hostNetwork(check, what, dev string, to netip.Prefix) {
 		// A wide route, as many VPNs set, says nothing about who lives there; one as narrow as the inner network does.
 		if j.containerNodes() && to.Overlaps(inner.prefix) && to.Bits() >= inner.prefix.Bits() && !to.Overlaps(j.Settings.Subnet) && j.hereabouts() && !j.maybeOurs(dev) {
 			j.warn(check, "none needed, unless nodes must reach a registry or proxy there",
-				"the %s (%s)%s overlaps %s, %s: nodes cannot reach hosts there", what, to, kindOf(dev), inner.prefix, inner.what)
+				"the %s (%s)%s overlaps %s, %s: nodes cannot reach hosts there", what, to, j.kindOf(dev), inner.prefix, inner.what)
 		}
 	}
 }
@@ -257,7 +257,10 @@ func (j *judge) ownHostOnly(dev string, p netip.Prefix) bool {
 		slices.ContainsFunc([]string{"virbr", "vboxnet", "vmnet", "bridge"}, func(kind string) bool { return strings.HasPrefix(dev, kind) })
 }
 
-func kindOf(dev string) string {
+func (j *judge) kindOf(dev string) string {
+	if strings.HasPrefix(dev, "br-") && j.Networks.open() {
+		return ", a bridge, perhaps of a Docker network: " + reason(j.Networks.Err())
+	}
 	for prefix, kind := range map[string]string{
 		"tun": "a VPN", "tap": "a VPN", "utun": "a VPN", "wg": "a VPN, WireGuard", "ppp": "a VPN", "ipsec": "a VPN", "gpd": "a VPN", "cscotun": "a VPN",
 		"tailscale": "Tailscale", "zt": "ZeroTier", "virbr": "a network of libvirt", "vboxnet": "a network of VirtualBox",

@@ -115,9 +115,14 @@ func TestRunHanging(t *testing.T) {
 		o.Quick, o.Patient = 200*time.Millisecond, 400*time.Millisecond
 		findings := doctor.Run(t.Context(), o)
 		sane(t, findings)
-		// What is read from files, as whether QEMU is installed, is known.
+		// What is read from files, as whether QEMU is installed, is known; so is an interface of the lab's subnet, which is
+		// in the way of machines whosever it is.
+		asked := []string{"engine", "name", "vagrant", "images", "machines"}
+		if provider == settings.ProviderDocker {
+			asked = append(asked, "subnet")
+		}
 		for _, f := range doctor.Blocking(findings) {
-			if slices.Contains([]string{"engine", "name", "subnet", "ports", "vagrant", "images", "machines"}, f.Check) {
+			if slices.Contains(asked, f.Check) {
 				t.Errorf("%s: nothing answered, yet it blocks: %+v", provider, f)
 			}
 		}

@@ -85,6 +85,9 @@ func losesAll(t *testing.T, facts func() Facts, why error) {
 	noRefusal(t, Judge(f), why, "everything")
 	for a := range names {
 		for b := a; b < len(names); b++ {
+			if a != b && !errors.Is(why, ErrNoAnswer) {
+				continue // pairs of one kind will do
+			}
 			f := facts()
 			_, lose := losable(&f)
 			lose[a](why)
