@@ -38,7 +38,10 @@ func TestUnknownIsNotNo(t *testing.T) {
 	}
 	hosts := map[string]host{"docker": {sound, up}, "libvirt": {soundLibvirt, recordAll}, "virtualbox": {soundVirtualBox, recordAll}}
 	for name, h := range hosts {
-		for state, change := range map[string]func(*Facts){"cold": func(*Facts) {}, "up": h.up, "up, short of everything": func(f *Facts) { h.up(f); tight(f) }} {
+		for state, change := range map[string]func(*Facts){
+			"cold": func(*Facts) {}, "cold, no root": func(f *Facts) { f.Builder = Unknown[string](ErrNotRoot) },
+			"up": h.up, "up, short of everything": func(f *Facts) { h.up(f); tight(f) },
+		} {
 			t.Run(name+", "+state, func(t *testing.T) {
 				t.Parallel()
 				facts := func() Facts {

@@ -154,6 +154,22 @@ func TestUnknownMachines(t *testing.T) {
 	}
 }
 
+// TestUnknownBeforeTheFirst: a lab of which it is not known whether it has machines is not begun.
+func TestUnknownBeforeTheFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.failState = docker.ErrNoAnswer
+	if _, err := w.up(); !errors.Is(err, docker.ErrNoAnswer) {
+		t.Errorf("got %v", err)
+	}
+	if w.open().Saved != nil {
+		t.Error("it is remembered as one that is to be taken down")
+	}
+	if _, err := os.Stat(w.open().Path("pki")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it has keys: %v", err)
+	}
+}
+
 // TestDownDoesNotForgetUnseenContainers: a lab of virtual machines needs no engine to go, but one that does not answer may
 // have containers of this clone.
 func TestDownDoesNotForgetUnseenContainers(t *testing.T) {

@@ -139,11 +139,15 @@ func (r *upRun) ready(ctx context.Context) error {
 	if err := r.scaleIn(ctx); err != nil {
 		return err
 	}
+	states, err := statesOf(ctx, r.Host.Machines(r.Lab, r.log))
+	if err != nil {
+		return err
+	}
 	// From here on there is something to take down.
 	if err := r.Lab.Save(); err != nil {
 		return err
 	}
-	return r.prepare(ctx)
+	return r.prepare(ctx, states)
 }
 
 // sameLab: nothing differs that stands in nodes' files or machines. The stage does not.
@@ -227,11 +231,7 @@ func (r *upRun) hashes() (map[string]string, error) {
 }
 
 // prepare makes what the nodes are made from. The parts have nothing to do with each other, so they run side by side.
-func (r *upRun) prepare(ctx context.Context) error {
-	states, err := statesOf(ctx, r.Host.Machines(r.Lab, r.log))
-	if err != nil {
-		return err
-	}
+func (r *upRun) prepare(ctx context.Context, states map[string]power.State) error {
 	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
 		if states[n.Name] == power.StateAbsent {
 			if err := forgetVotes(r.Lab); err != nil {
