@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -426,7 +428,8 @@ func (j *judge) hostPorts() {
 	}
 	switch {
 	case len(doubtful) > 0:
-		j.unknown(check, fmt.Sprintf("whether 127.0.0.1:%s, in use, are this lab's own", list(some(doubtful))), j.Containers.Err())
+		j.unknown(check, fmt.Sprintf("whether 127.0.0.1:%s, in use, are this lab's own", list(some(doubtful))),
+			cmp.Or(j.Containers.Err(), errors.New("a node of it is starting or stopping")))
 	case len(clashes) > 0:
 	case open != nil:
 		j.unknown(check, "whether the lab's ports are free", open)
@@ -478,11 +481,17 @@ func (j *judge) holder(port int) (what, fix string, taken bool) {
 // maybeEngines: a port is published for a container that may be one of this lab's. On Linux docker-proxy holds it, which
 // only root sees; elsewhere many a program.
 func (j *judge) maybeEngines(p Process) bool {
-	if !j.containerNodes() || !j.Containers.open() {
+	switch {
+	case !j.containerNodes():
 		return false
+	case !j.Containers.open():
+		// What was listed a moment before or after it was started shows no ports yet.
+		return p.Name == dockerProxy && slices.ContainsFunc(j.Containers.seen(), func(c Container) bool { return j.mine(c.Owner) && len(c.Ports) == 0 })
 	}
-	return j.Host.OS != "linux" || p.PID == 0 || slices.Contains([]string{"docker-proxy", "rootlesskit", "dockerd"}, p.Name)
+	return j.Host.OS != "linux" || p.PID == 0 || slices.Contains([]string{dockerProxy, "rootlesskit", "dockerd"}, p.Name)
 }
+
+const dockerProxy = "docker-proxy"
 
 // nodeForward: Vagrant forwards the ports of libvirt's machines by an ssh with a key under .vagrant of their clone, which
 // some of its releases put in quotes.

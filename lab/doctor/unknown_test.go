@@ -146,6 +146,19 @@ func TestOwnLabUnseen(t *testing.T) {
 	}
 }
 
+// TestOwnNodeStarting: the engine listed the containers just before one was started, whose port is there already.
+func TestOwnNodeStarting(t *testing.T) {
+	t.Parallel()
+	f := sound()
+	up(&f)
+	f.Containers.value[2].State, f.Containers.value[2].Ports = "exited", nil
+	finding := find1(t, Judge(f), "ports")
+	if want := "could not tell whether 127.0.0.1:19020 (the agent of frontend01), in use, are this lab's own: a node of it is starting or stopping"; finding.Message != want ||
+		!finding.Unknown || finding.Blocking {
+		t.Errorf("%+v", finding)
+	}
+}
+
 // TestKnownStaysNo: what is known for certain blocks, whatever else is not known.
 func TestKnownStaysNo(t *testing.T) {
 	t.Parallel()
