@@ -32,7 +32,7 @@ func TestStatusOfALateNode(t *testing.T) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
 		asked.Store(0)
-		app := cli.App{Out: &stdout, Err: &stderr, Dir: lab.Dir, Ask: 2 * time.Second, Hear: hear}
+		app := cli.App{Out: &stdout, Err: &stderr, Dir: lab.Dir, Ask: 300 * time.Millisecond, Hear: hear}
 		if code := cli.Main(t.Context(), app, []string{"status"}); code != 1 {
 			t.Errorf("status %d\n%s%s", code, &stdout, &stderr)
 		}
@@ -55,7 +55,7 @@ func TestStatusOfALateNode(t *testing.T) {
 		t.Errorf("down:\n%s", out)
 	}
 	answers.Store(1 << 30)
-	out, _ = status(2 * time.Second)
+	out, _ = status(time.Second)
 	if line := lineOf(out, "worker01"); !strings.Contains(line, "no answer") || !strings.Contains(line, "?") ||
 		!strings.Contains(out, "! worker01: could not tell how it is: no answer in time at") {
 		t.Errorf("silent:\n%s", out)
