@@ -2,21 +2,27 @@
 # lab puts on its node containers, volumes and networks: swarmlab.lab (its name) and swarmlab.folder (its clone).
 # shellcheck shell=bash
 
+# clone_is_gone FOLDER: the folder is known not to be there. One that may not be looked into, or that a disk which hangs
+# has, may belong to somebody.
+clone_is_gone() {
+	[[ -n $1 && $(LC_ALL=C stat -- "$1" 2>&1) == *'No such file or directory'* ]]
+}
+
 # A lab whose clone was deleted belongs to nobody any more: an earlier CI run that was cut off.
 remove_orphaned_labs() {
 	command -v docker >/dev/null && docker info >/dev/null 2>&1 || return 0
 	local id folder
 	docker ps -aq --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker inspect -f '{{index .Config.Labels "swarmlab.folder"}}' "$id")
-		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker rm -fv "$id" >/dev/null; fi
+		folder=$(docker inspect -f '{{index .Config.Labels "swarmlab.folder"}}' "$id") || continue
+		if clone_is_gone "$folder"; then docker rm -fv "$id" >/dev/null; fi
 	done
 	docker volume ls -q --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker volume inspect -f '{{index .Labels "swarmlab.folder"}}' "$id")
-		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker volume rm "$id" >/dev/null; fi
+		folder=$(docker volume inspect -f '{{index .Labels "swarmlab.folder"}}' "$id") || continue
+		if clone_is_gone "$folder"; then docker volume rm "$id" >/dev/null; fi
 	done
 	docker network ls -q --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker network inspect -f '{{index .Labels "swarmlab.folder"}}' "$id")
-		if [ -n "$folder" ] && [ ! -d "$folder" ]; then docker network rm "$id" >/dev/null; fi
+		folder=$(docker network inspect -f '{{index .Labels "swarmlab.folder"}}' "$id") || continue
+		if clone_is_gone "$folder"; then docker network rm "$id" >/dev/null; fi
 	done
 }
 
@@ -37,12 +43,13 @@ choose_free_lab() {
 	return 1
 }
 
-# lab_is_free NAME SUBNET_PREFIX PORT...
+# lab_is_free NAME SUBNET_PREFIX PORT...: where an engine that runs does not tell, it may be taken.
 lab_is_free() {
-	local name=$1 prefix=$2 port
+	local name=$1 prefix=$2 port containers
 	shift 2
 	if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
-		[ -z "$(docker ps -aq --filter "label=swarmlab.lab=$name")" ] || return 1
+		containers=$(docker ps -aq --filter "label=swarmlab.lab=$name") || return 1
+		[ -z "$containers" ] || return 1
 	fi
 	if command -v ip >/dev/null && ip -4 -o addr show | grep -q " $prefix\."; then return 1; fi
 	for port in "$@"; do

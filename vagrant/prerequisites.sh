@@ -154,18 +154,48 @@ install_missing() {
 	[ -z "$names" ] || fail "installed ${packages[*]}, and still missing: $names"
 }
 
-# engine_answers waits up to the given number of seconds for the engine.
-engine_answers() {
-	local deadline=$((SECONDS + $1))
-	until docker version --format '{{.Server.Version}}' >"$log" 2>&1; do
-		[ $SECONDS -lt $deadline ] || return 1
+# The exit status of `timeout` for a command that did not end in time.
+no_answer=124
+
+# answers SECONDS COMMAND...: the command succeeds, at once or within that time. Its status is no_answer where it was
+# silent to the end: whoever it asked may be well, and only busy.
+answers() {
+	local deadline=$((SECONDS + $1)) status
+	shift
+	while :; do
+		status=0
+		if have timeout; then
+			timeout 10 "$@" >"$log" 2>&1 || status=$?
+		else
+			"$@" >"$log" 2>&1 || status=$?
+		fi
+		[ $status != 0 ] || return 0
+		[ $SECONDS -lt $deadline ] || return $status
 		sleep 0.2
 	done
 }
 
+engine_answers() {
+	answers "$1" docker version --format '{{.Server.Version}}'
+}
+
+# untold WHO STATUS: WHO was asked with that status. One that is silent is asked again, and never started a second time.
+untold() {
+	[ "$2" = $no_answer ] || return 0
+	fail "could not tell whether $1 is well: it did not answer within a minute. Try again when this host has less to do, or restart it"
+}
+
 start_engine() {
 	[ "$provider" = docker ] || return 0
-	if engine_answers 0; then return 0; fi
+	local status=0
+	engine_answers 0 || status=$?
+	if [ $status = $no_answer ]; then
+		echo "the Docker engine has not answered within 10 s; waiting for it"
+		status=0
+		engine_answers 60 || status=$?
+		untold "the Docker engine" $status
+	fi
+	[ $status != 0 ] || return 0
 	if grep -qi 'permission denied' "$log"; then
 		fail "you may not use the Docker engine: sudo usermod -aG docker $(id -un), log in again, and try once more"
 	fi
@@ -192,11 +222,7 @@ start_engine() {
 }
 
 libvirt_answers() {
-	local deadline=$((SECONDS + $1))
-	until virsh --connect qemu:///system version >"$log" 2>&1; do
-		[ $SECONDS -lt $deadline ] || return 1
-		sleep 0.2
-	done
+	answers "$1" virsh --connect qemu:///system version
 }
 
 start_libvirt() {
@@ -206,7 +232,15 @@ start_libvirt() {
 		# each step, what QEMU can do.
 		as_root sh -c 'chgrp kvm /dev/kvm && chmod 0660 /dev/kvm' || true
 	fi
-	if libvirt_answers 0; then return 0; fi
+	local status=0
+	libvirt_answers 0 || status=$?
+	if [ $status = $no_answer ]; then
+		echo "libvirt has not answered within 10 s; waiting for it"
+		status=0
+		libvirt_answers 60 || status=$?
+		untold libvirt $status
+	fi
+	[ $status != 0 ] || return 0
 	if grep -qiE 'permission denied|authentication' "$log"; then
 		fail "you may not use libvirt: sudo usermod -aG libvirt $(id -un), log in again, and try once more"
 	fi

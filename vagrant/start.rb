@@ -11,6 +11,9 @@ module Swarmlab
       machine.trigger.after(:up) { |trigger| trigger.ruby { |_, known| new(known).finish } }
     end
 
+    # States in which a provider does not tell whether the machine runs: it may, and is left as it is.
+    UNTOLD = %i[unknown inaccessible host_state_unknown].freeze
+
     # machine: what Vagrant knows of it.
     def initialize(machine)
       @machine = machine
@@ -19,6 +22,8 @@ module Swarmlab
 
     # Called before `vagrant up` looks at the machine.
     def prepare
+      return if untold?
+
       if running?
         return if @seen.file? && @seen.read == @machine.id
 
@@ -37,6 +42,10 @@ module Swarmlab
 
     def running?
       @machine.id && @machine.provider.state.id == :running
+    end
+
+    def untold?
+      @machine.id && UNTOLD.include?(@machine.provider.state.id)
     end
   end
 end

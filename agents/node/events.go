@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,9 +19,10 @@ const (
 var (
 	// reconnectInterval is how often an engine that went away is looked for.
 	reconnectInterval = pace.Stretch(250 * time.Millisecond)
-	pingTimeout       = pace.Stretch(time.Second)
-	// judgeTimeout bounds the questions about a container that was killed.
-	judgeTimeout = pace.Stretch(5 * time.Second)
+	pingTimeout       = pace.Stretch(5 * time.Second)
+	// judgeTimeout bounds the questions about a container that was killed. Who stopped it is not known until then, and nobody
+	// starts it; a busy engine takes seconds.
+	judgeTimeout = pace.Stretch(30 * time.Second)
 )
 
 // followEngine takes note of the engine's events for as long as the agent lives, over every end of the engine.
@@ -71,6 +73,9 @@ func (n *Node) awaitEngine(ctx context.Context) bool {
 			once, cancel := context.WithTimeout(ctx, pingTimeout)
 			if err := n.engine.Ping(once); err != nil {
 				why = err.Error()
+				if once.Err() != nil {
+					why = fmt.Sprintf("could not tell how it is: no answer within %s", pingTimeout)
+				}
 			}
 			cancel()
 		}

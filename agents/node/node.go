@@ -694,12 +694,17 @@ func (n *Node) beat(ctx context.Context) error {
 		}
 		once, cancel := context.WithTimeout(ctx, rejoin.BeatInterval)
 		err := n.engine.Ping(once)
+		late := errors.Is(once.Err(), context.DeadlineExceeded)
 		cancel()
 		if err != nil {
-			if unit, err := n.host.Engine(ctx); err == nil && !unit.Running {
+			unit, err := n.host.Engine(ctx)
+			if err == nil && !unit.Running {
 				n.leaveEngine()
 			}
-			continue
+			if !late || err != nil || !unit.Running {
+				continue
+			}
+			// It is only slow to answer, and gossips all the same.
 		}
 		if !n.inSwarm() {
 			continue // then it gossips with nobody, and may come back as soon as it likes

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -690,6 +691,41 @@ func TestForgetNode(t *testing.T) {
 	}
 	if err := b.node.ForgetNode(t.Context(), "manager"); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestForgetNoNodeUnheard: a node that the swarm lists as ready and that does not answer may be alive; one at whose address
+// nobody is has gone.
+func TestForgetNoNodeUnheard(t *testing.T) {
+	before := lifeTimeout
+	lifeTimeout = 300 * time.Millisecond
+	t.Cleanup(func() { lifeTimeout = before })
+	hung, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.77", agentPort))
+	if err != nil {
+		t.Skip("needs an address of its own: ", err)
+	}
+	defer func() { _ = hung.Close() }()
+	b := newBench(t)
+	b.whole()
+	self, err := b.engine.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.engine.SetSwarm(self.Swarm,
+		engine.Member{ID: self.Swarm.NodeID, Hostname: "manager", State: "ready"},
+		engine.Member{ID: "silent", Hostname: "frontend01", State: "ready", Address: "127.0.0.77"},
+		engine.Member{ID: "gone", Hostname: "frontend02", State: "ready", Address: "127.0.0.78"},
+	)
+	if err := b.node.ForgetNode(t.Context(), "frontend01"); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "could not tell whether frontend01 is alive") {
+		t.Errorf("got %v", err)
+	}
+	lifeTimeout = before
+	if err := b.node.ForgetNode(t.Context(), "frontend02"); err != nil {
+		t.Error(err)
+	}
+	members, err := b.engine.Members(t.Context())
+	if err != nil || len(members) != 2 || members[1].ID != "silent" || !slices.Equal(b.discovery.forgotten, []string{"frontend02"}) {
+		t.Errorf("%v, %v, forgotten %v", members, err, b.discovery.forgotten)
 	}
 }
 

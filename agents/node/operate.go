@@ -489,8 +489,13 @@ func (n *Node) ForgetNode(ctx context.Context, name string) error {
 			if m.Hostname != name {
 				continue
 			}
-			if m.State == memberReady && n.lives(ctx, m) {
-				return status.Errorf(codes.FailedPrecondition, "%s is alive in the swarm; retire it first", name)
+			if m.State == memberReady {
+				switch alive, err := n.lives(ctx, m); {
+				case err != nil:
+					return status.Errorf(codes.Unavailable, "could not tell whether %s is alive, so it is not struck off the swarm: %v", name, err)
+				case alive:
+					return status.Errorf(codes.FailedPrecondition, "%s is alive in the swarm; retire it first", name)
+				}
 			}
 			if err := n.engine.RemoveMember(ctx, m.ID); err != nil && !errors.Is(err, engine.ErrNotFound) {
 				return err
@@ -509,13 +514,19 @@ func (n *Node) ForgetNode(ctx context.Context, name string) error {
 // memberReady is the state of a swarm node that its manager hears of, or did until a quarter of a minute ago.
 const memberReady = "ready"
 
+// lifeTimeout is more than the 3 s after which a network says that nobody has an address.
+var lifeTimeout = pace.Stretch(10 * time.Second)
+
 // lives asks a node whether it still is the member that the swarm has in its list. One that left is listed as ready for
-// a while; one that is gone does not answer.
-func (n *Node) lives(ctx context.Context, m engine.Member) bool {
-	ctx, cancel := context.WithTimeout(ctx, peerTimeout)
+// a while; of one that is gone the network says so. The error is that of a node that does not answer: it may be alive.
+func (n *Node) lives(ctx context.Context, m engine.Member) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, lifeTimeout)
 	defer cancel()
 	s, err := n.askPeer(ctx, &rolev1.Node{Name: m.Hostname, Address: m.Address})
-	return err == nil && s.GetSwarm().GetNodeId() == m.ID && s.GetSwarm().GetLocalState() != string(engine.SwarmInactive)
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("%s does not answer: %w", m.Address, ctx.Err())
+	}
+	return err == nil && s.GetSwarm().GetNodeId() == m.ID && s.GetSwarm().GetLocalState() != string(engine.SwarmInactive), nil
 }
 
 func (n *Node) notManager(what string) error {

@@ -41,6 +41,9 @@ type App struct {
 	SteadyWithin time.Duration
 	// Self is this program's file, of which `lab reap` is started.
 	Self string
+	// Ask is how long agents may take to answer a command that shows something, Hear how long those may take that are asked
+	// again because they had not; 0 for the usual.
+	Ask, Hear time.Duration
 }
 
 // Exit statuses.

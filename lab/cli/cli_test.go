@@ -50,7 +50,7 @@ func setPace(env *testscript.Env) {
 func lab() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	check := func(context.Context, *settings.Lab) (string, error) {
+	check := func(context.Context, *settings.Lab, func(string)) (string, error) {
 		if text := os.Getenv("PREFLIGHT"); text != "" {
 			return "", errors.New(text)
 		}

@@ -17,7 +17,9 @@ func (a *App) doctor() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this host lacks for a lab, and how to get it",
 		Long: `Looks at the Docker engine or the hypervisor of the provider asked for, at memory, disk, inotify limits, networks, ports,
-kernel, tools and what Vagrant remembers, under the lab's settings, and says for each problem what to do. Changes nothing.`,
+kernel, tools and what Vagrant remembers, under the lab's settings, and says for each problem what to do. Changes nothing.
+
+What does not answer at once is asked again, for half a minute; "could not tell" is said of what had no answer even then.`,
 		Example: "  lab doctor\n  PROVIDER=libvirt lab doctor\n  LAB_SUBNET=10.77.0.0/24 lab doctor --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,7 +27,9 @@ kernel, tools and what Vagrant remembers, under the lab's settings, and says for
 			if err != nil {
 				return err
 			}
-			findings := doctor.Run(cmd.Context(), doctor.For(lab))
+			options := doctor.For(lab)
+			options.Waiting = func(what string) { fmt.Fprintln(a.Err, what) }
+			findings := doctor.Run(cmd.Context(), options)
 			if asJSON {
 				if err := a.printJSON(map[string]any{"findings": findings}); err != nil {
 					return err
@@ -64,7 +68,7 @@ func (a *App) printFindings(findings []doctor.Finding) {
 			doctor.OK: c.Good("ok  "), doctor.Warn: c.Warn("warn"), doctor.Fail: c.Bad("fail"), doctor.Skip: c.Dim("skip"),
 		}[f.Status]
 		message := wrap(f.Message, findingIndent)
-		if f.Status == doctor.Skip {
+		if f.Status == doctor.Skip && !f.Unknown {
 			message = c.Dim(message)
 		}
 		fmt.Fprintf(c, "%s  %-11s %s\n", mark, f.Check, message)

@@ -18,6 +18,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // faultTable is a list of the kinds of faults of containers, or else of nodes.
@@ -77,7 +78,7 @@ as theirs has. The clock of a node that is a container is its host's and stays r
 			if isPower(given[0]) {
 				return a.cutPower(cmd.Context(), lab, given[0], given[1], length, asJSON)
 			}
-			node, what, err := aim(cmd.Context(), f, given)
+			node, what, err := a.aim(cmd.Context(), lab, f, given)
 			if err != nil {
 				return err
 			}
@@ -240,17 +241,15 @@ func parseRate(text string) (uint64, error) {
 }
 
 // aim finds the node of a fault.
-func aim(ctx context.Context, f *fleet.Fleet, given []string) (node string, what *agentv1.InjectRequest, err error) {
+func (a *App) aim(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, given []string) (node string, what *agentv1.InjectRequest, err error) {
 	kind, target, peers := given[0], given[1], given[2:]
 	what = &agentv1.InjectRequest{Kind: kind, Peers: peers}
 	if !faultkind.Kind(kind).OfContainer() {
 		return target, what, nil
 	}
 	what.Container = target
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
-	defer cancel()
 	var silent []string
-	for _, n := range f.Snapshot(ctx).Nodes {
+	for _, n := range a.snapshot(ctx, lab, f).Nodes {
 		if n.Snapshot == nil {
 			silent = append(silent, n.Node.Name)
 		}
@@ -261,7 +260,7 @@ func aim(ctx context.Context, f *fleet.Fleet, given []string) (node string, what
 		}
 	}
 	if len(silent) > 0 {
-		return "", nil, fmt.Errorf("there is no container %s on the nodes that answer; %s %s not", target, strings.Join(silent, ", "),
+		return "", nil, fmt.Errorf("could not tell whether there is a container %s: it is on none of the nodes that answer; %s %s not", target, strings.Join(silent, ", "),
 			map[bool]string{true: "does", false: "do"}[len(silent) == 1])
 	}
 	return "", nil, fmt.Errorf("there is no container %s in the lab; lab status shows them", target)

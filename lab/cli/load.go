@@ -115,7 +115,7 @@ type loadResult struct {
 }
 
 // reachTimeout is how long the voting page may take to answer before the load.
-const reachTimeout = 3 * time.Second
+const reachTimeout = 20 * time.Second
 
 func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) error {
 	plan := flags.plan

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -26,7 +25,8 @@ func (a *App) status() *cobra.Command {
 		Short: "Show nodes, clocks, containers, stage and votes",
 		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
 queues and were counted, and where to look. The exit status is 1 when a node is not whole. Dead letters are what can never be
-counted; ` + "`lab dead-letters`" + ` lists them.
+counted; ` + "`lab dead-letters`" + ` lists them. A node that does not answer at once is asked again, for 20 s; then its state is "no answer",
+which does not mean that anything is wrong with it.
 
 ALARM: a Redis came back empty or with older data, so that acknowledged votes may be gone. That stays until lab reset; the
 table incidents of the database votes says when it was and how many votes were captured before and after.
@@ -40,9 +40,7 @@ CLOCK is the node's clock minus the manager's: + is ahead.`,
 				return err
 			}
 			defer done()
-			ctx, cancel := context.WithTimeout(cmd.Context(), 4*time.Second)
-			defer cancel()
-			s := newStatus(lab, f.Snapshot(ctx))
+			s := newStatus(lab, a.snapshot(cmd.Context(), lab, f))
 			a.addOutages(&s, lab)
 			if asJSON {
 				if err := a.printJSON(s); err != nil {
@@ -80,9 +78,9 @@ type statusNode struct {
 	Role    string `json:"role"`
 	Address string `json:"address"`
 	Port    int    `json:"agent_port"`
-	// State is "whole", "not whole" or "unreachable".
+	// State is "whole", "not whole", "unreachable" or, where it could not be told how the node is, "no answer".
 	State string `json:"state"`
-	// Error says why the node is unreachable.
+	// Error says why the node is unreachable, or what did not answer.
 	Error        string             `json:"error,omitempty"`
 	DesiredStage settings.Stage     `json:"desired_stage,omitempty"`
 	ReachedStage settings.Stage     `json:"reached_stage,omitempty"`
@@ -198,6 +196,10 @@ const (
 	stateWhole       = "whole"
 	stateNotWhole    = "not whole"
 	stateUnreachable = "unreachable"
+	// untold begins what an agent says of an engine that did not answer it.
+	untold = "could not tell"
+	// stateSilent: no answer in time. The node may be well, and only busy.
+	stateSilent = "no answer"
 )
 
 func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
@@ -207,6 +209,9 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	}
 	if n.Err != nil {
 		node.Error = n.Err.Reason
+		if n.Err.Problem == fleet.ProblemHanging {
+			node.State, node.Error = stateSilent, "could not tell how it is: "+n.Err.Reason
+		}
 	}
 	snap := n.Snapshot
 	if snap == nil {
@@ -221,6 +226,9 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	node.Engine = snap.GetEngine().GetVersion()
 	if !snap.GetEngine().GetUp() {
 		node.Engine = "down: " + snap.GetEngine().GetError()
+		if strings.HasPrefix(snap.GetEngine().GetError(), untold) {
+			node.Engine = snap.GetEngine().GetError()
+		}
 	}
 	node.Healthy, node.RoleMessage = snap.GetRole().GetHealthy(), snap.GetRole().GetMessage()
 	if !snap.GetRole().GetRunning() {
@@ -303,14 +311,18 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 		switch n.State {
 		case stateWhole:
 			state = c.Good(state)
-		case stateNotWhole:
+		case stateNotWhole, stateSilent:
 			state = c.Warn(state)
 		default:
 			state = c.Bad(state)
 		}
 		head := fmt.Sprintf("%-11s %-15s %s %s", n.Name, n.Address, state, n.Clock.describe(c.Style))
 		if len(n.Containers) == 0 {
-			say("%s", strings.TrimRight(head+" "+c.Dim("none"), " "))
+			none := "none"
+			if n.State == stateUnreachable || n.State == stateSilent {
+				none = "?"
+			}
+			say("%s", strings.TrimRight(head+" "+c.Dim(none), " "))
 		}
 		for i, one := range n.Containers {
 			if i > 0 {
@@ -347,8 +359,11 @@ func (s status) printTroubles(c *console.Console) {
 		if n.Error != "" {
 			trouble(n.Name, n.Error)
 		}
-		if strings.HasPrefix(n.Engine, "down") {
+		switch {
+		case strings.HasPrefix(n.Engine, "down"):
 			trouble(n.Name, "its engine is "+n.Engine)
+		case strings.HasPrefix(n.Engine, untold):
+			trouble(n.Name, "its engine: "+n.Engine)
 		}
 		if text := n.Clock.trouble(); text != "" {
 			trouble(n.Name, text)
@@ -374,7 +389,7 @@ func (s status) printTroubles(c *console.Console) {
 				trouble(n.Name, one.Name+" was started by hand and differs: "+d)
 			}
 		}
-		if n.State != stateUnreachable && !n.Healthy && n.RoleMessage != "" {
+		if n.State != stateUnreachable && n.State != stateSilent && !n.Healthy && n.RoleMessage != "" {
 			trouble(n.Name, n.RoleMessage)
 		}
 	}

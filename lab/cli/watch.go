@@ -148,6 +148,8 @@ func (w *watchPrinter) Node(u fleet.Update) {
 // condition of a node in words; none while nothing is known.
 func condition(n fleet.NodeView) (action, message string) {
 	switch {
+	case n.Err != nil && n.Err.Problem == fleet.ProblemHanging:
+		return "no answer", n.Err.Reason
 	case n.Err != nil:
 		return "unreachable", n.Err.Reason
 	case n.Snapshot == nil:
@@ -233,6 +235,11 @@ func (w *watchPrinter) Queues(queues []census.Queue) {
 	var waiting []string
 	for _, name := range slices.Sorted(maps.Keys(r.Queued)) {
 		waiting = append(waiting, fmt.Sprintf("%d at %s", r.Queued[name], name))
+	}
+	for _, q := range queues {
+		if q.Err != nil {
+			waiting = append(waiting, "? at "+q.Node)
+		}
 	}
 	if len(waiting) == 0 {
 		waiting = []string{"?"}

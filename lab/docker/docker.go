@@ -7,13 +7,16 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Labels that each container, volume and network of a lab carries.
@@ -42,8 +45,21 @@ type Network struct {
 	Subnets []string
 }
 
+// ErrNoAnswer says that the engine was asked and did not answer in time. What it was asked about may be there or not:
+// nothing may be concluded, and nothing removed or made.
+var ErrNoAnswer = errors.New("the Docker engine did not answer")
+
+// How long the engine may take to answer a question, at first and when it is asked again. A busy one takes seconds.
+const (
+	quickTime   = 10 * time.Second
+	patientTime = time.Minute
+)
+
 // Engine is the docker command.
-type Engine struct{}
+type Engine struct {
+	// Quick and Patient are how long an answer is waited for at first and the second time; 0 for the usual.
+	Quick, Patient time.Duration
+}
 
 // Error is a docker command that failed.
 type Error struct {
@@ -59,26 +75,69 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
+// run runs a command. What it printed is returned along with an error: an inspection tells what there is, and fails of what
+// is not.
 func (Engine) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		output := stderr.String()
-		if strings.TrimSpace(output) == "" {
-			output = err.Error()
-		}
-		return nil, &Error{Args: args, Output: output, cause: err}
+	cmd.WaitDelay = time.Second // a helper of the command may keep its output open
+	err := cmd.Run()
+	if err == nil {
+		return stdout.Bytes(), nil
 	}
-	return stdout.Bytes(), nil
+	if ctx.Err() != nil {
+		// What was cut off says nothing.
+		return nil, &Error{Args: args, Output: ctx.Err().Error(), cause: ctx.Err()}
+	}
+	output := stderr.String()
+	if strings.TrimSpace(output) == "" {
+		output = err.Error()
+	}
+	return stdout.Bytes(), &Error{Args: args, Output: output, cause: err}
+}
+
+// ask runs a command that changes nothing, and once more, with more patience, if it had no answer in time. what is what
+// is to be known, for the error that says that it is not.
+func (e Engine) ask(ctx context.Context, what string, args ...string) ([]byte, error) {
+	patience := cmp.Or(e.Patient, patientTime)
+	for _, within := range []time.Duration{cmp.Or(e.Quick, quickTime), patience} {
+		asking, cancel := context.WithTimeout(ctx, within)
+		out, err := e.run(asking, args...)
+		silent := asking.Err() != nil || late(err)
+		cancel()
+		if !silent || err == nil {
+			return out, err
+		}
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, fmt.Errorf("could not tell %s: %w in time", what, ErrNoAnswer)
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("could not tell %s: %w within %s; this host is overloaded or the engine hangs: try again when `docker ps` answers",
+		what, ErrNoAnswer, patience)
+}
+
+// late recognizes that the command, or the engine, gave up waiting.
+func late(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, sign := range []string{"deadline exceeded", "i/o timeout", "Client.Timeout", "TLS handshake timeout"} {
+		if strings.Contains(e.Output, sign) {
+			return true
+		}
+	}
+	return false
 }
 
 // Containers returns the containers, also the stopped ones, of all labs (lab "") or of one.
 func (e Engine) Containers(ctx context.Context, lab string) ([]Container, error) {
-	ids, err := e.ids(ctx, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label="+filter(lab))
+	const what = "which containers there are"
+	ids, err := e.ids(ctx, what, "ps", "--all", "--quiet", "--no-trunc", "--filter", "label="+filter(lab))
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -92,7 +151,7 @@ func (e Engine) Containers(ctx context.Context, lab string) ([]Container, error)
 			PortBindings map[string][]struct{ HostPort string }
 		}
 	}
-	if err := e.inspect(ctx, "container", ids, &raw); err != nil {
+	if err := e.inspect(ctx, what, "container", ids, &raw); err != nil {
 		return nil, err
 	}
 	containers := make([]Container, len(raw))
@@ -111,7 +170,8 @@ func (e Engine) Containers(ctx context.Context, lab string) ([]Container, error)
 
 // Networks returns all networks, also those that belong to no lab.
 func (e Engine) Networks(ctx context.Context) ([]Network, error) {
-	ids, err := e.ids(ctx, "network", "ls", "--quiet", "--no-trunc")
+	const what = "which networks there are"
+	ids, err := e.ids(ctx, what, "network", "ls", "--quiet", "--no-trunc")
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -123,7 +183,7 @@ func (e Engine) Networks(ctx context.Context) ([]Network, error) {
 			Config []struct{ Subnet string }
 		}
 	}
-	if err := e.inspect(ctx, "network", ids, &raw); err != nil {
+	if err := e.inspect(ctx, what, "network", ids, &raw); err != nil {
 		return nil, err
 	}
 	networks := make([]Network, len(raw))
@@ -146,12 +206,13 @@ type Volume struct {
 
 // Volumes returns the volumes of all labs (lab "") or of one.
 func (e Engine) Volumes(ctx context.Context, lab string) ([]Volume, error) {
-	names, err := e.ids(ctx, "volume", "ls", "--quiet", "--filter", "label="+filter(lab))
+	const what = "which volumes there are"
+	names, err := e.ids(ctx, what, "volume", "ls", "--quiet", "--filter", "label="+filter(lab))
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
 	var volumes []Volume
-	if err := e.inspect(ctx, "volume", names, &volumes); err != nil {
+	if err := e.inspect(ctx, what, "volume", names, &volumes); err != nil {
 		return nil, err
 	}
 	return volumes, nil
@@ -171,7 +232,7 @@ func (e Engine) Start(ctx context.Context, container string) error {
 
 // CgroupVersion is that of the cgroups on the engine's host, "1" or "2".
 func (e Engine) CgroupVersion(ctx context.Context) (string, error) {
-	out, err := e.run(ctx, "info", "--format", "{{.CgroupVersion}}")
+	out, err := e.ask(ctx, "which cgroups there are", "info", "--format", "{{.CgroupVersion}}")
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -230,8 +291,8 @@ func filter(lab string) string {
 	return LabelLab + "=" + lab
 }
 
-func (e Engine) ids(ctx context.Context, args ...string) ([]string, error) {
-	out, err := e.run(ctx, args...)
+func (e Engine) ids(ctx context.Context, what string, args ...string) ([]string, error) {
+	out, err := e.ask(ctx, what, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -239,15 +300,19 @@ func (e Engine) ids(ctx context.Context, args ...string) ([]string, error) {
 }
 
 // inspect decodes what the engine has on the named objects, those that vanished since they were listed left out.
-func (e Engine) inspect(ctx context.Context, kind string, names []string, into any) error {
-	cmd := exec.CommandContext(ctx, "docker", append([]string{kind, "inspect"}, names...)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if err != nil && (stdout.Len() == 0 || !vanished(stderr.String())) {
-		return &Error{Args: []string{kind, "inspect"}, Output: stderr.String(), cause: err}
+func (e Engine) inspect(ctx context.Context, what, kind string, names []string, into any) error {
+	out, err := e.ask(ctx, what, append([]string{kind, "inspect"}, names...)...)
+	var failed *Error
+	if errors.As(err, &failed) {
+		failed.Args = failed.Args[:2] // the names are many
+		if len(out) > 0 && vanished(failed.Output) {
+			err = nil
+		}
 	}
-	if err := json.Unmarshal(stdout.Bytes(), into); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(out, into); err != nil {
 		return fmt.Errorf("docker %s inspect: %w", kind, err)
 	}
 	return nil
@@ -258,6 +323,10 @@ func gone(err error) bool {
 	return errors.As(err, &e) && (vanished(e.Output) || strings.Contains(e.Output, "already in progress"))
 }
 
+// vanished recognizes the engine's word that something is not there. That its socket is not there, or the command, is another
+// thing.
 func vanished(output string) bool {
-	return strings.Contains(strings.ToLower(output), "no such") || strings.Contains(output, "not found")
+	return vanishedObject.MatchString(output)
 }
+
+var vanishedObject = regexp.MustCompile(`(?i)no such (object|container|network|volume)|\b(container|network|volume) \S+ not found`)

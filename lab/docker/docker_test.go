@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -49,5 +52,55 @@ esac`)
 	err := e.RemoveVolumes(t.Context(), []string{"three"})
 	if err == nil || err.Error() != "docker volume rm --force three: Error response from daemon: permission denied" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSilentEngine: an engine that does not answer is not taken for one without anything.
+func TestSilentEngine(t *testing.T) {
+	hung := filepath.Join(t.TempDir(), "hung")
+	if err := os.WriteFile(hung, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(hung) })
+	fakeDocker(t, "echo one\nwhile [ -e "+hung+" ]; do sleep 0.1; done\n")
+	e := Engine{Quick: 100 * time.Millisecond, Patient: 300 * time.Millisecond}
+	for what, ask := range map[string]func() (int, error){
+		"containers": func() (int, error) { all, err := e.Containers(t.Context(), ""); return len(all), err },
+		"networks":   func() (int, error) { all, err := e.Networks(t.Context()); return len(all), err },
+		"volumes":    func() (int, error) { all, err := e.Volumes(t.Context(), "blue"); return len(all), err },
+	} {
+		n, err := ask()
+		if n != 0 || !errors.Is(err, ErrNoAnswer) ||
+			!strings.Contains(err.Error(), "could not tell which "+what+" there are: the Docker engine did not answer within 300ms") {
+			t.Errorf("%s: %d, %v", what, n, err)
+		}
+	}
+}
+
+// TestLateEngine: an engine that is late the first time is heard the second time.
+func TestLateEngine(t *testing.T) {
+	dir := t.TempDir()
+	fakeDocker(t, `cd `+dir+`
+case "$1" in
+volume) if [ ! -e "$2" ]; then touch "$2"; echo 'error during connect: context deadline exceeded' >&2; exit 1; fi ;;
+esac
+case "$2" in
+ls) echo blue-store ;;
+inspect) echo '[{"Name":"blue-store"}]' ;;
+esac`)
+	volumes, err := Engine{}.Volumes(t.Context(), "blue")
+	if err != nil || len(volumes) != 1 {
+		t.Errorf("%v, %v", volumes, err)
+	}
+}
+
+// TestNoEngineIsNotGone: where the engine's socket or its command is not there, nothing has been removed.
+func TestNoEngineIsNotGone(t *testing.T) {
+	fakeDocker(t, `echo 'failed to connect to the docker API at unix:///var/run/docker.sock: dial unix: connect: no such file or directory' >&2; exit 1`)
+	for _, path := range []string{os.Getenv("PATH"), t.TempDir()} {
+		t.Setenv("PATH", path)
+		if err := (Engine{}).RemoveContainers(t.Context(), []string{"one"}); err == nil {
+			t.Errorf("with the path %s a container is taken to be gone", path)
+		}
 	}
 }

@@ -1,9 +1,10 @@
 // Package doctor says whether this host can carry the lab, and what to do where it cannot.
 //
 // It is for the time before anything works: nothing but this binary needs to be installed, and nothing on the host is
-// changed, except for one limit that Preflight raises. Run looks things up, all at the same time and with short
-// deadlines, so that a hanging engine or a dead mount becomes a finding instead of a wait; each fact carries its own
-// error. Judge, which is pure, turns the facts into findings: what is wrong, whose fault it is, and a command that mends
+// changed, except for one limit that Preflight raises. Run looks things up, all at the same time: with a
+// short deadline first, and what had no answer by then again, with a longer one, so that a hanging engine or a dead mount
+// becomes a finding. Each fact carries whether it is known: that the engine did not tell of a network does not mean that
+// there is none. Judge, which is pure, turns the facts into findings: what is wrong, whose fault it is, and a command that mends
 // it.
 //
 // The package knows nothing of agents or of the state of a running lab: that is what `lab status` is for. It asks the
@@ -12,6 +13,7 @@ package doctor
 
 import (
 	"context"
+	"time"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
@@ -38,6 +40,8 @@ type Finding struct {
 	Fix string `json:"fix,omitempty"`
 	// Blocking: bringing the lab up would fail, so it should not be tried.
 	Blocking bool `json:"blocking"`
+	// Unknown: it could not be told, because something that was asked did not answer, or failed. It never blocks.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Options say which lab of which clone the host is examined for.
@@ -46,10 +50,15 @@ type Options struct {
 	Root     string
 	Settings settings.Settings
 	Topology topology.Topology
+	// Quick is how long answers are waited for at first, Patient how long those that had not come are the second time;
+	// 0 for the usual.
+	Quick, Patient time.Duration
+	// Waiting is told for whom it is waited the second time; may be nil.
+	Waiting func(what string)
 }
 
-// Run examines the host. It returns within 1.5 s, whatever hangs, and earlier when ctx ends; what had not answered by
-// then is told as such.
+// Run examines the host. It returns within 1.5 s where everything answers; for what does not it waits half a minute more,
+// whatever hangs, and returns earlier when ctx ends. What had not answered by then is told as such.
 func Run(ctx context.Context, o Options) []Finding {
 	return Judge(gather(ctx, o))
 }

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
@@ -30,11 +32,69 @@ var (
 	ErrNotLooked = errors.New("not looked up")
 )
 
-// Fact is what was looked up, or why it is not known.
+// Fact is what was looked up, or why it is not known. One that nobody looked up, as the zero Fact, is not known either.
+// Its value can only be had together with whether it is known: what was not heard of may be there all the same.
 type Fact[T any] struct {
-	Value T
-	Err   error
+	value  T
+	err    error
+	looked bool
 }
+
+// Known returns the fact of a value that was seen.
+func Known[T any](value T) Fact[T] { return Fact[T]{value: value, looked: true} }
+
+// Unknown returns the fact of a value that could not be had, and why.
+func Unknown[T any](why error) Fact[T] { return Fact[T]{err: why, looked: true} }
+
+// found makes a fact of what a lookup returned.
+func found[T any](value T, err error) Fact[T] { return Fact[T]{value, err, true} }
+
+// Get returns the value, and whether it is known; the value is zero where it is not.
+func (f Fact[T]) Get() (value T, known bool) {
+	if f.Err() != nil {
+		return value, false
+	}
+	return f.value, true
+}
+
+// Err is why the fact is not known; nil when it is.
+func (f Fact[T]) Err() error {
+	if f.err == nil && !f.looked {
+		return ErrNotLooked
+	}
+	return f.err
+}
+
+// seen returns what was seen, and the zero value where nothing is known: for what may be incomplete, such as the words of
+// a fix, and for what was asked before whether it is known.
+func (f Fact[T]) seen() T {
+	value, _ := f.Get()
+	return value
+}
+
+// known says whether it is.
+func (f Fact[T]) known() bool { return f.Err() == nil }
+
+// open says that there may be something which was not seen: not known, though the one who knows it is installed.
+func (f Fact[T]) open() bool {
+	err := f.Err()
+	return err != nil && !errors.Is(err, ErrMissing) && !errors.Is(err, ErrNotLooked)
+}
+
+// noAnswer is an ErrNoAnswer that tells who was asked, and how long the answer was waited for.
+type noAnswer struct {
+	who    string
+	within time.Duration
+}
+
+func (n *noAnswer) Error() string {
+	return fmt.Sprintf("%s did not answer within %s", n.who, seconds(n.within))
+}
+
+func (n *noAnswer) Is(target error) bool { return target == ErrNoAnswer }
+
+// seconds writes a time as people say it: 1.1 s, 30 s.
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + " s" }
 
 // Facts are all that Judge knows.
 type Facts struct {
@@ -274,32 +334,33 @@ func (f *Facts) containerNodes() bool { return f.Settings.Provider == settings.P
 func (f *Facts) mine(o Owner) bool { return o.Lab == f.Settings.Name && o.Folder == f.Root }
 
 // engineHere: the engine shares the host's kernel, disks and memory. Docker Desktop and its kin bring a virtual machine.
-func (f *Facts) engineHere() bool {
-	return f.Host.OS == "linux" && f.Engine.Err == nil && f.Host.Release != "" && f.Engine.Value.KernelVersion == f.Host.Release
+// It is not known while the engine is not.
+func (f *Facts) engineHere() (here, known bool) {
+	e, known := f.Engine.Get()
+	return known && f.Host.OS == "linux" && f.Host.Release != "" && e.KernelVersion == f.Host.Release, known || !f.Engine.open()
 }
 
-// running counts this lab's nodes that run.
-func (f *Facts) running() int {
-	n := 0
+// running counts this lab's nodes that run. Where it is not known there may be any number.
+func (f *Facts) running() (n int, known bool) {
 	if !f.containerNodes() {
-		for _, m := range f.Machines.Value {
+		for _, m := range f.Machines.seen() {
 			if m.Running && f.recorded(m) {
 				n++
 			}
 		}
-		return n
+		return n, !f.Machines.open() && !f.Records.open()
 	}
-	for _, c := range f.Containers.Value {
+	for _, c := range f.Containers.seen() {
 		if f.mine(c.Owner) && c.State == "running" {
 			n++
 		}
 	}
-	return n
+	return n, !f.Containers.open()
 }
 
 // recorded: Vagrant knows the machine as one of this clone's.
 func (f *Facts) recorded(m Machine) bool {
-	return slices.ContainsFunc(f.Records.Value, func(r Record) bool {
+	return slices.ContainsFunc(f.Records.seen(), func(r Record) bool {
 		return r.Provider == f.Settings.Provider && strings.EqualFold(r.ID, m.ID)
 	})
 }

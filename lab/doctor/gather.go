@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,94 +10,146 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Deadlines. All is asked at once, so the second is the longest that one command may take, and the first ends
-// everything, whatever a file system or a grandchild of a command does.
+// Deadlines. All is asked at once, so a patience is the longest that one answer may take. graceTime later everything
+// ends, whatever a file system or a grandchild of a command does.
 const (
-	wholeTime   = 1350 * time.Millisecond
-	commandTime = 1100 * time.Millisecond
+	quickTime   = 1100 * time.Millisecond
+	patientTime = 30 * time.Second
+	graceTime   = 250 * time.Millisecond
 	// pipeTime is how long a command's pipes may stay open after its end: VBoxManage leaves a server behind that has
-	// them, and on a busy host what was written is read late.
-	pipeTime = 200 * time.Millisecond
+	// them, and on a busy host what was written is read late. What was not read by then would be taken for not said.
+	pipeTime = time.Second
 )
 
-// gather looks all facts up, side by side. Only the caller's goroutine writes to the facts: one that hangs in a system
-// call may come too late, but never in between.
+// gather looks all facts up, side by side: quickly at first, and what had no answer then once more, with patience.
 func gather(ctx context.Context, o Options) Facts {
-	ctx, cancel := context.WithTimeout(ctx, wholeTime)
-	defer cancel()
 	// A link on the way to the clone must not make its own lab a stranger's: Vagrant labels it with the real path.
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		o.Root = real
 	}
-	facts := Facts{Root: o.Root, Settings: o.Settings, Topology: o.Topology, Host: host(), Driver: os.Getenv(envDriver)}
-	g := &gatherer{found: make(chan func(*Facts)), facts: &facts}
-	s := newSources(ctx, o, facts.Host)
-	start(ctx, g, func(f *Facts) *Fact[Engine] { return &f.Engine }, shared(s.engine))
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Endpoint }, endpoint)
-	start(ctx, g, func(f *Facts) *Fact[[]Container] { return &f.Containers }, containers)
-	start(ctx, g, func(f *Facts) *Fact[[]Network] { return &f.Networks }, networks)
-	start(ctx, g, func(f *Facts) *Fact[[]Volume] { return &f.Volumes }, volumes)
-	start(ctx, g, func(f *Facts) *Fact[[]string] { return &f.Images }, shared(s.images))
-	start(ctx, g, func(f *Facts) *Fact[Memory] { return &f.Memory }, s.memory)
-	start(ctx, g, func(f *Facts) *Fact[[]Disk] { return &f.Disks }, s.disks)
-	start(ctx, g, func(f *Facts) *Fact[Inotify] { return &f.Inotify }, inotify)
-	start(ctx, g, func(f *Facts) *Fact[map[Feature]FeatureState] { return &f.Kernel }, kernel)
-	start(ctx, g, func(f *Facts) *Fact[[]Interface] { return &f.Interfaces }, interfaces)
-	start(ctx, g, func(f *Facts) *Fact[[]Route] { return &f.Routes }, routes)
-	start(ctx, g, func(f *Facts) *Fact[[]Listener] { return &f.Listeners }, s.listeners)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Vagrant }, vagrant)
-	start(ctx, g, func(f *Facts) *Fact[[]string] { return &f.Plugins }, plugins)
-	start(ctx, g, func(f *Facts) *Fact[Processor] { return &f.Processor }, s.processor)
-	start(ctx, g, func(f *Facts) *Fact[KVM] { return &f.KVM }, s.kvm)
-	start(ctx, g, func(f *Facts) *Fact[Libvirt] { return &f.Libvirt }, shared(s.libvirt))
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Emulator }, s.emulator)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Dnsmasq }, s.dnsmasq)
-	start(ctx, g, func(f *Facts) *Fact[VirtualBox] { return &f.VirtualBox }, s.virtualBox)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Hypervisor }, s.hypervisor)
-	start(ctx, g, func(f *Facts) *Fact[[]MachineNetwork] { return &f.MachineNetworks }, s.machineNetworks)
-	start(ctx, g, func(f *Facts) *Fact[[]Machine] { return &f.Machines }, s.machines)
-	start(ctx, g, func(f *Facts) *Fact[[]Record] { return &f.Records }, s.records)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Go }, s.goVersion)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.GoNeeded }, s.goNeeded)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.NodeImage }, shared(s.nodeImage))
-	start(ctx, g, func(f *Facts) *Fact[[]string] { return &f.Bundle }, shared(s.bundle))
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Builder }, s.builder)
-	start(ctx, g, func(f *Facts) *Fact[string] { return &f.Registry }, s.registry)
-	start(ctx, g, func(f *Facts) *Fact[[]StateFile] { return &f.State }, s.state)
-	g.wait(ctx)
+	facts := Facts{Root: o.Root, Settings: o.Settings, Topology: o.Topology, Host: hostFacts(), Driver: os.Getenv(envDriver)}
+	quick, patient := cmp.Or(o.Quick, quickTime), cmp.Or(o.Patient, patientTime)
+	silent := look(ctx, &facts, o, quick)
+	if len(silent) == 0 || ctx.Err() != nil {
+		return facts
+	}
+	if o.Waiting != nil {
+		o.Waiting(fmt.Sprintf("%s did not answer within %s: waiting for up to %s more", list(silent), seconds(quick), seconds(patient)))
+	}
+	// These were looked up as if there were no engine, or as if no image were missing.
+	if errors.Is(facts.Engine.Err(), ErrNoAnswer) {
+		facts.Memory, facts.Disks = Fact[Memory]{}, Fact[[]Disk]{}
+	}
+	facts.Registry = Fact[string]{}
+	look(ctx, &facts, o, patient)
 	return facts
 }
 
-type gatherer struct {
-	facts   *Facts
-	found   chan func(*Facts)
-	running int
+// look looks up what has not been, or had no answer, and returns who still did not answer. Only the caller's goroutine
+// writes to the facts: one that hangs in a system call may come too late, but never in between.
+func look(ctx context.Context, facts *Facts, o Options, patience time.Duration) (silent []string) {
+	const engine, host = "the Docker engine", "this host"
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	g := &gatherer{patience: patience, found: make(chan func(*Facts)), over: make(chan struct{}), facts: facts}
+	s := newSources(asking, o, facts.Host)
+	ask(asking, g, engine, func(f *Facts) *Fact[Engine] { return &f.Engine }, shared(s.engine))
+	ask(asking, g, engine, func(f *Facts) *Fact[string] { return &f.Endpoint }, endpoint)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Container] { return &f.Containers }, containers)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Network] { return &f.Networks }, networks)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Volume] { return &f.Volumes }, volumes)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]string] { return &f.Images }, shared(s.images))
+	ask(asking, g, host, func(f *Facts) *Fact[Memory] { return &f.Memory }, s.memory)
+	ask(asking, g, host, func(f *Facts) *Fact[[]Disk] { return &f.Disks }, s.disks)
+	ask(asking, g, host, func(f *Facts) *Fact[Inotify] { return &f.Inotify }, inotify)
+	ask(asking, g, host, func(f *Facts) *Fact[map[Feature]FeatureState] { return &f.Kernel }, kernel)
+	ask(asking, g, host, func(f *Facts) *Fact[[]Interface] { return &f.Interfaces }, interfaces)
+	ask(asking, g, host, func(f *Facts) *Fact[[]Route] { return &f.Routes }, routes)
+	ask(asking, g, host, func(f *Facts) *Fact[[]Listener] { return &f.Listeners }, s.listeners)
+	ask(asking, g, "Vagrant", func(f *Facts) *Fact[string] { return &f.Vagrant }, vagrant)
+	ask(asking, g, host, func(f *Facts) *Fact[[]string] { return &f.Plugins }, plugins)
+	ask(asking, g, host, func(f *Facts) *Fact[Processor] { return &f.Processor }, s.processor)
+	ask(asking, g, host, func(f *Facts) *Fact[KVM] { return &f.KVM }, s.kvm)
+	ask(asking, g, "libvirt", func(f *Facts) *Fact[Libvirt] { return &f.Libvirt }, shared(s.libvirt))
+	ask(asking, g, host, func(f *Facts) *Fact[string] { return &f.Emulator }, s.emulator)
+	ask(asking, g, host, func(f *Facts) *Fact[string] { return &f.Dnsmasq }, s.dnsmasq)
+	ask(asking, g, "VirtualBox", func(f *Facts) *Fact[VirtualBox] { return &f.VirtualBox }, s.virtualBox)
+	ask(asking, g, host, func(f *Facts) *Fact[string] { return &f.Hypervisor }, s.hypervisor)
+	ask(asking, g, s.hypervisorName(), func(f *Facts) *Fact[[]MachineNetwork] { return &f.MachineNetworks }, s.machineNetworks)
+	ask(asking, g, s.hypervisorName(), func(f *Facts) *Fact[[]Machine] { return &f.Machines }, s.machines)
+	ask(asking, g, host, func(f *Facts) *Fact[[]Record] { return &f.Records }, s.records)
+	ask(asking, g, "Go", func(f *Facts) *Fact[string] { return &f.Go }, s.goVersion)
+	ask(asking, g, host, func(f *Facts) *Fact[string] { return &f.GoNeeded }, s.goNeeded)
+	ask(asking, g, "vagrant/node/build.sh", func(f *Facts) *Fact[string] { return &f.NodeImage }, shared(s.nodeImage))
+	ask(asking, g, host, func(f *Facts) *Fact[[]string] { return &f.Bundle }, shared(s.bundle))
+	ask(asking, g, "sudo", func(f *Facts) *Fact[string] { return &f.Builder }, s.builder)
+	ask(asking, g, theRegistry, func(f *Facts) *Fact[string] { return &f.Registry }, s.registry)
+	ask(asking, g, host, func(f *Facts) *Fact[[]StateFile] { return &f.State }, s.state)
+	g.wait(ctx)
+	// One that is out of reach, as on a train, is no reason to wait: the lab does without.
+	return slices.DeleteFunc(unique(g.silent), func(who string) bool { return who == theRegistry })
 }
 
-// start looks up one fact in the background. Until it is found the fact says that there was no answer.
-func start[T any](ctx context.Context, g *gatherer, at func(*Facts) *Fact[T], find func(context.Context) (T, error)) {
-	at(g.facts).Err = ErrNoAnswer
+const theRegistry = "the registry"
+
+// gatherer collects what one look finds.
+type gatherer struct {
+	patience time.Duration
+	facts    *Facts
+	found    chan func(*Facts)
+	// over is closed when nobody waits for what is found any more.
+	over    chan struct{}
+	running int
+	// silent are those who have been asked and have not answered.
+	silent []string
+}
+
+// ask looks up one fact in the background, if it is not known yet. Until it is found the fact says that there was no
+// answer.
+func ask[T any](ctx context.Context, g *gatherer, who string, at func(*Facts) *Fact[T], find func(context.Context) (T, error)) {
+	if fact := at(g.facts); fact.looked && !errors.Is(fact.err, ErrNoAnswer) {
+		return
+	}
+	none := Unknown[T](&noAnswer{who, g.patience})
+	*at(g.facts) = none
 	g.running++
+	g.silent = append(g.silent, who)
+	heard := func(f *Facts, fact Fact[T]) {
+		if errors.Is(fact.err, ErrNoAnswer) {
+			fact = none
+		} else {
+			i := slices.Index(g.silent, who)
+			g.silent = slices.Delete(g.silent, i, i+1)
+		}
+		*at(f) = fact
+	}
 	go func() {
-		value, err := find(ctx)
+		fact := found(find(ctx))
 		select {
-		case g.found <- func(f *Facts) { *at(f) = Fact[T]{value, err} }:
-		case <-ctx.Done():
+		case g.found <- func(f *Facts) { heard(f, fact) }:
+		case <-g.over:
 		}
 	}()
 }
 
+// wait takes what is found until everything is, or nothing more is to be expected.
 func (g *gatherer) wait(ctx context.Context) {
+	defer close(g.over)
+	late := time.NewTimer(g.patience + graceTime)
+	defer late.Stop()
 	for range g.running {
 		select {
 		case set := <-g.found:
 			set(g.facts)
+		case <-late.C:
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -120,8 +173,6 @@ func outputEnv(ctx context.Context, env []string, name string, args ...string) (
 
 // run runs a command with additions to the environment; its standard input is empty.
 func run(ctx context.Context, env []string, attr *syscall.SysProcAttr, name string, args ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = attr
@@ -168,7 +219,7 @@ func shared[T any](find func() (T, error)) func(context.Context) (T, error) {
 	return func(context.Context) (T, error) { return find() }
 }
 
-func host() Host {
+func hostFacts() Host {
 	h := Host{OS: runtime.GOOS, Arch: runtime.GOARCH, UID: os.Geteuid(), Release: release()}
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
 		h.Systemd = true

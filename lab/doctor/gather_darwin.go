@@ -41,6 +41,9 @@ func routes(ctx context.Context) ([]Route, error) {
 
 func (s *sources) listeners(ctx context.Context) ([]Listener, error) {
 	out, err := output(ctx, "lsof", "-nP", "-iTCP", "-sTCP:LISTEN", "-F", "pcn")
+	if errors.Is(err, ErrNoAnswer) {
+		return nil, err
+	}
 	// It exits with 1 when there is nothing to tell, and when it may not tell all.
 	if found := parseLsof(out); len(found) > 0 || err == nil {
 		return found, nil

@@ -68,7 +68,7 @@ func networks(ctx context.Context) ([]Network, error) {
 	}
 	out, err := output(ctx, "docker", append([]string{"network", "inspect", "--format", jsonFormat}, strings.Fields(ids)...)...)
 	// It fails if one of the networks has just been removed, after having told of the others.
-	if err != nil && strings.TrimSpace(out) == "" {
+	if err != nil && (strings.TrimSpace(out) == "" || !strings.Contains(strings.ToLower(err.Error()), "not found")) {
 		return nil, err
 	}
 	all, err := parseNetworks(out)
@@ -112,6 +112,9 @@ func bundle(root, arch string) ([]string, error) {
 	return there, nil
 }
 
+// registryTime is how long registries may take to answer. What hangs on it can do without.
+const registryTime = 5 * time.Second
+
 // registry asks the registries that the engine would ask whether they answer, but only when an image is missing.
 func (s *sources) registry(ctx context.Context) (string, error) {
 	info, err := s.engine()
@@ -119,19 +122,21 @@ func (s *sources) registry(ctx context.Context) (string, error) {
 		return "", err
 	}
 	have := Facts{Settings: s.Settings}
-	have.Images.Value, have.Images.Err = s.images()
-	have.NodeImage.Value, have.NodeImage.Err = s.nodeImage()
-	have.Bundle.Value, have.Bundle.Err = s.bundle()
-	if have.Images.Err != nil || !have.missingNodeImage() && len(have.missingImages()) == 0 {
+	have.Images, have.NodeImage, have.Bundle = found(s.images()), found(s.nodeImage()), found(s.bundle())
+	if !have.Images.known() || !have.missingNodeImage() && len(have.missingImages()) == 0 {
 		return "", ErrNotLooked
 	}
-	ctx, cancel := context.WithTimeout(ctx, 800*time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, registryTime)
 	defer cancel()
 	err = ErrNotLooked
 	for _, at := range append(info.RegistryConfig.Mirrors, info.IndexServerAddress) {
-		var host string
-		if host, err = askRegistry(ctx, at); err == nil {
+		host, refused := askRegistry(ctx, at)
+		if refused == nil {
 			return host, nil
+		}
+		// One that did not answer may be there.
+		if !errors.Is(err, ErrNoAnswer) {
+			err = refused
 		}
 	}
 	return "", err

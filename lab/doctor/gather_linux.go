@@ -54,9 +54,11 @@ func inotify(ctx context.Context) (Inotify, error) {
 	}
 	instances, err1 := number("max_user_instances")
 	watches, err2 := number("max_user_watches")
-	in := Inotify{MaxInstances: instances, MaxWatches: watches}
-	in.Used.Value, in.Used.Err = rootsInotify(ctx)
-	return in, errors.Join(err1, err2)
+	used, err := rootsInotify(ctx)
+	if errors.Is(err, ErrNoAnswer) {
+		return Inotify{}, err
+	}
+	return Inotify{MaxInstances: instances, MaxWatches: watches, Used: found(used, err)}, errors.Join(err1, err2)
 }
 
 // rootsInotify counts root's instances. An instance is charged to the user who made it, who is most often the one whose
@@ -154,6 +156,9 @@ func kernelConfig() string {
 // routes are those of all tables: VPNs like tables of their own. Without ip, those of the main table.
 func routes(ctx context.Context) ([]Route, error) {
 	out, err := output(ctx, "ip", "-json", "-4", "route", "show", "table", "all")
+	if errors.Is(err, ErrNoAnswer) {
+		return nil, err // the other tables may hold what the main one does not
+	}
 	if err == nil {
 		if all, err := parseIPRoutes(out); err == nil {
 			return all, nil
@@ -190,28 +195,33 @@ func (s *sources) listeners(ctx context.Context) ([]Listener, error) {
 			holders["socket:["+sock.inode+"]"] = Process{}
 		}
 	}
-	findHolders(ctx, holders)
-	found := make([]Listener, 0, len(sockets))
-	for _, sock := range sockets {
-		found = append(found, Listener{Addr: sock.addr, Holder: holders["socket:["+sock.inode+"]"]})
+	if err := findHolders(ctx, holders); err != nil {
+		return nil, err
 	}
-	return found, nil
+	listeners := make([]Listener, 0, len(sockets))
+	for _, sock := range sockets {
+		listeners = append(listeners, Listener{Addr: sock.addr, Holder: holders["socket:["+sock.inode+"]"]})
+	}
+	return listeners, nil
 }
 
 // findHolders fills in which processes have the given sockets. A socket of another user's process stays without.
-func findHolders(ctx context.Context, sockets map[string]Process) {
+func findHolders(ctx context.Context, sockets map[string]Process) error {
 	missing := len(sockets)
 	if missing == 0 {
-		return
+		return nil
 	}
-	//nolint:errcheck // what was not found in time stays unknown
-	eachDescriptor(ctx, func(proc, target string) bool {
+	err := eachDescriptor(ctx, func(proc, target string) bool {
 		if known, wanted := sockets[target]; wanted && known.PID == 0 {
 			sockets[target] = process(proc)
 			missing--
 		}
 		return missing > 0
 	})
+	if errors.Is(err, ErrNoAnswer) {
+		return err
+	}
+	return nil // without /proc/PID no holder is found
 }
 
 func process(proc string) Process {

@@ -36,7 +36,11 @@ func (s *sources) askLibvirt(ctx context.Context) (Libvirt, error) {
 		return Libvirt{}, err
 	}
 	l := Libvirt{Hypervisor: parseVirshVersion(out)}
-	l.Pool.Value, l.Pool.Err = pool(ctx)
+	p, err := pool(ctx)
+	if errors.Is(err, ErrNoAnswer) {
+		return Libvirt{}, err
+	}
+	l.Pool = found(p, err)
 	return l, nil
 }
 
@@ -69,6 +73,14 @@ func (s *sources) machineNetworks(ctx context.Context) ([]MachineNetwork, error)
 		return libvirtNetworks(ctx)
 	}
 	return nil, ErrNotLooked
+}
+
+// hypervisorName is whose machines and networks are looked at.
+func (s *sources) hypervisorName() string {
+	if s.Settings.Provider == providerVirtualBox {
+		return "VirtualBox"
+	}
+	return "libvirt"
 }
 
 func hasInterface(prefix string) bool {
@@ -138,7 +150,10 @@ func (s *sources) virtualBox(ctx context.Context) (VirtualBox, error) {
 		vb.Allowed = settings.HostOnlyNetworks(string(text))
 	}
 	servers, err := vboxManage(ctx, "list", "dhcpservers")
-	vb.DHCP = Fact[[]DHCPServer]{parseVBoxDHCP(servers), err}
+	if errors.Is(err, ErrNoAnswer) {
+		return VirtualBox{}, err
+	}
+	vb.DHCP = found(parseVBoxDHCP(servers), err)
 	return vb, nil
 }
 
@@ -229,7 +244,11 @@ func (s *sources) domains(ctx context.Context) ([]Machine, error) {
 		if _, ok := lab.labOf(m.Name); !ok {
 			continue
 		}
-		if said, err := virsh(ctx, "desc", m.ID); err == nil {
+		said, err := virsh(ctx, "desc", m.ID)
+		if errors.Is(err, ErrNoAnswer) {
+			return nil, err
+		}
+		if err == nil { // else it has just been removed
 			machines[i].Folder = vagrantSource(said)
 		}
 	}
@@ -240,7 +259,7 @@ func (s *sources) domains(ctx context.Context) ([]Machine, error) {
 func (s *sources) records(context.Context) ([]Record, error) {
 	dir := filepath.Join(s.Root, ".vagrant", "machines")
 	files, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*", "*", "id")) // fails on a bad pattern only
-	var found []Record
+	var records []Record
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -250,18 +269,18 @@ func (s *sources) records(context.Context) ([]Record, error) {
 			return nil, err
 		}
 		provider := filepath.Dir(file)
-		found = append(found, Record{
+		records = append(records, Record{
 			Node: filepath.Base(filepath.Dir(provider)), Provider: filepath.Base(provider), ID: parseRecordID(text),
 		})
 	}
-	return found, nil
+	return records, nil
 }
 
 // machinesDir is where the provider keeps disks.
 func (s *sources) machinesDir() string {
 	if s.Settings.Provider == providerLibvirt {
-		if l, err := s.libvirt(); err == nil && l.Pool.Err == nil && l.Pool.Value.Path != "" {
-			return l.Pool.Value.Path
+		if l, err := s.libvirt(); err == nil && l.Pool.seen().Path != "" {
+			return l.Pool.seen().Path
 		}
 		return "/var/lib/libvirt/images"
 	}

@@ -101,7 +101,11 @@ func (s *sources) builder(ctx context.Context) (string, error) {
 		return "", ErrMissing
 	}
 	if s.host.UID != 0 {
-		if _, err := output(ctx, "sudo", "-n", "true"); err != nil {
+		_, err := output(ctx, "sudo", "-n", "true")
+		if errors.Is(err, ErrNoAnswer) {
+			return "", err
+		}
+		if err != nil {
 			return "", ErrNotRoot
 		}
 	}

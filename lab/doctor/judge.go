@@ -138,14 +138,28 @@ func gib(bytes uint64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/(1
 
 const mib = 1 << 20
 
-// unknown skips a check whose fact is not known, with the reason.
+// unknown says what could not be told, and why. It is neither a verdict on the host nor a reason to change anything.
 func (j *judge) unknown(check, what string, err error) {
-	switch {
-	case errors.Is(err, ErrNoAnswer):
-		j.skip(check, "%s: no answer in time", what)
-	default:
-		j.skip(check, "%s: %s", what, reason(err))
+	j.add(Finding{Check: check, Status: Skip, Message: fmt.Sprintf("could not tell %s: %s", what, reason(err)), Unknown: true})
+}
+
+// why joins the reasons for which facts are not known, each told once. Those of which there is nothing to know do not count.
+func why(errs ...error) error {
+	var reasons []string
+	var first error
+	for _, err := range errs {
+		if err == nil || errors.Is(err, ErrMissing) || errors.Is(err, ErrNotLooked) || slices.Contains(reasons, reason(err)) {
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+		reasons = append(reasons, reason(err))
 	}
+	if len(reasons) < 2 {
+		return first
+	}
+	return errors.New(strings.Join(reasons, "; "))
 }
 
 func list(words []string) string {

@@ -16,11 +16,11 @@ func (j *judge) engine() {
 		j.skip("engine", "the nodes are virtual machines (%s): no engine is needed on this host", j.Settings.Provider)
 		return
 	}
-	if err := j.Engine.Err; err != nil {
-		j.noEngine(err)
+	e, known := j.Engine.Get()
+	if !known {
+		j.noEngine(j.Engine.Err())
 		return
 	}
-	e := j.Engine.Value
 	v, ok := parseVersion(e.ServerVersion)
 	if ok && v.less(oldestEngine()) {
 		j.block("engine", "upgrade it: "+engineDocs, "Docker Engine %s is too old: nodes need 20.10 or later", e.ServerVersion)
@@ -58,7 +58,9 @@ func (j *judge) noEngine(err error) {
 			"something else answers to the docker command (Podman?), and nodes need a Docker engine: %s", reason(err))
 	case errors.Is(err, ErrNoAnswer):
 		// A host that is busy answers late; what hangs for good shows when the lab is brought up.
-		j.fail("engine", j.restartEngine(), "the Docker engine did not answer within a second: this host is overloaded, or the engine hangs")
+		j.fail("engine", "wait until this host has less to do; if it goes on: "+j.restartEngine(),
+			"could not tell whether the Docker engine will do: %s; this host is overloaded, or the engine hangs", reason(err))
+		j.findings[len(j.findings)-1].Unknown = true
 	default:
 		j.block("engine", j.restartEngine(), "the Docker engine fails: %s", reason(err))
 	}
@@ -88,8 +90,8 @@ func (j *judge) restartEngine() string {
 
 // endpoint: nodes mount folders of the clone, and their ports are used on 127.0.0.1, so the engine must be at home.
 func (j *judge) endpoint() {
-	at := j.Endpoint.Value
-	if j.Endpoint.Err != nil || strings.HasPrefix(at, "unix://") || strings.HasPrefix(at, "npipe://") || at == "" {
+	at, known := j.Endpoint.Get()
+	if !known || strings.HasPrefix(at, "unix://") || strings.HasPrefix(at, "npipe://") || at == "" {
 		return
 	}
 	for _, here := range []string{"tcp://127.", "tcp://localhost", "tcp://[::1]"} {

@@ -22,11 +22,12 @@ const (
 
 func (j *judge) memory() {
 	const check = "memory"
-	if j.Memory.Err != nil {
-		j.unknown(check, "memory", j.Memory.Err)
+	m, known := j.Memory.Get()
+	if !known {
+		j.unknown(check, "how much memory there is for the nodes", j.Memory.Err())
 		return
 	}
-	m, nodes := j.Memory.Value, len(j.Topology.Nodes)
+	nodes := len(j.Topology.Nodes)
 	// Without need the lab does not come up at all; more is what it will take in time.
 	var need, more uint64
 	emulated := ""
@@ -45,7 +46,7 @@ func (j *judge) memory() {
 	fix := "fewer nodes: LAB_FRONTENDS=1 LAB_WORKERS=1 make up"
 	if !j.containerNodes() {
 		fix = "LAB_FRONTENDS=1 LAB_WORKERS=1 make up   # or less memory in vagrant/topology.yaml; or containers: PROVIDER=docker make up"
-	} else if j.Engine.Err == nil && !j.engineHere() {
+	} else if here, known := j.engineHere(); known && !here && j.Engine.known() {
 		fix = "give it more: Docker Desktop, Settings, Resources; or: colima stop && colima start --memory 4"
 	}
 	if m.Total < need {
@@ -55,8 +56,14 @@ func (j *judge) memory() {
 	// What runs already has its memory.
 	need += more
 	missing := need
+	running, counted := j.running()
 	if nodes > 0 {
-		missing = need / uint64(nodes) * uint64(max(0, nodes-j.running()))
+		missing = need / uint64(nodes) * uint64(max(0, nodes-running))
+	}
+	if m.Available > 0 && m.Available+m.SwapFree < missing && !counted {
+		j.unknown(check, fmt.Sprintf("whether %s, of which %s is left, has enough memory for the nodes that do not run yet", m.Where, gib(m.Available+m.SwapFree)),
+			j.notCounted())
+		return
 	}
 	if m.Available > 0 && m.Available+m.SwapFree < missing {
 		j.warn(check, j.closeSomething(fix), "%s has %s of memory left, the nodes to be started need %s%s",
@@ -77,11 +84,37 @@ func (j *judge) closeSomething(fix string) string {
 	return fix
 }
 
-// diskNeed is what the lab will still put at a place, in MiB. Cold, it is about 6 GiB in all.
-func (j *judge) diskNeed(p Purpose) uint64 {
-	image := slices.Contains(j.Images.Value, j.NodeImage.Value) && j.NodeImage.Err == nil && j.Images.Err == nil
-	bundle := j.Bundle.Err == nil && len(j.Bundle.Value) == len(stockImages())
-	nodes := uint64(max(0, len(j.Topology.Nodes)-j.running()))
+// notCounted is why it is not known how many nodes run.
+func (j *judge) notCounted() error {
+	if j.containerNodes() {
+		return why(j.Containers.Err())
+	}
+	return why(j.Machines.Err(), j.Records.Err())
+}
+
+// diskNeed is what the lab will still put at a place, in MiB: at least and at most, where it is not known what is there
+// already. Cold, it is about 6 GiB in all.
+func (j *judge) diskNeed(p Purpose) (least, most uint64) {
+	name, named := j.NodeImage.Get()
+	images, listed := j.Images.Get()
+	image := named && listed && slices.Contains(images, name)
+	bundled, packed := j.Bundle.Get()
+	bundle := packed && len(bundled) == len(stockImages())
+	running, counted := j.running()
+	nodes := uint64(max(0, len(j.Topology.Nodes)-running))
+	most = j.diskNeedOf(p, image, bundle, nodes)
+	least = most
+	if j.Images.open() || j.NodeImage.open() || j.Bundle.open() || !counted {
+		if !counted {
+			nodes = 0
+		}
+		least = j.diskNeedOf(p, image || j.Images.open() || j.NodeImage.open(), bundle || j.Bundle.open(), nodes)
+	}
+	return least, most
+}
+
+// diskNeedOf: what is needed depends on whether the node image and the bundle are there, and on how many nodes are not.
+func (j *judge) diskNeedOf(p Purpose, image, bundle bool, nodes uint64) uint64 {
 	switch p {
 	case ForEngine:
 		switch {
@@ -109,20 +142,21 @@ func (j *judge) diskNeed(p Purpose) uint64 {
 
 func (j *judge) disks() {
 	const check = "disk"
-	if j.Disks.Err != nil {
-		j.unknown(check, "free disk space", j.Disks.Err)
+	disks, known := j.Disks.Get()
+	if !known {
+		j.unknown(check, "how much disk space is free", j.Disks.Err())
 		return
 	}
 	type place struct {
 		Disk
-		need uint64
-		uses []string
+		least, most uint64
+		uses        []string
 	}
 	var order []uint64
 	places := map[uint64]*place{}
-	for _, d := range j.Disks.Value {
-		need := j.diskNeed(d.Purpose) * mib
-		if need == 0 {
+	for _, d := range disks {
+		least, most := j.diskNeed(d.Purpose)
+		if most == 0 {
 			continue
 		}
 		at, known := places[d.Device]
@@ -131,13 +165,15 @@ func (j *judge) disks() {
 			places[d.Device] = at
 			order = append(order, d.Device)
 		}
-		at.need += need
+		at.least += least * mib
+		at.most += most * mib
 		at.Free = min(at.Free, d.Free)
 		at.uses = append(at.uses, fmt.Sprintf("%s (%s)", d.Path, d.Purpose))
 	}
 	for _, device := range order {
 		at := places[device]
-		if at.Free < at.need {
+		switch {
+		case at.Free < at.least:
 			fix := "make room there; images that nobody uses: docker image prune"
 			if !j.containerNodes() {
 				fix = "make room there; boxes that are old: vagrant box prune"
@@ -145,12 +181,15 @@ func (j *judge) disks() {
 			if len(at.uses) == 1 && at.Purpose == ForTemp {
 				fix = "mkdir -p ~/.cache/tmp && export TMPDIR=~/.cache/tmp"
 			}
-			j.block(check, fix, "%s free for %s: the lab will need %s more there", gib(at.Free), list(at.uses), gib(at.need))
-		} else {
-			j.ok(check, "%s free for %s; the lab will need at most %s more", gib(at.Free), list(at.uses), gib(at.need))
+			j.block(check, fix, "%s free for %s: the lab will need %s more there", gib(at.Free), list(at.uses), gib(at.least))
+		case at.Free < at.most:
+			j.unknown(check, fmt.Sprintf("whether %s free for %s is enough, which may have to take %s", gib(at.Free), list(at.uses), gib(at.most)),
+				why(j.Images.Err(), j.NodeImage.Err(), j.Bundle.Err(), j.notCounted()))
+		default:
+			j.ok(check, "%s free for %s; the lab will need at most %s more", gib(at.Free), list(at.uses), gib(at.most))
 		}
 	}
-	for _, d := range j.Disks.Value {
+	for _, d := range disks {
 		if d.Purpose == ForEngine && j.containerNodes() && (d.FileSystem == "overlay" || d.FileSystem == "nfs" || d.FileSystem == "ecryptfs") {
 			j.block(check, "let the engine keep its data on a local disk (\"data-root\" in /etc/docker/daemon.json)",
 				"%s, the engine's data, is on %s: the nodes' own engines cannot keep images there", d.Path, d.FileSystem)
@@ -176,22 +215,24 @@ const checkInotify = "inotify"
 
 func (j *judge) inotify() {
 	const check = checkInotify
+	here, located := j.engineHere()
+	in, looked := j.Inotify.Get()
 	switch {
 	case !j.containerNodes():
 		j.skip(check, "each virtual machine has its own limits")
 		return
-	case j.Engine.Err == nil && !j.engineHere():
+	case j.Engine.known() && !here:
 		j.skip(check, "the engine runs in a virtual machine, whose limits cannot be seen from here")
 		return
-	case j.Inotify.Err != nil:
-		j.unknown(check, "the kernel's inotify limits", j.Inotify.Err)
+	case !looked:
+		j.unknown(check, "what the kernel's inotify limits are", j.Inotify.Err())
 		return
 	}
-	in := j.Inotify.Value
-	missing := max(0, len(j.Topology.Nodes)-j.running())
-	used, known := in.Used.Value, in.Used.Err == nil
+	running, counted := j.running()
+	missing := max(0, len(j.Topology.Nodes)-running)
+	used, known := in.Used.Get()
 	if !known {
-		used = rootsOwn + inotifyLeast*j.running()
+		used = rootsOwn + inotifyLeast*running
 	}
 	free := in.MaxInstances - used
 	fix := fmt.Sprintf(inotifyFix, j.sudo("tee /etc/sysctl.d/60-swarmlab.conf"), j.sudo("sysctl"))
@@ -200,6 +241,9 @@ func (j *judge) inotify() {
 		says = fmt.Sprintf("root may have %d inotify instances and uses about %d", in.MaxInstances, used)
 	}
 	switch {
+	case free < inotifyWell*missing && (!counted || !located):
+		j.unknown(check, fmt.Sprintf("whether root's %d inotify instances, of which %d are left, are enough for the nodes that do not run yet", in.MaxInstances, max(0, free)),
+			why(j.Engine.Err(), j.Containers.Err()))
 	case free < inotifyLeast*missing:
 		// Only what was counted is certain enough to forbid.
 		j.blockIf(known, check, fix, "%s; %d nodes to be started need %d: their systemd would not boot", says, missing, inotifyLeast*missing)
@@ -214,21 +258,27 @@ func (j *judge) inotify() {
 
 func (j *judge) kernel() {
 	const check = "kernel"
+	here, located := j.engineHere()
+	features, known := j.Kernel.Get()
 	switch {
 	case !j.containerNodes():
 		j.skip(check, "each virtual machine has its own kernel")
 		return
-	case j.Engine.Err == nil && !j.engineHere():
+	case j.Engine.known() && !here:
 		j.skip(check, "the engine runs in a virtual machine, whose kernel cannot be seen from here")
 		return
-	case j.Kernel.Err != nil:
-		j.unknown(check, "the kernel's features", j.Kernel.Err)
+	case !known:
+		j.unknown(check, "what the kernel can do", j.Kernel.Err())
 		return
 	}
 	by := map[FeatureState][]string{}
-	for _, feature := range slices.Sorted(maps.Keys(j.Kernel.Value)) {
-		state := j.Kernel.Value[feature]
+	for _, feature := range slices.Sorted(maps.Keys(features)) {
+		state := features[feature]
 		by[state] = append(by[state], string(feature))
+	}
+	if lacks := slices.Concat(by[FeatureLost], by[FeatureAbsent]); len(lacks) > 0 && !located {
+		j.unknown(check, fmt.Sprintf("whether the nodes will have this host's kernel, which lacks %s", list(lacks)), j.Engine.Err())
+		return
 	}
 	if lost := by[FeatureLost]; len(lost) > 0 {
 		j.block(check, j.sudo("reboot"), "the kernel %s cannot load %s: its modules are gone from /lib/modules, as after an upgrade without a reboot",
@@ -245,7 +295,7 @@ func (j *judge) kernel() {
 		return
 	}
 	switch unknown := by[FeatureUnknown]; {
-	case len(unknown) == len(j.Kernel.Value):
+	case len(unknown) == len(features):
 		j.skip(check, "the kernel %s does not tell what it can do", j.Host.Release)
 	case len(unknown) > 0:
 		j.ok(check, "%s; not known: %s", strings.Join(slices.Concat(by[FeatureThere], by[FeatureLoadable]), ", "), strings.Join(unknown, ", "))
@@ -257,16 +307,20 @@ func (j *judge) kernel() {
 // state: what lies under .lab opens the nodes.
 func (j *judge) state() {
 	const check = "state"
-	if j.State.Err != nil {
-		if errors.Is(j.State.Err, ErrNotLooked) {
-			j.skip(check, "file modes mean nothing here")
-			return
-		}
-		j.fail(check, "sudo chown -R \"$(id -u):$(id -g)\" "+quote(j.Root+"/.lab"), "the clone's .lab cannot be read: %s", reason(j.State.Err))
+	files, known := j.State.Get()
+	switch err := j.State.Err(); {
+	case errors.Is(err, ErrNotLooked):
+		j.skip(check, "file modes mean nothing here")
+		return
+	case errors.Is(err, ErrNoAnswer):
+		j.unknown(check, "whether the clone's .lab is yours alone", err)
+		return
+	case !known:
+		j.fail(check, "sudo chown -R \"$(id -u):$(id -g)\" "+quote(j.Root+"/.lab"), "the clone's .lab cannot be read: %s", reason(err))
 		return
 	}
 	var open, foreign []string
-	for _, s := range j.State.Value {
+	for _, s := range files {
 		if s.Mode.Perm()&0o077 != 0 {
 			open = append(open, s.Path)
 		}
@@ -286,7 +340,7 @@ func (j *judge) state() {
 		j.fail(check, "chmod go-rwx "+strings.Join(words, " "), "other users can get at %s, which opens the lab's nodes", list(some(open)))
 	}
 	switch {
-	case len(j.State.Value) == 0:
+	case len(files) == 0:
 		j.ok(check, ".lab is not made yet")
 	case len(open)+len(foreign) == 0:
 		j.ok(check, ".lab, its keys and secrets are yours alone")

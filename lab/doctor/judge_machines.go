@@ -34,10 +34,10 @@ func (j *judge) provider() {
 	}
 	before := len(j.findings)
 	if plugin := pluginOf(name); plugin != "" {
-		switch {
-		case j.Plugins.Err != nil:
-			j.unknown(check, "Vagrant's plugins", j.Plugins.Err)
-		case !slices.Contains(j.Plugins.Value, plugin):
+		switch plugins, known := j.Plugins.Get(); {
+		case !known:
+			j.unknown(check, "whether Vagrant has the plugin "+plugin, j.Plugins.Err())
+		case !slices.Contains(plugins, plugin):
 			fix := "vagrant plugin install " + plugin
 			if j.Host.Debian && name == providerLibvirt {
 				fix = "PROVIDER=libvirt make prerequisites"
@@ -49,10 +49,10 @@ func (j *judge) provider() {
 	switch name {
 	case providerLibvirt:
 		j.libvirt(check)
-		says = fmt.Sprintf("libvirt answers (%s)", j.Libvirt.Value.Hypervisor)
+		says = fmt.Sprintf("libvirt answers (%s)", j.Libvirt.seen().Hypervisor)
 	case providerVirtualBox:
 		j.virtualBox(check)
-		says = "VirtualBox " + j.VirtualBox.Value.Version
+		says = "VirtualBox " + j.VirtualBox.seen().Version
 	default:
 		j.otherHypervisor(check, name)
 	}
@@ -68,7 +68,7 @@ func pluginOf(provider string) string {
 }
 
 func (j *judge) libvirt(check string) {
-	switch err := j.Libvirt.Err; {
+	switch err := j.Libvirt.Err(); {
 	case errors.Is(err, ErrMissing):
 		j.block(check, j.installLibvirt("libvirt-daemon-system libvirt-clients"), "libvirt is not installed: there is no virsh command")
 	case errors.Is(err, ErrPermission):
@@ -76,20 +76,22 @@ func (j *judge) libvirt(check string) {
 	case errors.Is(err, ErrStopped):
 		j.block(check, j.startLibvirt(), "libvirt is %s", reason(err))
 	case errors.Is(err, ErrNoAnswer):
-		j.fail(check, j.startLibvirt(), "libvirt did not answer within a second: this host is overloaded, or libvirt hangs")
+		j.fail(check, "wait until this host has less to do; if it goes on: "+j.startLibvirt(),
+			"could not tell whether libvirt will do: %s; this host is overloaded, or libvirt hangs", reason(err))
+		j.findings[len(j.findings)-1].Unknown = true
 	case err != nil:
 		j.block(check, j.startLibvirt(), "libvirt fails: %s", reason(err))
 	default:
-		j.pool(check, j.Libvirt.Value.Pool)
+		j.pool(check, j.Libvirt.seen().Pool)
 	}
-	if errors.Is(j.Emulator.Err, ErrMissing) {
+	if errors.Is(j.Emulator.Err(), ErrMissing) {
 		packages := "qemu-system-x86 qemu-utils"
 		if j.Host.Arch == "arm64" {
 			packages = "qemu-system-arm qemu-efi-aarch64 qemu-utils"
 		}
 		j.block(check, j.installLibvirt(packages), "QEMU is not installed: there is no %s", emulatorOf(j.Host.Arch))
 	}
-	if errors.Is(j.Dnsmasq.Err, ErrMissing) {
+	if errors.Is(j.Dnsmasq.Err(), ErrMissing) {
 		j.block(check, j.install("dnsmasq-base", ""), "dnsmasq is not installed: without it libvirt starts no network")
 	}
 }
@@ -110,24 +112,24 @@ func (j *judge) startLibvirt() string {
 }
 
 func (j *judge) pool(check string, p Fact[Pool]) {
-	switch {
-	case p.Err != nil:
-		j.warn(check, "virsh -c qemu:///system pool-list --all --details   # shows what is there", "libvirt's storage pool default: %s", reason(p.Err))
-	case p.Value.Path != "" && !p.Value.Active:
+	switch pool, known := p.Get(); {
+	case !known:
+		j.warn(check, "virsh -c qemu:///system pool-list --all --details   # shows what is there", "libvirt's storage pool default: %s", reason(p.Err()))
+	case pool.Path != "" && !pool.Active:
 		j.block(check, "virsh -c qemu:///system pool-start default", "libvirt's storage pool default is there, but not started")
 	}
 }
 
 func (j *judge) virtualBox(check string) {
-	switch err := j.VirtualBox.Err; {
+	vb, known := j.VirtualBox.Get()
+	switch err := j.VirtualBox.Err(); {
 	case errors.Is(err, ErrMissing):
 		j.block(check, vboxDownloads, "VirtualBox is not installed: there is no VBoxManage command")
 		return
-	case err != nil:
-		j.unknown(check, "VirtualBox", err)
+	case !known:
+		j.unknown(check, "whether VirtualBox will do", err)
 		return
 	}
-	vb := j.VirtualBox.Value
 	v, _ := parseVersion(vb.Version)
 	mac := j.Host.OS == "darwin" && j.Host.Arch == "arm64"
 	switch {
@@ -142,10 +144,11 @@ func (j *judge) virtualBox(check string) {
 	case v.less(knownVirtualBox()):
 		j.warn(check, vboxDownloads, "VirtualBox %s is old: 7.0 and later are known to be fine", vb.Version)
 	}
-	if needed := vagrantFor(v); j.Vagrant.Err == nil {
-		if have, ok := parseVersion(j.Vagrant.Value); ok && have.less(needed) {
+	if vagrant, known := j.Vagrant.Get(); known {
+		needed := vagrantFor(v)
+		if have, ok := parseVersion(vagrant); ok && have.less(needed) {
 			j.block(check, fmt.Sprintf("upgrade Vagrant: %s   # or take VirtualBox %s", vagrantGet, newestVBox(have)),
-				"Vagrant %s does not know VirtualBox %d.%d, Vagrant %d.%d.%d does", j.Vagrant.Value, v[0], v[1], needed[0], needed[1], needed[2])
+				"Vagrant %s does not know VirtualBox %d.%d, Vagrant %d.%d.%d does", vagrant, v[0], v[1], needed[0], needed[1], needed[2])
 		}
 	}
 	j.besidesKVM(check)
@@ -190,39 +193,39 @@ func (j *judge) besidesKVM(check string) {
 	if j.Host.OS != "linux" {
 		return
 	}
-	if p := j.Processor; p.Err == nil && p.Value.Tells && p.Value.Extension == "" {
+	if p, known := j.Processor.Get(); known && p.Tells && p.Extension == "" {
 		j.block(check, j.extensionFix(), "VirtualBox needs Intel VT-x or AMD-V, and %s", j.noExtension())
 		return
 	}
-	k := j.KVM
-	if k.Err != nil || len(k.Value.Modules) == 0 {
+	k, known := j.KVM.Get()
+	if !known || len(k.Modules) == 0 {
 		return
 	}
-	unload := j.sudo("modprobe -r " + strings.Join(k.Value.Modules, " "))
-	if k.Value.Keeps {
+	unload := j.sudo("modprobe -r " + strings.Join(k.Modules, " "))
+	if k.Keeps {
 		j.fail(check, unload+"   # for good: kvm.enable_virt_at_load=0 on the kernel's command line",
-			"the kernel's %s keeps the processor's extension: VirtualBox would say that another hypervisor uses it", list(k.Value.Modules))
+			"the kernel's %s keeps the processor's extension: VirtualBox would say that another hypervisor uses it", list(k.Modules))
 		return
 	}
-	if k.Value.Opened && errors.Is(k.Value.Trouble, syscall.EBUSY) {
+	if k.Opened && errors.Is(k.Trouble, syscall.EBUSY) {
 		return // VirtualBox has it already
 	}
 	j.warn(check, unload+"   # once none of its machines runs",
-		"%s is loaded: while a machine of KVM runs, VirtualBox starts none", list(k.Value.Modules))
+		"%s is loaded: while a machine of KVM runs, VirtualBox starts none", list(k.Modules))
 }
 
 func (j *judge) otherHypervisor(check, name string) {
-	switch err := j.Hypervisor.Err; {
+	switch err := j.Hypervisor.Err(); {
 	case errors.Is(err, ErrMissing):
 		j.block(check, "install it, or take another: PROVIDER=docker make up", "the hypervisor for %s is not installed", name)
 	case err != nil:
-		j.unknown(check, "the hypervisor for "+name, err)
+		j.unknown(check, "whether the hypervisor for "+name+" is installed", err)
 	}
 }
 
 // noExtension says why the processor shows no extension.
 func (j *judge) noExtension() string {
-	if p := j.Processor.Value; p.Guest {
+	if p := j.Processor.seen(); p.Guest {
 		of := ""
 		if p.Hypervisor != "" {
 			of = " (" + p.Hypervisor + ")"
@@ -233,7 +236,7 @@ func (j *judge) noExtension() string {
 }
 
 func (j *judge) extensionFix() string {
-	if j.Processor.Value.Guest {
+	if j.Processor.seen().Guest {
 		return "allow nested virtualization where this host's hypervisor runs (KVM: nested=1 for kvm_intel or kvm_amd)"
 	}
 	return "switch on Intel VT-x or AMD-V (SVM) in the firmware's setup"
@@ -249,14 +252,16 @@ func (j *judge) kvm() {
 	case j.Driver == "qemu":
 		j.ok(check, "not used: %s=qemu emulates the machines, which is several times slower", envDriver)
 		return
-	case j.KVM.Err != nil:
-		j.unknown(check, "KVM", j.KVM.Err)
+	case !j.KVM.known():
+		j.unknown(check, "whether KVM makes machines", j.KVM.Err())
 		return
 	}
 	what, fix := j.kvmTrouble()
 	switch {
 	case what == "":
 		j.ok(check, "KVM makes machines")
+	case j.Driver == "" && j.Processor.open():
+		j.unknown(check, fmt.Sprintf("whether the machines will be emulated (%s)", what), j.Processor.Err())
 	case j.emulated():
 		j.warn(check, fix, "%s: the machines are emulated, which is several times slower", what)
 	default:
@@ -270,19 +275,18 @@ func (j *judge) emulated() bool {
 	if j.Settings.Provider != providerLibvirt || j.Driver != "" {
 		return j.Settings.Provider == providerLibvirt && j.Driver == "qemu"
 	}
-	if j.KVM.Err != nil || j.Processor.Err != nil {
-		return false
-	}
-	return !j.KVM.Value.Opened || j.Processor.Value.Tells && j.Processor.Value.Extension == ""
+	k, known := j.KVM.Get()
+	p, told := j.Processor.Get()
+	return known && told && (!k.Opened || p.Tells && p.Extension == "")
 }
 
 // kvmTrouble says why KVM cannot be used, and what to do; empty when it can.
 func (j *judge) kvmTrouble() (what, fix string) {
-	p, k := j.Processor.Value, j.KVM.Value
+	p, k := j.Processor.seen(), j.KVM.seen()
 	switch {
-	case j.Processor.Err == nil && p.Tells && p.Extension == "" && k.Trouble == nil:
+	case p.Tells && p.Extension == "" && k.Trouble == nil:
 		return "/dev/kvm answers, but " + j.noExtension(), fmt.Sprintf("%s=kvm make up   # tries it all the same; for sure: %s", envDriver, j.extensionFix())
-	case j.Processor.Err == nil && p.Tells && p.Extension == "":
+	case p.Tells && p.Extension == "":
 		return "no KVM: " + j.noExtension(), j.extensionFix()
 	case k.Trouble == nil:
 		return "", ""
@@ -304,15 +308,16 @@ func (j *judge) kvmTrouble() (what, fix string) {
 // records: Vagrant goes by what it remembers of its machines under .vagrant.
 func (j *judge) records() {
 	const check = "machines"
-	if j.Records.Err != nil {
-		j.unknown(check, "what Vagrant remembers in .vagrant", j.Records.Err)
+	records, listed := j.Records.Get()
+	if !listed {
+		j.unknown(check, "what Vagrant remembers in .vagrant", j.Records.Err())
 		return
 	}
 	before := len(j.findings)
 	elsewhere := map[string][]string{}
 	var gone []string
 	machines, known := j.providersMachines()
-	for _, r := range j.Records.Value {
+	for _, r := range records {
 		switch {
 		case r.Provider != j.Settings.Provider:
 			elsewhere[r.Provider] = append(elsewhere[r.Provider], r.Node)
@@ -336,7 +341,7 @@ func (j *judge) records() {
 	if len(j.findings) > before {
 		return
 	}
-	switch n := len(j.Records.Value); {
+	switch n := len(records); {
 	case n == 0:
 		j.ok(check, "Vagrant has made none for this clone yet")
 	case !known:
@@ -349,23 +354,24 @@ func (j *judge) records() {
 // providersMachines are all machines that the provider has, also others'.
 func (j *judge) providersMachines() (machines []Machine, known bool) {
 	if !j.containerNodes() {
-		return j.Machines.Value, j.Machines.Err == nil
+		return j.Machines.Get()
 	}
-	for _, c := range j.Containers.Value {
+	containers, known := j.Containers.Get()
+	for _, c := range containers {
 		machines = append(machines, Machine{ID: c.ID, Name: c.Name})
 	}
-	return machines, j.Containers.Err == nil
+	return machines, known
 }
 
 // namedAlike finds virtual machines that have the name of a node, but are not the one that Vagrant remembers: made by
 // another clone, or by this one before its .vagrant was lost. Containers have labels that tell.
 func (j *judge) namedAlike(check string) {
-	switch err := errors.Join(j.Machines.Err, j.Records.Err); {
+	switch err := errors.Join(j.Machines.Err(), j.Records.Err()); {
 	case errors.Is(err, ErrNotLooked):
 		j.skip(check, "another lab of the name %s is not looked for among the machines of %s", j.Settings.Name, j.Settings.Provider)
 		return
 	case err != nil:
-		j.unknown(check, "other labs on this host", err)
+		j.unknown(check, fmt.Sprintf("whether another lab has machines named %s-…", j.Settings.Name), err)
 		return
 	}
 	byFolder := j.alikes()
@@ -389,10 +395,10 @@ func (j *judge) namedAlike(check string) {
 // alikes are the names of those machines, by the folder of the clone that made them.
 func (j *judge) alikes() map[string][]string {
 	byFolder := map[string][]string{}
-	if j.containerNodes() || j.Records.Err != nil {
+	if j.containerNodes() || !j.Records.known() {
 		return byFolder
 	}
-	for _, m := range j.Machines.Value {
+	for _, m := range j.Machines.seen() {
 		if lab, _ := j.labOf(m.Name); lab == j.Settings.Name && !j.recorded(m) {
 			byFolder[m.Folder] = append(byFolder[m.Folder], m.Name)
 		}
@@ -402,7 +408,7 @@ func (j *judge) alikes() map[string][]string {
 
 // networkOwner is the clone whose machines belong to a network of libvirt: it has their lab's name.
 func (j *judge) networkOwner(n MachineNetwork) (folder string) {
-	for _, m := range j.Machines.Value {
+	for _, m := range j.Machines.seen() {
 		if lab, _ := j.labOf(m.Name); lab == n.Name && m.Folder != "" && m.Folder != j.Root {
 			return m.Folder
 		}
@@ -469,7 +475,7 @@ func (j *judge) managementTaken(check string) {
 		j.block(check, settings.EnvSubnet+"=192.168.33.0/24 make up", "%s overlaps %s, by which Vagrant reaches libvirt's machines",
 			j.Settings.Subnet, management())
 	}
-	for _, n := range j.Networks.Value {
+	for _, n := range j.Networks.seen() {
 		for _, s := range n.Subnets {
 			if !s.Overlaps(management()) {
 				continue
@@ -486,10 +492,7 @@ func (j *judge) managementTaken(check string) {
 
 // dhcp: a DHCP server in the lab's subnet may give a node's address to somebody else's machine.
 func (j *judge) dhcp(check string) {
-	if j.VirtualBox.Err != nil || j.VirtualBox.Value.DHCP.Err != nil {
-		return
-	}
-	for _, d := range j.VirtualBox.Value.DHCP.Value {
+	for _, d := range j.VirtualBox.seen().DHCP.seen() {
 		var hit []string
 		for _, n := range j.Topology.Nodes {
 			a := n.Address

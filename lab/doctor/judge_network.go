@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,10 +20,7 @@ func (j *judge) name() {
 		j.namedAlike(check)
 		return
 	}
-	if err := errors.Join(j.Containers.Err, j.Networks.Err, j.Volumes.Err); err != nil {
-		j.unknown(check, "other labs on this host", err)
-		return
-	}
+	open := why(j.Containers.Err(), j.Networks.Err(), j.Volumes.Err())
 	others := j.namesakes()
 	for _, owner := range j.owners(others) {
 		things := list(some(unique(others[owner])))
@@ -33,7 +31,11 @@ func (j *judge) name() {
 		j.block(check, takeDown(owner)+"   # or: "+j.elsewhere(),
 			"%s has the same name as this one, or one that this one needs (%s)", describe(owner), things)
 	}
-	if len(others) == 0 {
+	switch {
+	case len(others) > 0:
+	case open != nil:
+		j.unknown(check, fmt.Sprintf("whether another clone has a lab %s on this host", j.Settings.Name), open)
+	default:
 		j.ok(check, "no other clone has a lab %s on this host", j.Settings.Name)
 	}
 }
@@ -50,13 +52,13 @@ func (j *judge) namesakes() map[Owner][]string {
 			others[o] = append(others[o], kind+" "+name)
 		}
 	}
-	for _, c := range j.Containers.Value {
+	for _, c := range j.Containers.seen() {
 		see(c.Owner, "container", c.Name, node[c.Name])
 	}
-	for _, n := range j.Networks.Value {
+	for _, n := range j.Networks.seen() {
 		see(n.Owner, "network", n.Name, n.Name == j.Settings.Name)
 	}
-	for _, v := range j.Volumes.Value {
+	for _, v := range j.Volumes.seen() {
 		see(v.Owner, "volume", v.Name, node[v.Name])
 	}
 	return others
@@ -75,7 +77,7 @@ func (j *judge) owners(of map[Owner][]string) []Owner {
 // else's: a fix that mends one clash and runs into the next would be none.
 func (j *judge) elsewhere() string {
 	var words []string
-	if j.running() > 0 {
+	if n, _ := j.running(); n > 0 {
 		words = append(words, "make down &&")
 	}
 	if len(j.namesakes())+len(j.alikes()) > 0 {
@@ -92,13 +94,13 @@ func (j *judge) elsewhere() string {
 
 func (j *judge) freeName() string {
 	taken := map[string]bool{j.Settings.Name: true}
-	for _, c := range j.Containers.Value {
+	for _, c := range j.Containers.seen() {
 		taken[c.Lab] = true
 	}
-	for _, n := range j.Networks.Value {
+	for _, n := range j.Networks.seen() {
 		taken[n.Lab], taken[n.Name] = true, true
 	}
-	for _, m := range j.Machines.Value {
+	for _, m := range j.Machines.seen() {
 		lab, _ := j.labOf(m.Name)
 		taken[lab] = true
 	}
@@ -117,50 +119,45 @@ func (j *judge) subnetTaken() bool {
 	return slices.ContainsFunc(trial.findings, func(f Finding) bool { return f.Status == Fail || f.Status == Warn })
 }
 
-// hereabouts: what the host's own network looks like matters to the nodes. Behind Docker Desktop they have another one.
+// hereabouts: what the host's own network looks like matters to the nodes, for certain. Behind Docker Desktop they have
+// another one.
 func (j *judge) hereabouts() bool {
-	return !j.containerNodes() || j.Engine.Err != nil || j.engineHere()
+	here, known := j.engineHere()
+	return !j.containerNodes() || here || known && !j.Engine.known()
+}
+
+// maybeOurs: the interface may be that of the lab's own network, of which the engine did not tell. Docker names the
+// bridges of its networks so.
+func (j *judge) maybeOurs(dev string) bool {
+	return j.containerNodes() && j.Networks.open() && (strings.HasPrefix(dev, "br-") || dev == "docker0")
 }
 
 func (j *judge) subnet() {
 	const check = "subnet"
 	before := len(j.findings)
-	known := false
 	bridges := map[string]bool{}
-	if j.Networks.Err == nil {
-		known = true
-		for _, n := range j.Networks.Value {
-			bridges[n.Bridge] = true
-			j.dockerNetwork(check, n)
-		}
+	for _, n := range j.Networks.seen() {
+		bridges[n.Bridge] = true
+		j.dockerNetwork(check, n)
 	}
-	if j.MachineNetworks.Err == nil {
-		known = true
-		for _, n := range j.MachineNetworks.Value {
-			if n.Bridge != "" {
-				bridges[n.Bridge] = true
-			}
-			j.machineNetwork(check, n)
+	for _, n := range j.MachineNetworks.seen() {
+		if n.Bridge != "" {
+			bridges[n.Bridge] = true
 		}
+		j.machineNetwork(check, n)
 	}
 	seen := map[string]bool{}
-	if j.Interfaces.Err == nil {
-		known = true
-		for _, i := range j.Interfaces.Value {
-			if !bridges[i.Name] && !j.ownHostOnly(i.Name, i.Prefix) {
-				seen[i.Name+" "+i.Prefix.Masked().String()] = true
-				j.hostNetwork(check, "interface "+i.Name, i.Name, i.Prefix.Masked())
-			}
+	for _, i := range j.Interfaces.seen() {
+		if !bridges[i.Name] && !j.ownHostOnly(i.Name, i.Prefix) {
+			seen[i.Name+" "+i.Prefix.Masked().String()] = true
+			j.hostNetwork(check, "interface "+i.Name, i.Name, i.Prefix.Masked())
 		}
 	}
-	if j.Routes.Err == nil {
-		known = true
-		for _, r := range j.Routes.Value {
-			key := r.Dev + " " + r.To.String()
-			if !bridges[r.Dev] && !seen[key] && !j.ownHostOnly(r.Dev, r.To) {
-				seen[key] = true
-				j.hostNetwork(check, "route to "+r.To.String()+" by "+r.Dev, r.Dev, r.To)
-			}
+	for _, r := range j.Routes.seen() {
+		key := r.Dev + " " + r.To.String()
+		if !bridges[r.Dev] && !seen[key] && !j.ownHostOnly(r.Dev, r.To) {
+			seen[key] = true
+			j.hostNetwork(check, "route to "+r.To.String()+" by "+r.Dev, r.Dev, r.To)
 		}
 	}
 	j.virtualBoxRange(check)
@@ -171,8 +168,8 @@ func (j *judge) subnet() {
 	if len(j.findings) > before {
 		return
 	}
-	if err := errors.Join(j.Networks.Err, j.Interfaces.Err, j.Routes.Err); !known {
-		j.unknown(check, "networks in use", err)
+	if err := why(j.Networks.Err(), j.MachineNetworks.Err(), j.Interfaces.Err(), j.Routes.Err()); err != nil {
+		j.unknown(check, fmt.Sprintf("whether somebody else uses %s", j.Settings.Subnet), err)
 		return
 	}
 	j.ok(check, "nobody else uses %s", j.Settings.Subnet)
@@ -216,20 +213,22 @@ func (j *judge) dockerNetwork(check string, n Network) {
 // hostNetwork judges a network that the host is on or has a route to.
 func (j *judge) hostNetwork(check, what, dev string, to netip.Prefix) {
 	switch {
+	case to.Overlaps(j.Settings.Subnet) && j.maybeOurs(dev):
+		j.unknown(check, fmt.Sprintf("whether the %s (%s) is this lab's own network or clashes with %s", what, to, j.Settings.Subnet), j.Networks.Err())
 	case to.Overlaps(j.Settings.Subnet) && to.Bits() < j.Settings.Subnet.Bits():
 		// The lab's own route is the more exact one and wins, so the lab works.
-		j.warn(check, j.moveSubnet(), "%s contains %s%s: while the lab is up, this host does not reach the addresses there", what, j.Settings.Subnet, kindOf(dev))
+		j.warn(check, j.moveSubnet(), "%s contains %s%s: while the lab is up, this host does not reach the addresses there", what, j.Settings.Subnet, j.kindOf(dev))
 	case to.Overlaps(j.Settings.Subnet):
-		j.blockIf(j.hereabouts(), check, j.moveSubnet()+hint(dev), "%s clashes with the %s (%s)%s", j.Settings.Subnet, what, to, kindOf(dev))
+		j.blockIf(j.hereabouts(), check, j.moveSubnet()+hint(dev), "%s clashes with the %s (%s)%s", j.Settings.Subnet, what, to, j.kindOf(dev))
 	}
 	if j.trial {
 		return
 	}
 	for _, inner := range j.inside() {
 		// A wide route, as many VPNs set, says nothing about who lives there; one as narrow as the inner network does.
-		if j.containerNodes() && to.Overlaps(inner.prefix) && to.Bits() >= inner.prefix.Bits() && !to.Overlaps(j.Settings.Subnet) && j.hereabouts() {
+		if j.containerNodes() && to.Overlaps(inner.prefix) && to.Bits() >= inner.prefix.Bits() && !to.Overlaps(j.Settings.Subnet) && j.hereabouts() && !j.maybeOurs(dev) {
 			j.warn(check, "none needed, unless nodes must reach a registry or proxy there",
-				"the %s (%s)%s overlaps %s, %s: nodes cannot reach hosts there", what, to, kindOf(dev), inner.prefix, inner.what)
+				"the %s (%s)%s overlaps %s, %s: nodes cannot reach hosts there", what, to, j.kindOf(dev), inner.prefix, inner.what)
 		}
 	}
 }
@@ -260,7 +259,10 @@ func (j *judge) ownHostOnly(dev string, p netip.Prefix) bool {
 		slices.ContainsFunc([]string{"virbr", "vboxnet", "vmnet", "bridge"}, func(kind string) bool { return strings.HasPrefix(dev, kind) })
 }
 
-func kindOf(dev string) string {
+func (j *judge) kindOf(dev string) string {
+	if strings.HasPrefix(dev, "br-") && j.Networks.open() {
+		return ", a bridge, perhaps of a Docker network: " + reason(j.Networks.Err())
+	}
 	for prefix, kind := range map[string]string{
 		"tun": "a VPN", "tap": "a VPN", "utun": "a VPN", "wg": "a VPN, WireGuard", "ppp": "a VPN", "ipsec": "a VPN", "gpd": "a VPN", "cscotun": "a VPN",
 		"tailscale": "Tailscale", "zt": "ZeroTier", "virbr": "a network of libvirt", "vboxnet": "a network of VirtualBox",
@@ -287,14 +289,15 @@ func hint(dev string) string {
 // virtualBoxRange: VirtualBox allows host-only networks within 192.168.56.0/21 unless its networks.conf says more. On
 // Windows, on macOS since 7.0, and before 6.1.28 it does not care.
 func (j *judge) virtualBoxRange(check string) {
-	if j.Settings.Provider != providerVirtualBox || j.VirtualBox.Err != nil || j.Host.OS == "windows" {
+	vb, known := j.VirtualBox.Get()
+	if j.Settings.Provider != providerVirtualBox || !known || j.Host.OS == "windows" {
 		return
 	}
-	v, _ := parseVersion(j.VirtualBox.Value.Version)
+	v, _ := parseVersion(vb.Version)
 	if v.less(version{6, 1, 28}) || j.Host.OS == "darwin" && !v.less(version{7, 0}) {
 		return
 	}
-	allowed := j.VirtualBox.Value.Allowed
+	allowed := vb.Allowed
 	if allowed == nil {
 		allowed = []netip.Prefix{virtualBoxDefault()}
 	}
@@ -304,7 +307,7 @@ func (j *judge) virtualBoxRange(check string) {
 		}
 	}
 	fix := fmt.Sprintf("echo '* %s' | %s", j.Settings.Subnet, j.sudo("tee -a /etc/vbox/networks.conf"))
-	if j.VirtualBox.Value.Allowed == nil {
+	if vb.Allowed == nil {
 		fix = j.sudo("mkdir -p /etc/vbox") + " && " + fix
 	}
 	if to := virtualBoxSubnet(); slices.ContainsFunc(allowed, func(p netip.Prefix) bool { return p.Bits() <= to.Bits() && p.Contains(to.Addr()) }) {
@@ -325,16 +328,16 @@ func virtualBoxDefault() netip.Prefix {
 // freeSubnet finds a /24 that nobody uses.
 func (j *judge) freeSubnet() netip.Prefix {
 	var taken []netip.Prefix
-	for _, n := range j.Networks.Value {
+	for _, n := range j.Networks.seen() {
 		taken = append(taken, n.Subnets...)
 	}
-	for _, i := range j.Interfaces.Value {
+	for _, i := range j.Interfaces.seen() {
 		taken = append(taken, i.Prefix.Masked())
 	}
-	for _, r := range j.Routes.Value {
+	for _, r := range j.Routes.seen() {
 		taken = append(taken, r.To)
 	}
-	for _, n := range j.MachineNetworks.Value {
+	for _, n := range j.MachineNetworks.seen() {
 		if n.Prefix.IsValid() {
 			taken = append(taken, n.Prefix)
 		}
@@ -370,10 +373,10 @@ func binds(a netip.Addr) bool {
 // freePortBase finds a LAB_PORT_BASE whose ports nobody uses.
 func (j *judge) freePortBase() int {
 	taken := map[int]bool{}
-	for _, l := range j.Listeners.Value {
+	for _, l := range j.Listeners.seen() {
 		taken[int(l.Addr.Port())] = true
 	}
-	for _, c := range j.Containers.Value {
+	for _, c := range j.Containers.seen() {
 		for _, p := range c.Ports {
 			taken[int(p.Port())] = true
 		}
@@ -391,18 +394,19 @@ func (j *judge) freePortBase() int {
 
 func (j *judge) hostPorts() {
 	const check = "ports"
-	if j.Listeners.Err != nil && j.Containers.Err != nil {
-		j.unknown(check, "ports in use", j.Listeners.Err)
-		return
-	}
 	type clash struct {
 		what, fix string
 		ports     []labPort
 	}
 	var clashes []clash
+	var doubtful []string
 	for _, port := range j.ports() {
 		what, fix, taken := j.holder(port.number)
 		if !taken {
+			continue
+		}
+		if what == "" {
+			doubtful = append(doubtful, fmt.Sprintf("%d (%s)", port.number, port.use))
 			continue
 		}
 		if i := slices.IndexFunc(clashes, func(c clash) bool { return c.what == what }); i >= 0 {
@@ -418,7 +422,18 @@ func (j *judge) hostPorts() {
 		}
 		j.block(check, strings.TrimPrefix(c.fix+"   # or: ", "   # or: ")+j.elsewhere(), "127.0.0.1:%s in use by %s", list(uses), c.what)
 	}
-	if len(clashes) == 0 {
+	open := why(j.Listeners.Err())
+	if !j.Listeners.known() {
+		open = why(j.Listeners.Err(), j.Containers.Err())
+	}
+	switch {
+	case len(doubtful) > 0:
+		j.unknown(check, fmt.Sprintf("whether 127.0.0.1:%s, in use, are this lab's own", list(some(doubtful))),
+			cmp.Or(j.Containers.Err(), errors.New("a node of it is starting or stopping")))
+	case len(clashes) > 0:
+	case open != nil:
+		j.unknown(check, "whether the lab's ports are free", open)
+	default:
 		ports := j.ports()
 		first, last := ports[0].number, ports[0].number
 		for _, p := range ports[:len(ports)-2] {
@@ -428,9 +443,10 @@ func (j *judge) hostPorts() {
 	}
 }
 
-// holder says who else has a port of 127.0.0.1, and how to make it let go.
+// holder says who else has a port of 127.0.0.1, and how to make it let go. Where it is taken and what is empty it may be
+// by this lab's own containers, of which the engine did not tell.
 func (j *judge) holder(port int) (what, fix string, taken bool) {
-	for _, c := range j.Containers.Value {
+	for _, c := range j.Containers.seen() {
 		if !slices.ContainsFunc(c.Ports, func(p netip.AddrPort) bool { return int(p.Port()) == port && binds(p.Addr()) }) {
 			continue
 		}
@@ -442,12 +458,14 @@ func (j *judge) holder(port int) (what, fix string, taken bool) {
 		}
 		return "the container " + c.Name, "docker stop " + quote(c.Name), true
 	}
-	for _, l := range j.Listeners.Value {
+	for _, l := range j.Listeners.seen() {
 		if int(l.Addr.Port()) != port || !binds(l.Addr.Addr()) {
 			continue
 		}
 		folder, isNode := nodeForward(l.Holder.Command)
 		switch {
+		case j.maybeEngines(l.Holder):
+			return "", "", true
 		case isNode && folder == j.Root, j.ownVM(l.Holder.Command):
 			return "", "", false
 		case isNode:
@@ -459,6 +477,21 @@ func (j *judge) holder(port int) (what, fix string, taken bool) {
 	}
 	return "", "", false
 }
+
+// maybeEngines: a port is published for a container that may be one of this lab's. On Linux docker-proxy holds it, which
+// only root sees; elsewhere many a program.
+func (j *judge) maybeEngines(p Process) bool {
+	switch {
+	case !j.containerNodes():
+		return false
+	case !j.Containers.open():
+		// What was listed a moment before or after it was started shows no ports yet.
+		return p.Name == dockerProxy && slices.ContainsFunc(j.Containers.seen(), func(c Container) bool { return j.mine(c.Owner) && len(c.Ports) == 0 })
+	}
+	return j.Host.OS != "linux" || p.PID == 0 || slices.Contains([]string{dockerProxy, "rootlesskit", "dockerd"}, p.Name)
+}
+
+const dockerProxy = "docker-proxy"
 
 // nodeForward: Vagrant forwards the ports of libvirt's machines by an ssh with a key under .vagrant of their clone, which
 // some of its releases put in quotes.

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,8 +15,8 @@ func testedVagrant() version { return version{2, 3} }
 
 func (j *judge) vagrant() {
 	const check = "vagrant"
-	err := j.Vagrant.Err
-	switch {
+	have, known := j.Vagrant.Get()
+	switch err := j.Vagrant.Err(); {
 	case errors.Is(err, ErrMissing):
 		fix := "https://developer.hashicorp.com/vagrant/install"
 		switch {
@@ -26,27 +28,27 @@ func (j *judge) vagrant() {
 		j.block(check, fix, "there is no vagrant command: Vagrant makes the nodes")
 		return
 	case errors.Is(err, ErrNoAnswer):
-		j.skip(check, "vagrant is there, but did not tell its version in time")
+		j.unknown(check, "whether vagrant, which is there, is recent enough", err)
 		return
-	case err != nil:
+	case !known:
 		j.fail(check, "reinstall Vagrant: https://developer.hashicorp.com/vagrant/install", "vagrant does not run: %s", reason(err))
 		return
 	}
-	if v, ok := parseVersion(j.Vagrant.Value); ok && v.less(testedVagrant()) {
-		j.warn(check, "upgrade it: https://developer.hashicorp.com/vagrant/install", "Vagrant %s is older than what the lab is tested with (2.3)", j.Vagrant.Value)
+	if v, ok := parseVersion(have); ok && v.less(testedVagrant()) {
+		j.warn(check, "upgrade it: https://developer.hashicorp.com/vagrant/install", "Vagrant %s is older than what the lab is tested with (2.3)", have)
 		return
 	}
-	j.ok(check, "Vagrant %s", j.Vagrant.Value)
+	j.ok(check, "Vagrant %s", have)
 }
+
+// The first Go that fetches a newer one when it needs it.
+func oldestFetchingGo() version { return version{1, 21} }
 
 func (j *judge) goVersion() {
 	const check = "go"
-	needed := j.GoNeeded.Value
-	if needed == "" {
-		needed = "1.26"
-	}
-	err := j.Go.Err
-	switch {
+	needed := cmp.Or(j.GoNeeded.seen(), "1.26")
+	version, known := j.Go.Get()
+	switch err := j.Go.Err(); {
 	case errors.Is(err, ErrMissing):
 		fix := "https://go.dev/doc/install"
 		switch {
@@ -58,19 +60,19 @@ func (j *judge) goVersion() {
 		// What is built already runs without.
 		j.fail(check, fix, "there is no Go: building the lab needs Go %s", needed)
 		return
-	case err != nil:
-		j.unknown(check, "the version of Go", err)
+	case !known:
+		j.unknown(check, "which version of Go there is", err)
 		return
 	}
-	have, _ := parseVersion(j.Go.Value)
+	have, _ := parseVersion(version)
 	want, _ := parseVersion(needed)
 	switch {
 	case !have.less(want):
-		j.ok(check, "Go %s", j.Go.Value)
-	case have.less(version{1, 21}):
-		j.fail(check, "https://go.dev/doc/install", "Go %s is too old: building the lab needs Go %s", j.Go.Value, needed)
+		j.ok(check, "Go %s", version)
+	case have.less(oldestFetchingGo()):
+		j.fail(check, "https://go.dev/doc/install", "Go %s is too old: building the lab needs Go %s", version, needed)
 	default:
-		j.warn(check, "https://go.dev/doc/install", "Go %s is older than %s and will fetch the newer one when it builds; that needs a network", j.Go.Value, needed)
+		j.warn(check, "https://go.dev/doc/install", "Go %s is older than %s and will fetch the newer one when it builds; that needs a network", version, needed)
 	}
 }
 
@@ -86,11 +88,11 @@ func stockImages() []stockImage {
 	}
 }
 
-// missingImages are those that are neither in the engine nor in the bundle.
+// missingImages are those that were seen neither in the engine nor in the bundle.
 func (f *Facts) missingImages() []string {
 	var missing []string
 	for _, s := range stockImages() {
-		if !slices.Contains(f.Images.Value, s.reference) && !slices.Contains(f.Bundle.Value, s.name) {
+		if !slices.Contains(f.Images.seen(), s.reference) && !slices.Contains(f.Bundle.seen(), s.name) {
 			missing = append(missing, s.name)
 		}
 	}
@@ -99,7 +101,9 @@ func (f *Facts) missingImages() []string {
 
 // missingNodeImage: container nodes need an image that the engine does not have.
 func (f *Facts) missingNodeImage() bool {
-	return f.containerNodes() && f.Images.Err == nil && f.NodeImage.Err == nil && !slices.Contains(f.Images.Value, f.NodeImage.Value)
+	images, known := f.Images.Get()
+	node, named := f.NodeImage.Get()
+	return f.containerNodes() && known && named && !slices.Contains(images, node)
 }
 
 // images: each comes from the engine, the bundle, a registry, or is built from Debian packages.
@@ -110,29 +114,38 @@ func (j *judge) images() {
 		missing = append(missing, "node")
 	}
 	missing = append(missing, j.missingImages()...)
+	unseen := j.Images.open() || j.Bundle.open()
 	switch {
-	case j.containerNodes() && j.Engine.Err != nil:
+	case j.containerNodes() && !j.Engine.known():
 		j.skip(check, "the engine's images are not known")
 		return
-	case j.NodeImage.Err != nil && j.containerNodes():
-		j.warn(check, "git -C "+quote(j.Root)+" status   # vagrant/node/build.sh must be there and run", "which node image the lab needs is not known: %s", reason(j.NodeImage.Err))
+	case unseen && (j.containerNodes() || len(missing) > 0):
+		j.unknown(check, "which images are missing", why(j.Images.Err(), j.Bundle.Err()))
+		return
+	case j.containerNodes() && errors.Is(j.NodeImage.Err(), ErrNoAnswer):
+		j.unknown(check, "which node image the lab needs", j.NodeImage.Err())
+	case j.containerNodes() && !j.NodeImage.known():
+		j.warn(check, "git -C "+quote(j.Root)+" status   # vagrant/node/build.sh must be there and run", "which node image the lab needs is not known: %s", reason(j.NodeImage.Err()))
 	}
-	registry := j.Registry.Err == nil && j.Registry.Value != ""
+	registry := j.Registry.seen()
+	// A registry that was too slow for the doctor may be good enough for the lab; and without an engine, which machines do
+	// not need, it is not known which registries there are.
+	none := !errors.Is(j.Registry.Err(), ErrNoAnswer) && !errors.Is(j.Registry.Err(), ErrNotLooked)
 	switch {
 	case len(missing) == 0:
 		j.ok(check, "all there, in the engine or in .lab/bundle")
-	case registry:
-		j.ok(check, "%s missing here; the registry %s answers", list(missing), j.Registry.Value)
-	case j.Builder.Err == nil:
+	case registry != "":
+		j.ok(check, "%s missing here; the registry %s answers", list(missing), registry)
+	case j.Builder.known():
 		j.ok(check, "%s missing here; built from Debian packages", list(missing))
-	case errors.Is(j.Builder.Err, ErrNotRoot):
-		j.blockIf(j.containerNodes(), check, "sudo -v   # lets the builds use sudo for a while; or bring a registry into reach",
+	case errors.Is(j.Builder.Err(), ErrNoAnswer):
+		j.unknown(check, fmt.Sprintf("whether %s, which are missing here, can be had", list(missing)), why(j.Builder.Err(), j.Registry.Err()))
+	case errors.Is(j.Builder.Err(), ErrNotRoot):
+		j.blockIf(j.containerNodes() && none, check, "sudo -v   # lets the builds use sudo for a while; or bring a registry into reach",
 			"%s missing: no registry answers (%s), and building them from Debian packages takes root", list(missing), j.noRegistry())
 	default:
 		blocking := j.missingNodeImage() || j.Settings.Stage == settings.StageUnspecified || j.Settings.Stage >= settings.StageImages
-		// A registry that was too slow for the doctor may be good enough for the lab; and without an engine, which
-		// machines do not need, it is not known which registries there are.
-		blocking = blocking && j.containerNodes() && !errors.Is(j.Registry.Err, ErrNoAnswer) && !errors.Is(j.Registry.Err, ErrNotLooked)
+		blocking = blocking && j.containerNodes() && none
 		fix := j.install("mmdebstrap", "")
 		if j.Host.OS != "linux" {
 			fix = "bring a registry into reach, or copy .lab/bundle from a clone that has it"
@@ -143,8 +156,9 @@ func (j *judge) images() {
 }
 
 func (j *judge) noRegistry() string {
-	if j.Registry.Err == nil {
+	err := j.Registry.Err()
+	if err == nil {
 		return "none known"
 	}
-	return strings.TrimSpace(reason(j.Registry.Err))
+	return strings.TrimSpace(reason(err))
 }

@@ -55,6 +55,8 @@ func engineError(text string) error {
 		strings.Contains(lower, "failed to connect to the docker api"),
 		strings.Contains(lower, "connection refused"):
 		return fmt.Errorf("%w: %s", ErrStopped, text)
+	case strings.Contains(lower, "deadline exceeded"), strings.Contains(lower, "timeout"), strings.Contains(lower, "timed out"):
+		return fmt.Errorf("%w: %s", ErrNoAnswer, text)
 	}
 	return errors.New(text)
 }

@@ -46,6 +46,8 @@ func libvirtError(text string) error {
 	case strings.Contains(lower, "failed to connect socket"), strings.Contains(lower, "connection refused"),
 		strings.Contains(lower, "no such file or directory"), strings.Contains(lower, "cannot recv data"):
 		return fmt.Errorf("%w: %s", ErrStopped, said)
+	case strings.Contains(lower, "timed out"), strings.Contains(lower, "timeout"):
+		return fmt.Errorf("%w: %s", ErrNoAnswer, said)
 	}
 	return errors.New(said)
 }

@@ -182,19 +182,19 @@ Enabled:        No
 func FuzzMachines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, out string) {
 		facts := soundLibvirt()
-		facts.Processor.Value = parseCPUInfo(out)
-		facts.Libvirt.Value.Hypervisor = parseVirshVersion(out)
+		facts.Processor.value = parseCPUInfo(out)
+		facts.Libvirt.value.Hypervisor = parseVirshVersion(out)
 		if n, err := parseLibvirtNetwork(out); err == nil {
 			if n.Name == "" || n.Prefix.IsValid() && (!n.Prefix.Addr().Is4() || n.Prefix != n.Prefix.Masked()) {
 				t.Errorf("%+v", n)
 			}
-			facts.MachineNetworks.Value = append(facts.MachineNetworks.Value, n)
+			facts.MachineNetworks.value = append(facts.MachineNetworks.value, n)
 		}
 		if path, err := parseLibvirtPool(out); err == nil {
-			facts.Libvirt.Value.Pool.Value.Path = path
+			facts.Libvirt.value.Pool.value.Path = path
 		}
-		facts.Machines.Value = parseDomains(out)
-		for _, m := range facts.Machines.Value {
+		facts.Machines.value = parseDomains(out)
+		for _, m := range facts.Machines.value {
 			m.Folder = vagrantSource(out)
 			if m.ID == "" || m.Name == "" {
 				t.Errorf("%+v", m)
@@ -207,17 +207,17 @@ func FuzzMachines(f *testing.F) {
 
 		facts = soundVirtualBox()
 		if v, ok := parseVBoxVersion(out); ok {
-			facts.VirtualBox.Value.Version = v
+			facts.VirtualBox.value.Version = v
 		}
-		facts.MachineNetworks.Value = parseHostOnly(out)
-		for _, n := range facts.MachineNetworks.Value {
+		facts.MachineNetworks.value = parseHostOnly(out)
+		for _, n := range facts.MachineNetworks.value {
 			if n.Name == "" || !n.Prefix.Addr().Is4() || n.Prefix.Bits() == 0 {
 				t.Errorf("%+v", n)
 			}
 		}
-		facts.VirtualBox.Value.DHCP.Value = parseVBoxDHCP(out)
-		facts.VirtualBox.Value.Allowed = settings.HostOnlyNetworks(out)
-		facts.Machines.Value = parseVBoxMachines(out)
+		facts.VirtualBox.value.DHCP.value = parseVBoxDHCP(out)
+		facts.VirtualBox.value.Allowed = settings.HostOnlyNetworks(out)
+		facts.Machines.value = parseVBoxMachines(out)
 		judged(t, facts)
 	})
 }

@@ -14,7 +14,7 @@ var comparable = cmp.Options{cmpopts.EquateComparable(netip.Addr{}, netip.AddrPo
 
 func same(t *testing.T, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, comparable, cmp.AllowUnexported(socket{})); diff != "" {
+	if diff := cmp.Diff(want, got, comparable, cmp.AllowUnexported(socket{}, Fact[Pool]{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -218,12 +218,11 @@ func TestParseSmallThings(t *testing.T) {
 func FuzzDocker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, out string) {
 		facts := sound()
-		facts.Engine.Value, facts.Engine.Err = parseEngine(out)
-		facts.Containers.Value, facts.Containers.Err = parseContainers(out)
-		facts.Networks.Value, facts.Networks.Err = parseNetworks(out)
-		facts.Volumes.Value, facts.Volumes.Err = parseVolumes(out)
-		facts.Containers.Value = append(facts.Containers.Value, Container{Ports: parsePublished(out)})
-		for _, finding := range Judge(facts) {
+		facts.Engine, facts.Containers = found(parseEngine(out)), found(parseContainers(out))
+		facts.Networks, facts.Volumes = found(parseNetworks(out)), found(parseVolumes(out))
+		published := sound()
+		published.Containers = Known([]Container{{Ports: parsePublished(out)}})
+		for _, finding := range append(Judge(facts), Judge(published)...) {
 			if finding.Check == "" || finding.Message == "" {
 				t.Errorf("%+v", finding)
 			}
@@ -242,14 +241,14 @@ func FuzzNetwork(f *testing.F) {
 			}
 		}
 		facts := sound()
-		facts.Routes.Value = routes
+		facts.Routes.value = routes
 		for _, s := range parseProcTCP(out) {
 			if !s.addr.Addr().IsValid() || s.inode == "" {
 				t.Errorf("%+v", s)
 			}
-			facts.Listeners.Value = append(facts.Listeners.Value, Listener{Addr: s.addr})
+			facts.Listeners.value = append(facts.Listeners.value, Listener{Addr: s.addr})
 		}
-		facts.Listeners.Value = append(facts.Listeners.Value, parseLsof(out)...)
+		facts.Listeners.value = append(facts.Listeners.value, parseLsof(out)...)
 		Judge(facts)
 	})
 }

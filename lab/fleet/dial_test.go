@@ -84,7 +84,7 @@ func TestATunnelEndsWithItsNode(t *testing.T) {
 	t.Cleanup(func() { _ = target.Close() })
 	lab.Agents["frontend01"].Hook(func(h *fleettest.Hooks) { h.Ports = map[string]string{"redis01:6379": target.Addr().String()} })
 	f := connect(t, lab.Lab)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	conn, err := f.Dial(ctx, "frontend01", "redis01", 6379)
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestATunnelEndsWithItsNode(t *testing.T) {
 	defer conn.Close()
 	cancel() // it was for the opening
 	lab.Agents["frontend01"].Stop()
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	var problem *fleet.Error

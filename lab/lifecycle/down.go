@@ -72,7 +72,7 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 // Sweep implements Host. It takes what this clone made, under whatever name, and what bears the lab's name and was made
 // by a clone that no longer exists; never what another clone's lab consists of.
 func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error {
-	var engine docker.Engine
+	engine := s.Engine
 	ours := func(labels map[string]string) bool {
 		folder := labels[docker.LabelFolder]
 		if folder == lab.Dir {
@@ -83,7 +83,7 @@ func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) 
 	}
 	containers, err := engine.Containers(ctx, "")
 	if err != nil {
-		if lab.Provider != settings.ProviderDocker && lab.Saved != nil {
+		if lab.Provider != settings.ProviderDocker && lab.Saved != nil && !errors.Is(err, docker.ErrNoAnswer) {
 			return s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
 		}
 		return fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)

@@ -46,8 +46,9 @@ type Machines interface {
 
 // Host is what the lifecycle needs of the machine that it runs on.
 type Host interface {
-	// Preflight says why a lab cannot be brought up here; nil when it can. note tells what it had to change for that.
-	Preflight(ctx context.Context, lab *settings.Lab) (note string, err error)
+	// Preflight says why a lab cannot be brought up here; nil when it can, or when that could not be told. note tells what it
+	// had to change, and what it could not tell; say, for what it waits.
+	Preflight(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error)
 	// NodeImage makes the image of container nodes, unless it is there.
 	NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error
 	// Bundle makes the files of the stock images, unless they are there.
@@ -61,14 +62,16 @@ type Host interface {
 // System is the Host outside tests.
 type System struct {
 	// Check is the preflight.
-	Check func(context.Context, *settings.Lab) (note string, err error)
+	Check func(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error)
+	// Engine is the host's.
+	Engine docker.Engine
 }
 
 var _ Host = System{}
 
 // Preflight implements Host.
-func (s System) Preflight(ctx context.Context, lab *settings.Lab) (note string, err error) {
-	if note, err = s.Check(ctx, lab); err != nil {
+func (s System) Preflight(ctx context.Context, lab *settings.Lab, say func(string)) (note string, err error) {
+	if note, err = s.Check(ctx, lab, say); err != nil {
 		return note, err
 	}
 	if missing := supply.Unbuilt(lab); len(missing) > 0 {
@@ -103,12 +106,12 @@ func (System) Bundle(ctx context.Context, lab *settings.Lab, say func(string)) e
 }
 
 // Machines implements Host.
-func (System) Machines(lab *settings.Lab, w io.Writer) Machines {
+func (s System) Machines(lab *settings.Lab, w io.Writer) Machines {
 	vagrant := power.New(lab, w)
 	if lab.Provider != settings.ProviderDocker {
 		return virtual{vagrant}
 	}
-	return containers{Vagrant: vagrant, lab: lab}
+	return containers{Vagrant: vagrant, engine: s.Engine, lab: lab}
 }
 
 // containers are nodes of the docker provider, whose state the engine tells faster than Vagrant.
@@ -170,6 +173,11 @@ type Lifecycle struct {
 	Whole time.Duration
 	// Drain bounds how long a node that is to be removed may take to be empty; 0 is two minutes.
 	Drain time.Duration
+	// Look bounds how long an agent may take to answer; 0 is more than a healthy one needs. Hear is how long one may take
+	// that is asked again, because what is to be done depends on it; 0 is a minute.
+	Look, Hear time.Duration
+	// Answer is how long the agents of nodes that Vagrant has just started may take until they answer; 0 is a tenth of Whole.
+	Answer time.Duration
 }
 
 // wholeWithin is generous: a healthy lab of containers takes seconds, of emulated machines minutes.

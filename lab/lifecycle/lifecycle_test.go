@@ -45,6 +45,7 @@ type world struct {
 	agents map[string]*fleettest.Agent
 	// hooks
 	preflight error
+	failState error
 	failUp    func(nodes []string) error
 	adjust    func(node string, s *agentv1.NodeSnapshot)
 }
@@ -89,7 +90,7 @@ func (w *world) open(env ...string) *settings.Lab {
 }
 
 func (w *world) lifecycle(out io.Writer, env ...string) *Lifecycle {
-	return &Lifecycle{Lab: w.open(env...), Host: w, Console: console.New(out, nil), Whole: 15 * time.Second, Drain: 5 * time.Second}
+	return &Lifecycle{Lab: w.open(env...), Host: w, Console: console.New(out, nil), Whole: 5 * time.Minute, Drain: 5 * time.Minute, Look: time.Minute, Answer: time.Second}
 }
 
 // up runs Up and returns what it printed.
@@ -123,7 +124,7 @@ func (w *world) note(call string, nodes ...string) {
 	w.calls = append(w.calls, strings.TrimSpace(call+" "+strings.Join(nodes, " ")))
 }
 
-func (w *world) Preflight(context.Context, *settings.Lab) (string, error) {
+func (w *world) Preflight(context.Context, *settings.Lab, func(string)) (string, error) {
 	return "", w.preflight
 }
 func (w *world) NodeImage(context.Context, *settings.Lab, func(string)) error { return nil }
@@ -181,6 +182,9 @@ type machines struct {
 }
 
 func (m machines) States(context.Context) (map[string]power.State, error) {
+	if m.w.failState != nil {
+		return nil, m.w.failState
+	}
 	return maps.Clone(m.w.states), nil
 }
 
@@ -345,16 +349,22 @@ func TestUpExplains(t *testing.T) {
 		s.Role.Healthy, s.Role.Message = false, "Postgres does not answer"
 	}
 	l := w.lifecycle(io.Discard)
-	l.Whole = 10 * time.Second // time for all agents to have answered, on a busy machine too
-	err := l.Up(t.Context())
-	if err == nil {
-		t.Fatal("no error")
+	var err error
+	// The others are to have answered by then, on a busy machine too.
+	for l.Whole = 2 * time.Second; l.Whole < 5*time.Minute; l.Whole *= 2 {
+		err = l.Up(t.Context())
+		if err == nil {
+			t.Fatal("no error")
+		}
+		if !strings.Contains(err.Error(), "has not answered yet") {
+			break
+		}
 	}
-	want := `the lab is not whole at stage application within 10s:
+	want := fmt.Sprintf(`the lab is not whole at stage application within %s:
   store: start pg: no space left on device (3 attempts)
   store: container pg is exited (exit code 1)
   store: its role is not healthy: Postgres does not answer
-Look closer with`
+Look closer with`, l.Whole)
 	if !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -19,7 +19,8 @@ const resetWithin = time.Minute
 // Reset clears the lab between two classes: no votes, nothing that learners left, everything at the given stage.
 func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 	return l.change(ctx, "lab reset", stage, func(ctx context.Context, f *fleet.Fleet, board *console.Board) error {
-		if err := unreachable(look(ctx, f)); err != nil {
+		everyone := func(string) bool { return true }
+		if err := unreachable(l.hear(ctx, f, l.lookWithin(), everyone, func(text string) { board.Note(text) })); err != nil {
 			return err
 		}
 		var managers, others []string

@@ -43,7 +43,7 @@ func (r *upRun) scaleIn(ctx context.Context) error {
 	names := nodeNames(surplus)
 	return r.phase("scale in", func(say func(string)) (string, error) {
 		machines := r.Host.Machines(before, io.MultiWriter(r.log, &lines{each: say}))
-		states, err := machines.States(ctx)
+		states, err := statesOf(ctx, machines)
 		if err != nil {
 			return "", err
 		}

@@ -126,8 +126,8 @@ func (r *upRun) settled(ctx context.Context) (bool, error) {
 // ready makes everything that nodes are made from, and removes the nodes that shall no longer be.
 func (r *upRun) ready(ctx context.Context) error {
 	r.changed = true
-	if err := r.phase("preflight", func(func(string)) (string, error) {
-		note, err := r.Host.Preflight(ctx, r.Lab)
+	if err := r.phase("preflight", func(say func(string)) (string, error) {
+		note, err := r.Host.Preflight(ctx, r.Lab, say)
 		return cmp.Or(note, "this host will do"), err
 	}); err != nil {
 		return err
@@ -139,11 +139,15 @@ func (r *upRun) ready(ctx context.Context) error {
 	if err := r.scaleIn(ctx); err != nil {
 		return err
 	}
+	states, err := statesOf(ctx, r.Host.Machines(r.Lab, r.log))
+	if err != nil {
+		return err
+	}
 	// From here on there is something to take down.
 	if err := r.Lab.Save(); err != nil {
 		return err
 	}
-	return r.prepare(ctx)
+	return r.prepare(ctx, states)
 }
 
 // sameLab: nothing differs that stands in nodes' files or machines. The stage does not.
@@ -174,8 +178,11 @@ func (r *upRun) unchangeable(ctx context.Context) error {
 	}
 	before := *r.Lab
 	before.Settings = *saved
-	states, err := r.Host.Machines(&before, io.Discard).States(ctx)
-	if err == nil && len(states) == 0 {
+	now, err := statesOf(ctx, r.Host.Machines(&before, io.Discard))
+	if err != nil {
+		return fmt.Errorf("could not tell whether the lab of this clone, made with other settings (%s), is still up: %w", strings.Join(differs, "; "), err)
+	}
+	if len(now) == 0 {
 		return nil // an earlier run was cut off before it made anything
 	}
 	return fmt.Errorf("the lab of this clone is up with other settings: %s; take it down first (`make down`), or leave the variable unset",
@@ -195,7 +202,7 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 	if r.fleet, err = fleet.Connect(r.Lab, fleet.Operate); err != nil {
 		return false, err
 	}
-	view := look(ctx, r.fleet)
+	view := lookFor(ctx, r.fleet, r.lookWithin())
 	if !settled(view, hashes) || !view.Whole(r.Lab.Stage) {
 		return false, ctx.Err()
 	}
@@ -224,11 +231,7 @@ func (r *upRun) hashes() (map[string]string, error) {
 }
 
 // prepare makes what the nodes are made from. The parts have nothing to do with each other, so they run side by side.
-func (r *upRun) prepare(ctx context.Context) error {
-	states, err := r.Host.Machines(r.Lab, r.log).States(ctx)
-	if err != nil {
-		return err
-	}
+func (r *upRun) prepare(ctx context.Context, states map[string]power.State) error {
 	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
 		if states[n.Name] == power.StateAbsent {
 			if err := forgetVotes(r.Lab); err != nil {
@@ -278,7 +281,7 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 			return fmt.Errorf("%w\n%s\nthe whole log is in %s; `make up` tries again and keeps what is done",
 				err, last, r.Lab.Relative(r.log.Name()))
 		}
-		states, err := machines.States(ctx)
+		states, err := statesOf(ctx, machines)
 		if err != nil {
 			return "", err
 		}
@@ -287,7 +290,7 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 			if err := machines.Resume(ctx, paused...); err != nil {
 				return "", explain(err)
 			}
-			if states, err = machines.States(ctx); err != nil {
+			if states, err = statesOf(ctx, machines); err != nil {
 				return "", err
 			}
 		}
@@ -298,9 +301,14 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 		// After Vagrant, which has just provisioned them, a slow node is heard out: to provision it again would take longer.
 		within := callTimeout
 		if start {
-			within = lookTimeout
+			within = r.lookWithin()
 		}
-		todo := plan(lookFor(ctx, r.fleet, within), states, hashes)
+		running := func(node string) bool { return states[node] == power.StateRunning }
+		view := r.hear(ctx, r.fleet, within, running, say)
+		if late := silent(view, running); len(late) > 0 && ctx.Err() == nil {
+			return "", r.untold(late)
+		}
+		todo := plan(view, states, hashes)
 		if !start {
 			todo.up, todo.created = nil, nil
 		}
@@ -409,10 +417,13 @@ func forgetVotes(lab *settings.Lab) error {
 	return nil
 }
 
+// firstVoteWithin is generous: a vote is counted within a second, but a busy host has just started everything.
+const firstVoteWithin = 2 * time.Minute
+
 // firstVote casts a vote through the balancer and waits until it is counted. A lab that had its first vote is not given
 // another one: it is only looked at whether both pages answer.
 func (r *upRun) firstVote(ctx context.Context, say func(string)) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, firstVoteWithin)
 	defer cancel()
 	client := voting.New(r.Lab.VotingURL(), r.Lab.ResultsURL())
 	cookie, err := voting.LoadCookie(firstVoteFile(r.Lab))

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -36,7 +37,7 @@ func (r *upRun) unpause(ctx context.Context) error {
 		return nil
 	}
 	machines := r.Host.Machines(r.Lab, r.log)
-	states, err := machines.States(ctx)
+	states, err := statesOf(ctx, machines)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (l *Lifecycle) AfterVagrant(ctx context.Context) error {
 		if r.log, err = openLog(r.Lab, "up.log"); err != nil {
 			return err
 		}
-		states, err := r.Host.Machines(r.Lab, r.log).States(ctx)
+		states, err := statesOf(ctx, r.Host.Machines(r.Lab, r.log))
 		if err != nil {
 			return err
 		}
@@ -98,7 +99,7 @@ func (r *upRun) answers(ctx context.Context, states map[string]power.State) erro
 		return err
 	}
 	defer func() { _ = f.Close() }() // connections that are no longer needed
-	watching, cancel := context.WithTimeout(ctx, r.wholeWithin()/10)
+	watching, cancel := context.WithTimeout(ctx, cmp.Or(r.Answer, r.wholeWithin()/10))
 	defer cancel()
 	for update := range f.Watch(watching) {
 		silent := false

@@ -36,7 +36,7 @@ func TestLab(t *testing.T) {
 func TestFileKeepsApart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var inside, times atomic.Int32
 	var group sync.WaitGroup

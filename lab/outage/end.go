@@ -18,6 +18,9 @@ const (
 	retryLast  = 5 * time.Second
 )
 
+// errUntold is why nothing can be concluded: the machine may run or not.
+var errUntold = errors.New("could not tell whether its machine runs: its provider does not say")
+
 // answerTimeout bounds one question to an agent that is to answer.
 const answerTimeout = 3 * time.Second
 
@@ -151,6 +154,8 @@ func (o *Outages) undo(ctx context.Context, f *Fault) error {
 		}
 	}
 	switch state {
+	case power.StateUnknown:
+		return errUntold
 	case f.Kind.leaves():
 		return fmt.Errorf("its machine is still %s", state)
 	case power.StateRunning:
@@ -166,6 +171,9 @@ func (o *Outages) undoForsaken(ctx context.Context, f *Fault) error {
 	defer cancel()
 	for quiet := time.Now(); time.Since(quiet) < o.times.late; {
 		state, err := o.power.State(ctx, f.Node)
+		if err == nil && state == power.StateUnknown {
+			err = errUntold
+		}
 		if err != nil {
 			return err
 		}

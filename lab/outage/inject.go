@@ -88,6 +88,8 @@ func (o *Outages) admit(ctx context.Context, f Fault) (*lock.File, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: %w", ErrRefused, f, err)
+	case state == power.StateUnknown:
+		return nil, fmt.Errorf("%w: %s: %w", ErrRefused, f, errUntold)
 	case state == power.StateAbsent:
 		return nil, fmt.Errorf("%w: %s has no machine; `make up` makes it", ErrRefused, f.Node)
 	case state != power.StateRunning:
@@ -168,6 +170,9 @@ func (o *Outages) unseen(ctx context.Context, f *Fault) error {
 	state, err := o.power.State(ctx, f.Node)
 	if err != nil {
 		return err
+	}
+	if state == power.StateUnknown {
+		return errUntold
 	}
 	if state != f.Kind.leaves() {
 		return fmt.Errorf("its machine is %s", state)

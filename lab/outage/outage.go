@@ -156,7 +156,7 @@ func Open(lab *settings.Lab, start func() error) (*Outages, error) {
 		times: times{inject: 10 * time.Minute, seen: 2 * time.Minute, end: 20 * time.Minute, late: time.Minute, answer: 10 * time.Minute},
 	}
 	if lab.Provider == settings.ProviderDocker {
-		o.times = times{inject: time.Minute, seen: 10 * time.Second, end: 3 * time.Minute, late: 5 * time.Second, answer: time.Minute}
+		o.times = times{inject: 3 * time.Minute, seen: time.Minute, end: 3 * time.Minute, late: 5 * time.Second, answer: time.Minute}
 	}
 	o.answers = o.ask
 	return o, o.replay()

@@ -259,6 +259,7 @@ func TestRefusals(t *testing.T) {
 		"lease long":    {lease: time.Hour, want: ErrInvalid, says: "give one from 1s to 10m0s"},
 		"no machine":    {node: "worker01", want: ErrRefused, says: "worker01 has no machine"},
 		"off":           {before: func(_ *testing.T, _ *Outages, s *switchboard) { s.states["store"] = power.StateOff }, want: ErrRefused, says: "store is off already"},
+		"unknown":       {before: func(_ *testing.T, _ *Outages, s *switchboard) { s.states["store"] = power.StateUnknown }, want: ErrRefused, says: "could not tell whether its machine runs"},
 		"another fault": {before: func(t *testing.T, o *Outages, _ *switchboard) { mustInject(t, o, Freeze, "store", time.Minute) }, want: ErrRefused, says: "the fault freeze store is not over yet"},
 		"no tool": {before: func(_ *testing.T, _ *Outages, s *switchboard) {
 			s.onState = func(string) (power.State, error) { return power.StateAbsent, errors.New("virsh is not installed") }
@@ -273,7 +274,7 @@ func TestRefusals(t *testing.T) {
 		"no reaper": {before: func(_ *testing.T, o *Outages, _ *switchboard) {
 			o.start = func() error { return errors.New("no process to be had") }
 		}, want: ErrRefused, says: "start what is to end it: no process to be had"},
-		"reaper dies": {before: func(_ *testing.T, o *Outages, _ *switchboard) { o.start = func() error { return nil } }, want: ErrRefused, says: "has not started within 10s"},
+		"reaper dies": {before: func(_ *testing.T, o *Outages, _ *switchboard) { o.start = func() error { return nil } }, want: ErrRefused, says: "has not started within 1m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -468,6 +469,41 @@ func TestTrouble(t *testing.T) {
 			t.Error("it was given up")
 		}
 	})
+}
+
+// TestUnknownIsNotOver: a machine of which nobody can tell whether it runs is neither left to itself nor switched; its
+// fault goes on until it can be told.
+func TestUnknownIsNotOver(t *testing.T) {
+	t.Parallel()
+	for name, say := range map[string]func(string) (power.State, error){
+		"no state":  func(string) (power.State, error) { return power.StateUnknown, nil },
+		"no answer": func(string) (power.State, error) { return power.StateUnknown, context.DeadlineExceeded },
+	} {
+		for _, kind := range Kinds() {
+			t.Run(name+", "+string(kind), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					s := newSwitchboard()
+					o := process(t, newLab(t), s)
+					f := mustInject(t, o, kind, "store", time.Second)
+					s.hook(func(h *hooks) { h.onState = say })
+					time.Sleep(5 * time.Minute)
+					if faults, err := o.List(); err != nil || len(faults) != 1 || faults[0].ID != f.ID || faults[0].Trouble == "" {
+						t.Errorf("%+v, %v", faults, err)
+					}
+					if calls := s.said(); len(calls) != 1 {
+						t.Errorf("calls: %v", calls)
+					}
+					s.hook(func(h *hooks) { h.onState = nil })
+					time.Sleep(2 * time.Minute)
+					nothingLeft(t, o)
+					if s.state("store") != power.StateRunning {
+						t.Error("it was given up")
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestOthersHands: what somebody else did to the machine is not undone, and the fault is over.

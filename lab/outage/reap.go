@@ -19,7 +19,7 @@ const (
 	// whether it is free.
 	successorPatience = 2 * time.Second
 	// reaperPatience bounds the start of a reaper.
-	reaperPatience = 10 * time.Second
+	reaperPatience = time.Minute
 )
 
 // Reap ends faults whose lease is over, or whose injector is gone, until no fault is left. It does nothing while another process does it.

@@ -68,20 +68,39 @@ const (
 	// StatePaused: frozen, with its memory.
 	StatePaused
 	StateRunning
+	// StateUnknown: its provider does not tell, or tells in a word that is none of the others. It may be running: nothing
+	// may be done that would be wrong then.
+	StateUnknown
 )
 
-// States asks Vagrant for the state of all nodes.
+// statusPatience bounds `vagrant status`: it takes a second for each node, or a minute for all where the host is busy.
+const statusPatience = 5 * time.Minute
+
+// States asks Vagrant for the state of all nodes. One that Vagrant does not mention is unknown.
 func (v *Vagrant) States(ctx context.Context) (map[string]State, error) {
+	asking, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
 	var out strings.Builder
-	cmd := v.command(ctx, "status", "--machine-readable")
+	cmd := v.command(asking, "status", "--machine-readable")
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() == nil && asking.Err() != nil {
+			return nil, fmt.Errorf("could not tell which nodes run: `vagrant status` did not end within %s", statusPatience)
+		}
 		if said := parseError(out.String()); said != "" {
 			return nil, fmt.Errorf("vagrant status: %s", said)
 		}
 		return nil, fmt.Errorf("vagrant status: %w", err)
 	}
-	return parseStates(out.String())
+	states, err := parseStates(out.String())
+	if err == nil && v.lab.Topology != nil {
+		for _, node := range v.lab.Topology.Names() {
+			if _, told := states[node]; !told {
+				states[node] = StateUnknown
+			}
+		}
+	}
+	return states, err
 }
 
 // parseError finds what a machine-readable command failed with: timestamp,machine,error-exit,class,message.
@@ -114,12 +133,15 @@ func parseStates(text string) (map[string]State, error) {
 		switch record[3] {
 		case "running":
 			states[record[1]] = StateRunning
-		case "not_created", "host_state_unknown":
+		case "not_created":
 			states[record[1]] = StateAbsent
-		case "paused", "saved", "suspended":
+		case "paused", "saved", "suspended", "pmsuspended":
 			states[record[1]] = StatePaused
-		default: // poweroff, shutoff, stopped, aborted, …
+		// In the words of VirtualBox, libvirt, Docker, VMware and Parallels.
+		case "poweroff", "aborted", "aborted-saved", "gurumeditation", "shutoff", "crashed", "stopped", "not_running", "off":
 			states[record[1]] = StateOff
+		default: // unknown, inaccessible, host_state_unknown, preparing, …
+			states[record[1]] = StateUnknown
 		}
 	}
 }

@@ -25,6 +25,8 @@ func TestParseStates(t *testing.T) {
 1763690000,worker01,state,not_created
 1763690000,frontend01,state,paused
 1763690000,frontend02,state,aborted
+1763690000,frontend03,state,host_state_unknown
+1763690000,frontend04,state,inaccessible
 1763690000,,ui,info,Current machine states
 `
 	got, err := parseStates(text)
@@ -33,6 +35,7 @@ func TestParseStates(t *testing.T) {
 	}
 	want := map[string]State{
 		"manager": StateRunning, "store": StateOff, "worker01": StateAbsent, "frontend01": StatePaused, "frontend02": StateOff,
+		"frontend03": StateUnknown, "frontend04": StateUnknown,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -84,7 +87,7 @@ func TestCommands(t *testing.T) {
 // TestInterrupt: vagrant is asked to stop, once, and may put things in order.
 func TestInterrupt(t *testing.T) {
 	lab := fakeVagrant(t, "trap 'echo orderly; exit 1' INT\necho ready\nwhile :; do sleep 0.05; done\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// As lab does: else a process whose parent ignores interrupts ignores them too.
 	signals := make(chan os.Signal, 1)

@@ -17,7 +17,7 @@ import (
 
 // Switch takes the power from single nodes, and freezes them. Each call but State assumes the state that it changes.
 type Switch interface {
-	// State of the node's machine, by its provider's word.
+	// State of the node's machine, by its provider's word. Nothing follows from a state that comes with an error.
 	State(ctx context.Context, node string) (State, error)
 	// Off pulls the plug: nothing on the node gets to say goodbye.
 	Off(ctx context.Context, node string) error
@@ -91,8 +91,11 @@ func (c containers) with(ctx context.Context, node string, do func(id string) er
 
 func (c containers) State(ctx context.Context, node string) (State, error) {
 	one, err := c.find(ctx, node)
-	if err != nil || one == nil {
-		return StateAbsent, err
+	if err != nil {
+		return StateUnknown, err
+	}
+	if one == nil {
+		return StateAbsent, nil
 	}
 	return ContainerState(one.State), nil
 }
@@ -104,8 +107,10 @@ func ContainerState(word string) State {
 		return StateRunning
 	case "paused":
 		return StatePaused
-	default:
+	case "created", "exited", "dead", "removing":
 		return StateOff
+	default:
+		return StateUnknown
 	}
 }
 
@@ -161,6 +166,15 @@ func (v *Vagrant) machineID(node string) (string, error) {
 	return strings.TrimSpace(string(id)), nil
 }
 
+// made says whether Vagrant has made a machine for a node: absent, or not known of what state.
+func (v *Vagrant) made(node string) (State, error) {
+	id, err := v.machineID(node)
+	if err == nil && id == "" {
+		return StateAbsent, nil
+	}
+	return StateUnknown, err
+}
+
 // tool runs a hypervisor's own program for a node, its machine's id in place of the word ID, and returns what it says.
 func (v *Vagrant) tool(ctx context.Context, node, name string, args ...string) (string, error) {
 	id, err := v.machineID(node)
@@ -183,7 +197,7 @@ func (v *Vagrant) tool(ctx context.Context, node, name string, args ...string) (
 	case err == nil:
 		return said, nil
 	case ctx.Err() != nil:
-		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), ctx.Err())
+		return "", fmt.Errorf("%s %s did not answer in time: %w", name, strings.Join(args, " "), ctx.Err())
 	case errors.Is(err, exec.ErrNotFound):
 		return "", fmt.Errorf("%s is not installed; nothing else switches the power of a %s machine at once", name, v.lab.Provider)
 	default:
@@ -206,12 +220,12 @@ func (l libvirt) virsh(ctx context.Context, node, verb string) (string, error) {
 }
 
 func (l libvirt) State(ctx context.Context, node string) (State, error) {
-	if id, err := l.machineID(node); err != nil || id == "" {
-		return StateAbsent, err
+	if state, err := l.made(node); state == StateAbsent || err != nil {
+		return state, err
 	}
 	said, err := l.virsh(ctx, node, "domstate")
 	if err != nil {
-		return StateAbsent, err
+		return StateUnknown, err
 	}
 	return parseDomainState(said)
 }
@@ -226,7 +240,7 @@ func parseDomainState(said string) (State, error) {
 	case "shut off", "crashed":
 		return StateOff, nil
 	}
-	return StateAbsent, fmt.Errorf("virsh domstate says %q", said)
+	return StateUnknown, fmt.Errorf("virsh domstate says %q", said)
 }
 
 func (l libvirt) Off(ctx context.Context, node string) error {
@@ -262,12 +276,12 @@ func (v virtualBox) control(ctx context.Context, node, verb string) error {
 }
 
 func (v virtualBox) State(ctx context.Context, node string) (State, error) {
-	if id, err := v.machineID(node); err != nil || id == "" {
-		return StateAbsent, err
+	if state, err := v.made(node); state == StateAbsent || err != nil {
+		return state, err
 	}
 	said, err := v.tool(ctx, node, "VBoxManage", "showvminfo", idWord, "--machinereadable")
 	if err != nil {
-		return StateAbsent, err
+		return StateUnknown, err
 	}
 	return parseVMState(said)
 }
@@ -284,11 +298,13 @@ func parseVMState(said string) (State, error) {
 			return StateRunning, nil
 		case "paused", "saved", "saving":
 			return StatePaused, nil
-		default: // poweroff, aborted, aborted-saved, gurumeditation
+		case "poweroff", "aborted", "aborted-saved", "gurumeditation":
 			return StateOff, nil
+		default: // a snapshot is being taken, or another thing of which it is not known how it leaves the machine
+			return StateUnknown, fmt.Errorf("VBoxManage showvminfo says that the machine is %s", word)
 		}
 	}
-	return StateAbsent, errors.New("VBoxManage showvminfo tells no state")
+	return StateUnknown, errors.New("VBoxManage showvminfo tells no state")
 }
 
 func (v virtualBox) Off(ctx context.Context, node string) error {
@@ -310,7 +326,14 @@ type anyProvider struct{ *Vagrant }
 
 func (a anyProvider) State(ctx context.Context, node string) (State, error) {
 	states, err := a.States(ctx)
-	return states[node], err
+	if err != nil {
+		return StateUnknown, err
+	}
+	state, told := states[node]
+	if !told || state == StateUnknown {
+		return StateUnknown, fmt.Errorf("could not tell whether %s runs: `vagrant status` does not say", node)
+	}
+	return state, nil
 }
 
 func (a anyProvider) Off(ctx context.Context, node string) error { return a.halt(ctx, node) }

@@ -125,11 +125,15 @@ func TestSwitchState(t *testing.T) {
 		"domain":          {"libvirt", "running", StateRunning, ""},
 		"destroyed":       {"libvirt", "shut off", StateOff, ""},
 		"suspended":       {"libvirt", "paused", StatePaused, ""},
-		"of another kind": {"libvirt", "dancing", StateAbsent, `virsh domstate says "dancing"`},
+		"of another kind": {"libvirt", "dancing", StateUnknown, `virsh domstate says "dancing"`},
 		"box":             {"virtualbox", "name=\"x\"\nVMState=\"running\"\n", StateRunning, ""},
 		"box, off":        {"virtualbox", "VMState=\"aborted\"", StateOff, ""},
 		"box, paused":     {"virtualbox", "VMState=\"paused\"", StatePaused, ""},
-		"box, mute":       {"virtualbox", "name=\"x\"", StateAbsent, "tells no state"},
+		"box, mute":       {"virtualbox", "name=\"x\"", StateUnknown, "tells no state"},
+		"box, snapshot":   {"virtualbox", "VMState=\"livesnapshotting\"", StateUnknown, "livesnapshotting"},
+		"container, gone": {"docker", "vanishing", StateUnknown, ""},
+		"vagrant, lost":   {"vmware_desktop", "1,store,state,inaccessible", StateUnknown, "could not tell whether store runs"},
+		"vagrant, silent": {"vmware_desktop", "1,manager,state,running", StateUnknown, "could not tell whether store runs"},
 		"vagrant":         {"vmware_desktop", "1,store,state,not_running", StateOff, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

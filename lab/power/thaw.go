@@ -27,7 +27,7 @@ const thawScript = `[ ! -d ` + freezers + ` ] ||
 find ` + freezers + ` -mindepth 2 -name freezer.state -exec sh -c 'for f; do echo ` + thawed + ` >"$f"; done' sh {} +`
 
 // thawTimeout bounds that on a node that hangs.
-const thawTimeout = 5 * time.Second
+const thawTimeout = 30 * time.Second
 
 // ThawWithin lets everything go on that is frozen within a node's container, as a paused container is, so that the node can be killed. With
 // cgroup v1 a frozen process does not die: the kernel waits for it, and Docker gives up ("did not receive an exit event") on a node that is

@@ -35,9 +35,12 @@ if [ "${1:-}" = --tag ]; then
 	exit 0
 fi
 
-if docker image inspect "$image" >/dev/null 2>&1; then
+if said=$(docker image inspect "$image" 2>&1 >/dev/null); then
 	echo "node image $image: up to date"
 	exit 0
+elif ! grep -qiE 'no such (image|object)|not found' <<<"$said"; then
+	echo "could not tell whether the node image $image is there: $said" >&2
+	exit 1
 fi
 
 log=$(mktemp "${TMPDIR:-/tmp}/swarmlab-node.XXXXXX")

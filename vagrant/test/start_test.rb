@@ -75,6 +75,14 @@ class StartTest < Minitest::Test
     assert_equal [HALT], @machine.actions
   end
 
+  def test_a_machine_whose_provider_does_not_tell_is_not_started_again
+    up
+    @machine.now = :unknown
+    up(cut_off: true)
+    up
+    assert_empty @machine.actions
+  end
+
   def test_a_machine_that_sleeps_is_woken_by_vagrant
     up
     @machine.now = :saved

@@ -159,6 +159,9 @@ type Agent struct {
 
 // Hooks are what an agent does when it is called. Set them before, or through Agent.Hook.
 type Hooks struct {
+	// OnSnapshot is called before a snapshot is given, with the context of the call: it may wait for that to end, as an agent
+	// that hangs.
+	OnSnapshot func(context.Context) error
 	// OnReset, OnRetire and so on are called for the call of their name; nil: the call succeeds.
 	OnReset    func(settings.Stage) error
 	OnSetStage func(settings.Stage) error
@@ -257,7 +260,12 @@ func (a *Agent) now() (*agentv1.NodeSnapshot, []*agentv1.Event, <-chan struct{})
 }
 
 // Snapshot implements agentv1.AgentServiceServer.
-func (a *Agent) Snapshot(context.Context, *agentv1.SnapshotRequest) (*agentv1.SnapshotResponse, error) {
+func (a *Agent) Snapshot(ctx context.Context, _ *agentv1.SnapshotRequest) (*agentv1.SnapshotResponse, error) {
+	if hook := a.hooks().OnSnapshot; hook != nil {
+		if err := hook(ctx); err != nil {
+			return nil, err
+		}
+	}
 	snapshot, _, _ := a.now()
 	return &agentv1.SnapshotResponse{Node: snapshot}, nil
 }
