@@ -148,11 +148,11 @@ func TestRegister(t *testing.T) {
 	s := startConsul(t)
 	frontend, stop := start(t, s, "frontend01")
 	frontend.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 20*time.Second, "the frontend learns that its token is not known", func() bool {
+	roletest.Eventually(t, "the frontend learns that its token is not known", func() bool {
 		return strings.Contains(fmt.Sprint(frontend.Status().Err), "does not know the nodes' token yet")
 	})
 	start(t, s, "manager")
-	roletest.Eventually(t, 10*time.Second, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
 	list, _, err := s.management(t).Catalog().Service("web-vote-app", "", nil)
 	if err != nil || len(list) != 1 || list[0].ServiceAddress != "192.168.33.20" || list[0].ServicePort != 5000 ||
 		list[0].ServiceMeta["node"] != "frontend01" || list[0].ServiceMeta["lab"] != "test" || list[0].ServiceTags[0] != "http" {
@@ -165,7 +165,7 @@ func TestRegister(t *testing.T) {
 	// An offer that changes.
 	moved := &rolev1.Service{Name: "web-vote-app", Port: 5001}
 	frontend.Offer([]*rolev1.Service{moved, {Name: "extra", Port: 1}})
-	roletest.Eventually(t, 2*time.Second, "both", registered(frontend, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "both", registered(frontend, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
 	list, _, err = s.management(t).Catalog().Service("web-vote-app", "", nil)
 	if err != nil || len(list) != 1 || list[0].ServicePort != 5001 || len(list[0].ServiceTags) != 0 {
 		t.Errorf("after the move: %+v, %v", list, err)
@@ -174,15 +174,15 @@ func TestRegister(t *testing.T) {
 	// A restart of the agent leaves the catalogue alone, until it says what it offers.
 	stop()
 	again, _ := start(t, s, "frontend01")
-	roletest.Eventually(t, 5*time.Second, "the new agent keeps up what stands",
+	roletest.Eventually(t, "the new agent keeps up what stands",
 		registered(again, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
 	again.Offer([]*rolev1.Service{moved})
-	roletest.Eventually(t, 2*time.Second, "the other is gone", func() bool {
+	roletest.Eventually(t, "the other is gone", func() bool {
 		list, _, err := s.management(t).Catalog().Service("extra", "", nil)
 		return err == nil && len(list) == 0
 	})
 	again.Offer(nil)
-	roletest.Eventually(t, 2*time.Second, "none", registered(again, "frontend01/labagent"))
+	roletest.Eventually(t, "none", registered(again, "frontend01/labagent"))
 
 	// Nobody gets in without a token.
 	for _, path := range []string{"/v1/catalog/services", "/v1/agent/services", "/v1/kv/x", "/v1/agent/self"} {
@@ -212,13 +212,13 @@ func TestWipe(t *testing.T) {
 	interlock, _ := start(t, s, "interlock")
 	interlock.Follow([]string{"web-vote-app"})
 	both := instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app")
-	roletest.Eventually(t, 20*time.Second, "both are followed", both)
+	roletest.Eventually(t, "both are followed", both)
 
 	// One of the two nodes is away when it happens, so that the catalogue stays partly empty.
 	stopOther()
 	before := interlock.known("web-vote-app")[0].Incarnation
 	s.wipe(t)
-	took := roletest.Eventually(t, 20*time.Second, "registered again", func() bool {
+	took := roletest.Eventually(t, "registered again", func() bool {
 		if !both() {
 			t.Fatalf("the interlock knows only %v", interlock.Instances())
 		}
@@ -227,11 +227,11 @@ func TestWipe(t *testing.T) {
 	})
 	t.Logf("registered again %v after Consul was started without data", took.Round(10*time.Millisecond))
 	// That is how a loss of data is told from a deregistration.
-	roletest.Eventually(t, 5*time.Second, "the new Consul is told from the old one", func() bool {
+	roletest.Eventually(t, "the new Consul is told from the old one", func() bool {
 		now := interlock.known("web-vote-app")[0].Incarnation
 		return now != before && now != ""
 	})
-	roletest.Eventually(t, 10*time.Second, "all are content", func() bool {
+	roletest.Eventually(t, "all are content", func() bool {
 		return registered(manager, "manager/labagent")() && registered(frontend, "frontend01/labagent", "frontend01/web-vote-app")()
 	})
 	if !both() {
@@ -251,9 +251,9 @@ func TestConsulAway(t *testing.T) {
 	interlock, stop := start(t, s, "interlock", keep)
 	interlock.Follow([]string{"web-vote-app"})
 	one := instances(interlock, "frontend01/web-vote-app")
-	roletest.Eventually(t, 20*time.Second, "followed", one)
+	roletest.Eventually(t, "followed", one)
 	s.Stop(t)
-	roletest.Eventually(t, 10*time.Second, "everybody notices", func() bool {
+	roletest.Eventually(t, "everybody notices", func() bool {
 		return !interlock.Status().Reachable && !frontend.Status().Reachable
 	})
 	if !one() {
@@ -265,7 +265,7 @@ func TestConsulAway(t *testing.T) {
 		t.Errorf("after a restart without Consul: %v", again.Instances())
 	}
 	s.Start(t)
-	took := roletest.Eventually(t, 15*time.Second, "everybody is back", func() bool {
+	took := roletest.Eventually(t, "everybody is back", func() bool {
 		return again.Status().Reachable && registered(frontend, "frontend01/labagent", "frontend01/web-vote-app")()
 	})
 	t.Logf("back %v after Consul was started with its data", took.Round(10*time.Millisecond))
@@ -290,21 +290,21 @@ func TestDeregisteredAndExpired(t *testing.T) {
 		cfg.Alive = func(context.Context, *rolev1.Instance) bool { return true }
 	})
 	interlock.Follow([]string{"web-vote-app"})
-	roletest.Eventually(t, 20*time.Second, "both are followed", instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app"))
+	roletest.Eventually(t, "both are followed", instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app"))
 	stopSilent()
 	gone.Offer(nil)
-	took := roletest.Eventually(t, deregisteredFor+5*time.Second, "the one is given up", instances(interlock, "frontend02/web-vote-app"))
+	took := roletest.Eventually(t, "the one is given up", instances(interlock, "frontend02/web-vote-app"))
 	if took < deregisteredFor/2 {
 		t.Errorf("given up after %v", took)
 	}
-	roletest.Eventually(t, 2*TTL, "the check expires", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
+	roletest.Eventually(t, "the check expires", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
 	// A restart with its data brings the check back as it was; see the times of TTL checks.
 	s.Signal(t, "KILL")
 	s.Start(t)
-	roletest.Eventually(t, 15*time.Second, "Consul is back", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
+	roletest.Eventually(t, "Consul is back", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
 	again, _ := start(t, s, "frontend02")
 	again.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 10*time.Second, "the check passes", func() bool { return s.check(t, "frontend02/web-vote-app") == "passing" })
+	roletest.Eventually(t, "the check passes", func() bool { return s.check(t, "frontend02/web-vote-app") == "passing" })
 	if !instances(interlock, "frontend02/web-vote-app")() {
 		t.Errorf("the interlock knows %v", interlock.Instances())
 	}
@@ -316,7 +316,7 @@ func TestForget(t *testing.T) {
 	manager, _ := start(t, s, "manager")
 	frontend, stop := start(t, s, "frontend01")
 	frontend.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 20*time.Second, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
 	stop()
 	for range 2 { // The second finds nothing, which is no error.
 		if _, err := manager.Forget(t.Context(), "frontend01"); err != nil {
@@ -348,7 +348,7 @@ func TestEnsureACL(t *testing.T) {
 			t.Errorf("changed %v, %v; want %v", changed, err, want)
 		}
 	}
-	roletest.Eventually(t, 20*time.Second, "Consul leads", func() bool {
+	roletest.Eventually(t, "Consul leads", func() bool {
 		_, err := EnsureACL(t.Context(), m, nodeToken)
 		return err == nil
 	})

@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: r.redis, Password: password})
 	defer func() { _ = client.Close() }()
 	ctx := t.Context()
-	roletest.Eventually(t, 10*time.Second, "Redis answers", func() bool { return client.Ping(ctx).Err() == nil })
+	roletest.Eventually(t, "Redis answers", func() bool { return client.Ping(ctx).Err() == nil })
 
 	measures := func(what string, captured, queued, dead float64) {
 		t.Helper()

@@ -106,7 +106,7 @@ func startBalancer(t *testing.T, backends ...*backend) *balancer {
 	b.write(t, backends...)
 	b.Container = roletest.Start(t, image, []string{"-p", "127.0.0.1::80", "-v", b.dir + ":" + filepath.Dir(configFile) + ":ro"})
 	b.addr = b.Address(t, 80)
-	roletest.Eventually(t, 10*time.Second, "HAProxy answers", func() bool {
+	roletest.Eventually(t, "HAProxy answers", func() bool {
 		resp, err := http.Get("http://" + b.addr + "/")
 		if err != nil {
 			return false
@@ -124,7 +124,7 @@ func startBalancer(t *testing.T, backends ...*backend) *balancer {
 func (b *balancer) hears(t *testing.T) {
 	t.Helper()
 	const usr2 = 1 << (12 - 1)
-	roletest.Eventually(t, 10*time.Second, "HAProxy's master listens to USR2", func() bool {
+	roletest.Eventually(t, "HAProxy's master listens to USR2", func() bool {
 		out, err := exec.CommandContext(t.Context(), "docker", "exec", b.Name, "cat", "/proc/1/status").Output()
 		if err != nil {
 			return false
@@ -353,20 +353,20 @@ func TestSickServers(t *testing.T) {
 		m := lb.check(t).GetMeasures()
 		return m["servers_up"], m["servers_total"]
 	}
-	roletest.Eventually(t, 5*time.Second, "both are up", func() bool { up, all := servers(); return up == 2 && all == 2 })
+	roletest.Eventually(t, "both are up", func() bool { up, all := servers(); return up == 2 && all == 2 })
 	two.sick.Store(true)
-	out := roletest.Eventually(t, 2*time.Second, "the sick one is out", func() bool { up, _ := servers(); return up == 1 })
+	out := roletest.Eventually(t, "the sick one is out", func() bool { up, _ := servers(); return up == 1 })
 	for range 6 {
 		if _, who, _, err := lb.do(t.Context(), http.MethodGet, "/", ""); err != nil || who != "one" {
 			t.Errorf("served by %q, %v", who, err)
 		}
 	}
 	two.sick.Store(false)
-	back := roletest.Eventually(t, 2*time.Second, "it is back", func() bool { up, _ := servers(); return up == 2 })
+	back := roletest.Eventually(t, "it is back", func() bool { up, _ := servers(); return up == 2 })
 	t.Logf("out after %v, back after %v", out.Round(time.Millisecond), back.Round(time.Millisecond))
 	one.sick.Store(true)
 	two.sick.Store(true)
-	roletest.Eventually(t, 2*time.Second, "both are out", func() bool { return !lb.check(t).GetHealthy() })
+	roletest.Eventually(t, "both are out", func() bool { return !lb.check(t).GetHealthy() })
 	if status, body, _, err := lb.do(t.Context(), http.MethodGet, "/", ""); err != nil || status != 503 || !strings.Contains(body, "Voting is closed") {
 		t.Errorf("with all servers out: %d, %v", status, err)
 	}
@@ -426,7 +426,7 @@ func TestReloadDropsNothing(t *testing.T) {
 		lb.write(t, set...)
 		lb.Signal(t, "USR2")
 		want := float64(len(set))
-		roletest.Eventually(t, 10*time.Second, "the new configuration is in force", func() bool {
+		roletest.Eventually(t, "the new configuration is in force", func() bool {
 			m := lb.check(t).GetMeasures()
 			return m["servers_total"] == want && len(last.seen()) > before
 		})

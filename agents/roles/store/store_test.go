@@ -68,7 +68,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	c := roletest.Start(t, "postgres:17", []string{"-p", "127.0.0.1::5432", "-e", "POSTGRES_PASSWORD=" + password, "-e", "POSTGRES_DB=votes"})
 	r, secrets, page := fixture(t, c.Address(t, 5432))
-	roletest.Eventually(t, 30*time.Second, "Postgres answers", func() bool {
+	roletest.Eventually(t, "Postgres answers", func() bool {
 		health, err := r.Check(t.Context(), nil, secrets)
 		return err == nil && health.GetHealthy()
 	})
