@@ -75,7 +75,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 
 // Check implements [role.Role]. It comes in at the door that voters use, and reads the statistics.
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	password, err := look.Secret(secretsDir, parts.StatsPassword)
 	if err != nil {
