@@ -20,13 +20,13 @@ import (
 
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
+	"github.com/swarmlab/swarmlab/agents/role/roletest"
 )
 
 const (
 	socket    = "/var/run/docker.sock"
 	testLabel = "agent-test"
-	// patience ends a wait that is in vain. What an engine does at once it does later on a machine that has other work.
-	patience = 3 * time.Minute
+	patience  = roletest.Patience
 )
 
 // testImage is this process's own: a run beside it, or what a run before it left, is in nobody's way.
@@ -39,6 +39,7 @@ func testName(t *testing.T) string {
 
 // TestMain removes the image that the tests share.
 func TestMain(m *testing.M) {
+	roletest.RunBeside(8)
 	code := m.Run()
 	if err := removeImage(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -5,15 +5,29 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
+
+// RunBeside lets n tests of a package that call t.Parallel run at a time, however few processors there are: tests that wait for containers
+// and the like most of the time. It is for TestMain; who runs the tests with -parallel is obeyed.
+func RunBeside(n int) {
+	const name = "test.parallel"
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == name })
+	if !told {
+		_ = flag.Set(name, strconv.Itoa(n))
+	}
+}
 
 // Container is a real one, removed with the test.
 type Container struct {

@@ -78,13 +78,13 @@ func servers(instances []*rolev1.Instance) []server {
 }
 
 // haproxyConfig renders haproxy.cfg.
-func haproxyConfig(list []server) (string, error) {
+func haproxyConfig(list []server, t times) (string, error) {
 	tmpl, err := template.New("haproxy.cfg").Delims("<<", ">>").Funcs(template.FuncMap{"ms": milliseconds}).Option("missingkey=error").Parse(configTemplate)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
-	err = tmpl.Execute(&out, map[string]any{"Servers": list, "Backend": parts.VoteService, "PageFile": pageFile, "Times": theTimes})
+	err = tmpl.Execute(&out, map[string]any{"Servers": list, "Backend": parts.VoteService, "PageFile": pageFile, "Times": t})
 	return out.String(), err
 }
 

@@ -31,13 +31,14 @@ const (
 type Role struct {
 	probe   *look.Prober
 	haproxy string // host:port
+	times   times
 }
 
 var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80")}
+	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80"), times: theTimes}
 }
 
 // Describe implements [role.Role].
@@ -46,8 +47,8 @@ func (*Role) Describe(context.Context) (*role.Description, error) {
 }
 
 // Plan implements [role.Role]. With other instances only the configuration changes, and HAProxy takes that over without dropping a request.
-func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
-	config, err := haproxyConfig(servers(facts.GetInstances()))
+func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
+	config, err := haproxyConfig(servers(facts.GetInstances()), r.times)
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
