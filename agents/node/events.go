@@ -19,7 +19,7 @@ var (
 	// reconnectInterval is how often an engine that went away is looked for.
 	reconnectInterval = pace.Stretch(250 * time.Millisecond)
 	pingTimeout       = pace.Stretch(time.Second)
-	// judgeTimeout bounds the questions about a container that was killed.
+	// judgeTimeout is the default of the node's.
 	judgeTimeout = pace.Stretch(5 * time.Second)
 )
 
@@ -148,7 +148,7 @@ func (n *Node) grace(name string) time.Duration {
 
 // judge decides who stopped the suspects: a hand, if the engine is in good health and stays.
 func (n *Node) judge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.judgeTimeout)
 	defer cancel()
 	suspects := n.tracker.Suspects()
 	unit, err := n.host.Engine(ctx)
