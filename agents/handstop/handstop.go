@@ -65,7 +65,7 @@ type kill struct {
 func New(record Record) *Tracker {
 	t := &Tracker{
 		EventDelay: eventDelay,
-		stopped: map[string]Stopped{}, own: map[string]bool{}, kills: map[string]kill{},
+		stopped:    map[string]Stopped{}, own: map[string]bool{}, kills: map[string]kill{},
 		suspects: map[string]Stopped{}, died: map[string]time.Time{}, harmless: map[string]bool{},
 	}
 	maps.Copy(t.stopped, record.Stopped)
