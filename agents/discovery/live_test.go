@@ -306,7 +306,7 @@ func TestDeregisteredAndExpired(t *testing.T) {
 	t.Parallel()
 	s := startConsul(t)
 	const deregistered = 2 * time.Second
-	short := func(cfg *Config) { cfg.times.ttl, cfg.times.hold.deregistered = 2*time.Second, deregistered }
+	short := func(cfg *Config) { cfg.times.ttl, cfg.times.deregistered = 2*time.Second, deregistered }
 	start(t, s, "manager", short)
 	gone, _ := start(t, s, "frontend01", short)
 	gone.Offer([]*rolev1.Service{webService})
