@@ -137,7 +137,7 @@ func TestSupervisorReplacesAKilledProcess(t *testing.T) {
 
 func TestSupervisorReplacesAFrozenProcess(t *testing.T) {
 	t.Parallel()
-	s, log := supervise(t, "good", func(cfg *Config) { cfg.pulseTimeout = 500 * time.Millisecond })
+	s, log := supervise(t, "good", func(cfg *Config) { cfg.pulseTimeout = 2 * time.Second })
 	first, second := replaced(t, s, log, syscall.SIGSTOP, "frozen")
 	if second.Respawns < 1 || second.Err != nil {
 		t.Errorf("status: %+v", second)

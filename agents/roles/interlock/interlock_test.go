@@ -122,6 +122,7 @@ func TestCheck(t *testing.T) {
 			}))
 			defer srv.Close()
 			r := New()
+			r.probe.Within = roletest.Patience
 			r.haproxy = srv.Listener.Addr().String()
 			health, err := r.Check(t.Context(), nil, dir)
 			if err != nil {
@@ -136,6 +137,7 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	r := New()
+	r.probe.Within = roletest.Patience
 	r.haproxy = roletest.FreePort(t)
 	health, err := r.Check(t.Context(), nil, dir)
 	if err != nil || health.GetHealthy() || !strings.Contains(health.GetMessage(), "nothing listens on "+r.haproxy) {
