@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -267,35 +268,39 @@ func TestBreaking(t *testing.T) {
 }
 
 func TestADrill(t *testing.T) {
-	b := &backend{}
-	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "2")
-	if view := r.View(); !strings.Contains(view, "What is lost?") || strings.Contains(view, "Nothing.") {
-		t.Errorf("the answer is not sealed:\n%s", view)
-	}
-	r, _ = press(r, "enter", "a", " ", "l", "o", "t", "enter", "y")
-	view := r.View()
-	for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing.", "you said: a lot"} {
-		if !strings.Contains(view, want) {
-			t.Errorf("there is no %q:\n%s", want, view)
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		b := &backend{}
+		r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "2")
+		if view := r.View(); !strings.Contains(view, "What is lost?") || strings.Contains(view, "Nothing.") {
+			t.Errorf("the answer is not sealed:\n%s", view)
 		}
-	}
-	if len(b.calls) != 1 || b.calls[0] != "drill redis-kill" {
-		t.Error(b.calls)
-	}
-	if r, _ = press(r, "esc"); !strings.Contains(r.View(), "What is lost?") {
-		t.Errorf("no way back:\n%s", r.View())
-	}
+		r, _ = press(r, "enter", "a", " ", "l", "o", "t", "enter", "y")
+		view := r.View()
+		for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing.", "you said: a lot"} {
+			if !strings.Contains(view, want) {
+				t.Errorf("there is no %q:\n%s", want, view)
+			}
+		}
+		if len(b.calls) != 1 || b.calls[0] != "drill redis-kill" {
+			t.Error(b.calls)
+		}
+		if r, _ = press(r, "esc"); !strings.Contains(r.View(), "What is lost?") {
+			t.Errorf("no way back:\n%s", r.View())
+		}
+	})
 }
 
 func TestFilter(t *testing.T) {
-	r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 100, 30, utf8), "4", "/", "d", "i", "e", "q")
-	if view := r.View(); strings.Contains(view, "unreachable") || !strings.Contains(view, "/dieq") {
-		t.Errorf("keys of a filter are its text:\n%s", view)
-	}
-	r, _ = press(r, "esc")
-	if view := r.View(); !strings.Contains(view, "unreachable") {
-		t.Errorf("esc ends the filter:\n%s", view)
-	}
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 100, 30, utf8), "4", "/", "d", "i", "e", "q")
+		if view := r.View(); strings.Contains(view, "unreachable") || !strings.Contains(view, "/dieq") {
+			t.Errorf("keys of a filter are its text:\n%s", view)
+		}
+		r, _ = press(r, "esc")
+		if view := r.View(); !strings.Contains(view, "unreachable") {
+			t.Errorf("esc ends the filter:\n%s", view)
+		}
+	})
 }
 
 // What is selected tells of itself, and leads to its events.
@@ -378,18 +383,20 @@ func TestFoot(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	b := &backend{}
-	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "right", "right", "down", "L")
-	view := r.View()
-	if !strings.Contains(view, "redis01 on frontend01") || !strings.Contains(view, "first line") || !strings.Contains(view, "the stream broke") {
-		t.Errorf("%v\n%s", b.calls, view)
-	}
-	if r, _ = press(r, "/", "x", "y", "z"); strings.Contains(r.View(), "first line") || !strings.Contains(r.View(), "/xyz") {
-		t.Errorf("it is not filtered:\n%s", r.View())
-	}
-	if r, _ = press(r, "esc"); !strings.Contains(r.View(), "first line") {
-		t.Errorf("esc ends the filter:\n%s", r.View())
-	}
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		b := &backend{}
+		r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "right", "right", "down", "L")
+		view := r.View()
+		if !strings.Contains(view, "redis01 on frontend01") || !strings.Contains(view, "first line") || !strings.Contains(view, "the stream broke") {
+			t.Errorf("%v\n%s", b.calls, view)
+		}
+		if r, _ = press(r, "/", "x", "y", "z"); strings.Contains(r.View(), "first line") || !strings.Contains(r.View(), "/xyz") {
+			t.Errorf("it is not filtered:\n%s", r.View())
+		}
+		if r, _ = press(r, "esc"); !strings.Contains(r.View(), "first line") {
+			t.Errorf("esc ends the filter:\n%s", r.View())
+		}
+	})
 }
 
 func TestVotesAreCast(t *testing.T) {
@@ -416,16 +423,18 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestJump(t *testing.T) {
-	r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), ":", "t", "u", "enter")
-	if !strings.Contains(r.View(), "Six nodes, by hand.") {
-		t.Error(r.View())
-	}
-	if r, _ = press(r, ":", "x", "enter"); !strings.Contains(r.View(), "there is no page x") {
-		t.Error(r.View())
-	}
-	if r, _ = press(r, ":", "l", "esc"); !strings.Contains(r.View(), "Six nodes") {
-		t.Error(r.View())
-	}
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), ":", "t", "u", "enter")
+		if !strings.Contains(r.View(), "Six nodes, by hand.") {
+			t.Error(r.View())
+		}
+		if r, _ = press(r, ":", "x", "enter"); !strings.Contains(r.View(), "there is no page x") {
+			t.Error(r.View())
+		}
+		if r, _ = press(r, ":", "l", "esc"); !strings.Contains(r.View(), "Six nodes") {
+			t.Error(r.View())
+		}
+	})
 }
 
 // Keys that come in one piece are keys all the same; what is pasted is none.

@@ -33,18 +33,36 @@ import (
 	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
-// Times. See the working of TTL checks in Consul's documentation.
+// Times of a client, see the working of TTL checks in Consul's documentation.
 var (
 	// TTL is how long a registration counts as passing without being confirmed.
 	TTL = pace.Stretch(15 * time.Second)
 	// Interval between two confirmations.
 	Interval = pace.Stretch(5 * time.Second)
-	// retryFirst and retryMost bound the pause before another try when Consul did not do what it was asked for.
-	retryFirst = pace.Stretch(500 * time.Millisecond)
-	retryMost  = pace.Stretch(2 * time.Second)
-	// callTimeout bounds one round of registration and each other call; blocking queries have their own.
-	callTimeout = pace.Stretch(4 * time.Second)
 )
+
+// times are how long a client waits for what.
+type times struct {
+	// ttl and interval are TTL and Interval.
+	ttl, interval time.Duration
+	// retryFirst and retryMost bound the pause before another try when Consul did not do what it was asked for.
+	retryFirst, retryMost time.Duration
+	// call bounds one round of registration and each other call; blocking queries have their own.
+	call time.Duration
+	// block is how long a blocking query waits for news, and grace what the answer may take beyond that; Consul itself adds up to a sixteenth.
+	block, grace time.Duration
+	hold
+}
+
+func defaultTimes() times {
+	return times{
+		ttl: TTL, interval: Interval,
+		retryFirst: pace.Stretch(500 * time.Millisecond), retryMost: pace.Stretch(2 * time.Second),
+		call:  pace.Stretch(4 * time.Second),
+		block: 30 * time.Second, grace: pace.Stretch(6 * time.Second),
+		hold: hold{deregistered: 2 * Interval, lost: pace.Stretch(time.Minute)},
+	}
+}
 
 // AgentService is the name of the service that every node registers for itself.
 const AgentService = "labagent"
@@ -74,6 +92,9 @@ type Config struct {
 	Alive func(context.Context, *rolev1.Instance) bool
 	// Logger; nil: slog.Default().
 	Logger *slog.Logger
+
+	// Set by tests only; zero means defaultTimes.
+	times times
 }
 
 // Client talks to Consul for one node. It is safe for concurrent use. Nothing happens before Run.
@@ -115,6 +136,9 @@ func New(cfg Config) *Client {
 	}
 	if cfg.Alive == nil {
 		cfg.Alive = Healthz
+	}
+	if cfg.times == (times{}) {
+		cfg.times = defaultTimes()
 	}
 	c := &Client{
 		cfg:      cfg,
@@ -190,7 +214,7 @@ func (c *Client) Run(ctx context.Context) error {
 // Forget takes every service of a node out of the catalogue: of one that is gone for good, or that is about to be. A node whose agent
 // still runs and offers them registers them again within Interval. It returns the ids.
 func (c *Client) Forget(ctx context.Context, node string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.times.call)
 	defer cancel()
 	consul, err := c.client()
 	if err != nil {

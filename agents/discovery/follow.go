@@ -10,17 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/hashicorp/consul/api"
-
-	"github.com/swarmlab/swarmlab/agents/pace"
 )
-
-const (
-	// blockFor is how long a blocking query waits for news.
-	blockFor = 30 * time.Second
-)
-
-// blockGrace is what an answer may take beyond that; Consul itself adds up to a sixteenth.
-var blockGrace = pace.Stretch(6 * time.Second)
 
 // followAll follows each of the wanted services, and ceases to follow those that no longer are.
 func (c *Client) followAll(ctx context.Context) error {
@@ -60,7 +50,7 @@ func (c *Client) followAll(ctx context.Context) error {
 // follow keeps what is known of a service up to date.
 func (c *Client) follow(ctx context.Context, name string) {
 	retry := backoff.NewExponentialBackOff()
-	retry.InitialInterval, retry.MaxInterval = retryFirst, retryMost
+	retry.InitialInterval, retry.MaxInterval = c.cfg.times.retryFirst, c.cfg.times.retryMost
 	var index uint64
 	for ctx.Err() == nil {
 		a, next, err := c.ask(ctx, name, index)
@@ -85,7 +75,7 @@ func (c *Client) follow(ctx context.Context, name string) {
 			next = 0
 		}
 		index = next
-		known, doubtful := judge(c.known(name), a, time.Now())
+		known, doubtful := c.cfg.times.judge(c.known(name), a, time.Now())
 		for _, d := range doubtful {
 			if !c.cfg.Alive(ctx, d.instance()) && ctx.Err() == nil {
 				known = slices.DeleteFunc(known, func(k entry) bool { return k.ID == d.ID })
@@ -103,8 +93,8 @@ func (c *Client) ask(ctx context.Context, name string, index uint64) (answer, ui
 	if err != nil {
 		return answer{}, 0, err
 	}
-	block := wait(c.known(name), time.Now())
-	ctx, cancel := context.WithTimeout(ctx, block+blockGrace)
+	block := c.cfg.times.wait(c.known(name), time.Now(), c.cfg.times.block)
+	ctx, cancel := context.WithTimeout(ctx, block+c.cfg.times.grace)
 	defer cancel()
 	list, meta, err := consul.Catalog().Service(name, "", (&api.QueryOptions{WaitIndex: index, WaitTime: block}).WithContext(ctx))
 	if err == nil && meta.ResultsFilteredByACLs {

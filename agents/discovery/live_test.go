@@ -20,7 +20,10 @@ import (
 	"github.com/swarmlab/swarmlab/agents/role/roletest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	roletest.RunBeside(8)
+	goleak.VerifyTestMain(m)
+}
 
 // The tests in this file talk to the real Consul, with the configuration that the manager's role gives it.
 
@@ -73,6 +76,16 @@ func (s *server) wipe(t *testing.T) {
 	s.begin(t)
 }
 
+// testTimes are those of a client that looks often, and gives nothing up because a busy machine takes its time.
+func testTimes() times {
+	return times{
+		ttl: roletest.Patience, interval: 500 * time.Millisecond,
+		retryFirst: 100 * time.Millisecond, retryMost: 500 * time.Millisecond,
+		call: 30 * time.Second, block: 10 * time.Second, grace: 30 * time.Second,
+		hold: hold{deregistered: 4 * roletest.Patience, lost: 4 * roletest.Patience},
+	}
+}
+
 // start runs a client of a node until the test ends or stop is called.
 func start(t *testing.T, s *server, node string, change ...func(*Config)) (c *Client, stop func()) {
 	t.Helper()
@@ -81,6 +94,7 @@ func start(t *testing.T, s *server, node string, change ...func(*Config)) (c *Cl
 		Token:     func() (string, error) { return nodeToken, nil },
 		StateFile: filepath.Join(t.TempDir(), "known.json"),
 		Logger:    slog.New(slog.DiscardHandler),
+		times:     testTimes(),
 	}
 	if node == "manager" {
 		cfg.Management = func() (string, error) { return managementToken, nil }
@@ -143,16 +157,29 @@ func (s *server) check(t *testing.T, id string) string {
 	return checks["service:"+id].Status
 }
 
-func TestRegister(t *testing.T) {
+// What leaves Consul as it is shares one: the nodes' token is made there first, and then damaged and mended.
+func TestOneConsul(t *testing.T) {
 	t.Parallel()
 	s := startConsul(t)
+	s.management(t) // for all of them
+	for _, story := range []struct {
+		name string
+		tell func(t *testing.T, s *server)
+	}{{"register", register}, {"ensure ACL", ensureACL}, {"forget", forget}} {
+		if !t.Run(story.name, func(t *testing.T) { story.tell(t, s) }) {
+			return
+		}
+	}
+}
+
+func register(t *testing.T, s *server) {
 	frontend, stop := start(t, s, "frontend01")
 	frontend.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 20*time.Second, "the frontend learns that its token is not known", func() bool {
+	roletest.Eventually(t, "the frontend learns that its token is not known", func() bool {
 		return strings.Contains(fmt.Sprint(frontend.Status().Err), "does not know the nodes' token yet")
 	})
 	start(t, s, "manager")
-	roletest.Eventually(t, 10*time.Second, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
 	list, _, err := s.management(t).Catalog().Service("web-vote-app", "", nil)
 	if err != nil || len(list) != 1 || list[0].ServiceAddress != "192.168.33.20" || list[0].ServicePort != 5000 ||
 		list[0].ServiceMeta["node"] != "frontend01" || list[0].ServiceMeta["lab"] != "test" || list[0].ServiceTags[0] != "http" {
@@ -165,7 +192,7 @@ func TestRegister(t *testing.T) {
 	// An offer that changes.
 	moved := &rolev1.Service{Name: "web-vote-app", Port: 5001}
 	frontend.Offer([]*rolev1.Service{moved, {Name: "extra", Port: 1}})
-	roletest.Eventually(t, 2*time.Second, "both", registered(frontend, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "both", registered(frontend, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
 	list, _, err = s.management(t).Catalog().Service("web-vote-app", "", nil)
 	if err != nil || len(list) != 1 || list[0].ServicePort != 5001 || len(list[0].ServiceTags) != 0 {
 		t.Errorf("after the move: %+v, %v", list, err)
@@ -174,15 +201,15 @@ func TestRegister(t *testing.T) {
 	// A restart of the agent leaves the catalogue alone, until it says what it offers.
 	stop()
 	again, _ := start(t, s, "frontend01")
-	roletest.Eventually(t, 5*time.Second, "the new agent keeps up what stands",
+	roletest.Eventually(t, "the new agent keeps up what stands",
 		registered(again, "frontend01/extra", "frontend01/labagent", "frontend01/web-vote-app"))
 	again.Offer([]*rolev1.Service{moved})
-	roletest.Eventually(t, 2*time.Second, "the other is gone", func() bool {
+	roletest.Eventually(t, "the other is gone", func() bool {
 		list, _, err := s.management(t).Catalog().Service("extra", "", nil)
 		return err == nil && len(list) == 0
 	})
 	again.Offer(nil)
-	roletest.Eventually(t, 2*time.Second, "none", registered(again, "frontend01/labagent"))
+	roletest.Eventually(t, "none", registered(again, "frontend01/labagent"))
 
 	// Nobody gets in without a token.
 	for _, path := range []string{"/v1/catalog/services", "/v1/agent/services", "/v1/kv/x", "/v1/agent/self"} {
@@ -212,13 +239,13 @@ func TestWipe(t *testing.T) {
 	interlock, _ := start(t, s, "interlock")
 	interlock.Follow([]string{"web-vote-app"})
 	both := instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app")
-	roletest.Eventually(t, 20*time.Second, "both are followed", both)
+	roletest.Eventually(t, "both are followed", both)
 
 	// One of the two nodes is away when it happens, so that the catalogue stays partly empty.
 	stopOther()
 	before := interlock.known("web-vote-app")[0].Incarnation
 	s.wipe(t)
-	took := roletest.Eventually(t, 20*time.Second, "registered again", func() bool {
+	took := roletest.Eventually(t, "registered again", func() bool {
 		if !both() {
 			t.Fatalf("the interlock knows only %v", interlock.Instances())
 		}
@@ -227,11 +254,11 @@ func TestWipe(t *testing.T) {
 	})
 	t.Logf("registered again %v after Consul was started without data", took.Round(10*time.Millisecond))
 	// That is how a loss of data is told from a deregistration.
-	roletest.Eventually(t, 5*time.Second, "the new Consul is told from the old one", func() bool {
+	roletest.Eventually(t, "the new Consul is told from the old one", func() bool {
 		now := interlock.known("web-vote-app")[0].Incarnation
 		return now != before && now != ""
 	})
-	roletest.Eventually(t, 10*time.Second, "all are content", func() bool {
+	roletest.Eventually(t, "all are content", func() bool {
 		return registered(manager, "manager/labagent")() && registered(frontend, "frontend01/labagent", "frontend01/web-vote-app")()
 	})
 	if !both() {
@@ -251,9 +278,9 @@ func TestConsulAway(t *testing.T) {
 	interlock, stop := start(t, s, "interlock", keep)
 	interlock.Follow([]string{"web-vote-app"})
 	one := instances(interlock, "frontend01/web-vote-app")
-	roletest.Eventually(t, 20*time.Second, "followed", one)
+	roletest.Eventually(t, "followed", one)
 	s.Stop(t)
-	roletest.Eventually(t, 10*time.Second, "everybody notices", func() bool {
+	roletest.Eventually(t, "everybody notices", func() bool {
 		return !interlock.Status().Reachable && !frontend.Status().Reachable
 	})
 	if !one() {
@@ -265,7 +292,7 @@ func TestConsulAway(t *testing.T) {
 		t.Errorf("after a restart without Consul: %v", again.Instances())
 	}
 	s.Start(t)
-	took := roletest.Eventually(t, 15*time.Second, "everybody is back", func() bool {
+	took := roletest.Eventually(t, "everybody is back", func() bool {
 		return again.Status().Reachable && registered(frontend, "frontend01/labagent", "frontend01/web-vote-app")()
 	})
 	t.Logf("back %v after Consul was started with its data", took.Round(10*time.Millisecond))
@@ -277,46 +304,44 @@ func TestConsulAway(t *testing.T) {
 // A node deregisters: it is given up soon. A node that only falls silent is not, and its expired check passes once it speaks again.
 func TestDeregisteredAndExpired(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits for a check to expire, 15 s")
-	}
 	s := startConsul(t)
-	start(t, s, "manager")
-	gone, _ := start(t, s, "frontend01")
+	const deregistered = 2 * time.Second
+	short := func(cfg *Config) { cfg.times.ttl, cfg.times.deregistered = 2*time.Second, deregistered }
+	start(t, s, "manager", short)
+	gone, _ := start(t, s, "frontend01", short)
 	gone.Offer([]*rolev1.Service{webService})
-	silent, stopSilent := start(t, s, "frontend02")
+	silent, stopSilent := start(t, s, "frontend02", short)
 	silent.Offer([]*rolev1.Service{webService})
-	interlock, _ := start(t, s, "interlock", func(cfg *Config) {
+	interlock, _ := start(t, s, "interlock", short, func(cfg *Config) {
 		cfg.Alive = func(context.Context, *rolev1.Instance) bool { return true }
 	})
 	interlock.Follow([]string{"web-vote-app"})
-	roletest.Eventually(t, 20*time.Second, "both are followed", instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app"))
+	roletest.Eventually(t, "both are followed", instances(interlock, "frontend01/web-vote-app", "frontend02/web-vote-app"))
 	stopSilent()
+	began := time.Now()
 	gone.Offer(nil)
-	took := roletest.Eventually(t, deregisteredFor+5*time.Second, "the one is given up", instances(interlock, "frontend02/web-vote-app"))
-	if took < deregisteredFor/2 {
+	roletest.Eventually(t, "the one is given up", instances(interlock, "frontend02/web-vote-app"))
+	if took := time.Since(began); took < deregistered {
 		t.Errorf("given up after %v", took)
 	}
-	roletest.Eventually(t, 2*TTL, "the check expires", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
+	roletest.Eventually(t, "the check expires", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
 	// A restart with its data brings the check back as it was; see the times of TTL checks.
 	s.Signal(t, "KILL")
 	s.Start(t)
-	roletest.Eventually(t, 15*time.Second, "Consul is back", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
-	again, _ := start(t, s, "frontend02")
+	roletest.Eventually(t, "Consul is back", func() bool { return s.check(t, "frontend02/web-vote-app") == "critical" })
+	again, _ := start(t, s, "frontend02", short)
 	again.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 10*time.Second, "the check passes", func() bool { return s.check(t, "frontend02/web-vote-app") == "passing" })
+	roletest.Eventually(t, "the check passes", func() bool { return s.check(t, "frontend02/web-vote-app") == "passing" })
 	if !instances(interlock, "frontend02/web-vote-app")() {
 		t.Errorf("the interlock knows %v", interlock.Instances())
 	}
 }
 
-func TestForget(t *testing.T) {
-	t.Parallel()
-	s := startConsul(t)
+func forget(t *testing.T, s *server) {
 	manager, _ := start(t, s, "manager")
 	frontend, stop := start(t, s, "frontend01")
 	frontend.Offer([]*rolev1.Service{webService})
-	roletest.Eventually(t, 20*time.Second, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
+	roletest.Eventually(t, "registered", registered(frontend, "frontend01/labagent", "frontend01/web-vote-app"))
 	stop()
 	for range 2 { // The second finds nothing, which is no error.
 		if _, err := manager.Forget(t.Context(), "frontend01"); err != nil {
@@ -337,9 +362,7 @@ func TestForget(t *testing.T) {
 }
 
 // The policy and the token are mended when they are not what they should be.
-func TestEnsureACL(t *testing.T) {
-	t.Parallel()
-	s := startConsul(t)
+func ensureACL(t *testing.T, s *server) {
 	m := s.management(t)
 	ensure := func(want bool) {
 		t.Helper()
@@ -348,10 +371,6 @@ func TestEnsureACL(t *testing.T) {
 			t.Errorf("changed %v, %v; want %v", changed, err, want)
 		}
 	}
-	roletest.Eventually(t, 20*time.Second, "Consul leads", func() bool {
-		_, err := EnsureACL(t.Context(), m, nodeToken)
-		return err == nil
-	})
 	ensure(false)
 	policy, _, err := m.ACL().PolicyReadByName(policyName, nil)
 	if err != nil {

@@ -6,17 +6,16 @@ import (
 	"time"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
-// How long an instance must be missing from what an answering Consul lists before it is given up.
-var (
-	// deregisteredFor: Consul has not lost its data since it listed the instance, so somebody deregistered it. Its own node would have
+// hold is how long an instance must be missing from what an answering Consul lists before it is given up.
+type hold struct {
+	// deregistered: Consul has not lost its data since it listed the instance, so somebody deregistered it. Its own node would have
 	// registered it again within Interval if that was a mistake.
-	deregisteredFor = 2 * Interval
-	// lostFor: Consul has lost its data since. The instance is given up only if, besides, it does not answer.
-	lostFor = pace.Stretch(time.Minute)
-)
+	deregistered time.Duration
+	// lost: Consul has lost its data since. The instance is given up only if, besides, it does not answer.
+	lost time.Duration
+}
 
 // entry is what is known of an instance.
 type entry struct {
@@ -48,7 +47,7 @@ type answer struct {
 // good reason to give it up. doubtful are the known instances that are given up unless they answer when asked; next includes them.
 // Whether a check passes does not matter: a TTL that ran out says that Consul was away, or the agent was; whether the instance works
 // is for those to find out who use it.
-func judge(known []entry, a answer, now time.Time) (next, doubtful []entry) {
+func (h hold) judge(known []entry, a answer, now time.Time) (next, doubtful []entry) {
 	next = slices.Clone(a.listed)
 	for _, k := range known {
 		if slices.ContainsFunc(a.listed, func(l entry) bool { return l.ID == k.ID }) {
@@ -58,10 +57,10 @@ func judge(known []entry, a answer, now time.Time) (next, doubtful []entry) {
 			k.missing = now
 		}
 		missing := now.Sub(k.missing)
-		if k.Incarnation == a.incarnation && missing >= deregisteredFor {
+		if k.Incarnation == a.incarnation && missing >= h.deregistered {
 			continue
 		}
-		if missing >= lostFor {
+		if missing >= h.lost {
 			doubtful = append(doubtful, k)
 		}
 		next = append(next, k)
@@ -79,15 +78,15 @@ func unanswered(known []entry) []entry {
 	return next
 }
 
-// wait is how long to wait for news, at most: blockFor, or until the next instance may have to be given up.
-func wait(known []entry, now time.Time) time.Duration {
-	w := time.Duration(blockFor)
+// wait is how long to wait for news, at most: block, or until the next instance may have to be given up.
+func (h hold) wait(known []entry, now time.Time, block time.Duration) time.Duration {
+	w := block
 	for _, k := range known {
 		if k.missing.IsZero() {
 			continue
 		}
 		missing := now.Sub(k.missing)
-		for _, limit := range []time.Duration{deregisteredFor, lostFor} {
+		for _, limit := range []time.Duration{h.deregistered, h.lost} {
 			if missing < limit {
 				w = min(w, limit-missing)
 			}

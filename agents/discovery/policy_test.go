@@ -8,6 +8,11 @@ import (
 	"pgregory.net/rapid"
 )
 
+var (
+	held   = defaultTimes().hold
+	blocks = defaultTimes().block
+)
+
 func at(id, incarnation string, missing time.Time) entry {
 	return entry{Service: "web", ID: id, Node: id, Address: "10.0.0.1", Port: 80, Incarnation: incarnation, missing: missing}
 }
@@ -36,19 +41,19 @@ func TestJudge(t *testing.T) {
 		"listed stays":                  {[]entry{at("a", "i", never)}, answer{"i", []entry{at("a", "i", never)}}, []string{"a"}, nil},
 		"listed again":                  {[]entry{at("a", "i", ago(time.Hour))}, answer{"i", []entry{at("a", "i", never)}}, []string{"a"}, nil},
 		"missing now":                   {[]entry{at("a", "i", never)}, answer{"i", nil}, []string{"a"}, nil},
-		"deregistered, too early":       {[]entry{at("a", "i", ago(deregisteredFor-1))}, answer{"i", nil}, []string{"a"}, nil},
-		"deregistered":                  {[]entry{at("a", "i", ago(deregisteredFor))}, answer{"i", nil}, nil, nil},
-		"deregistered, another is not":  {[]entry{at("a", "i", ago(deregisteredFor)), at("b", "i", never)}, answer{"i", []entry{at("b", "i", never)}}, []string{"b"}, nil},
+		"deregistered, too early":       {[]entry{at("a", "i", ago(held.deregistered-1))}, answer{"i", nil}, []string{"a"}, nil},
+		"deregistered":                  {[]entry{at("a", "i", ago(held.deregistered))}, answer{"i", nil}, nil, nil},
+		"deregistered, another is not":  {[]entry{at("a", "i", ago(held.deregistered)), at("b", "i", never)}, answer{"i", []entry{at("b", "i", never)}}, []string{"b"}, nil},
 		"wiped":                         {[]entry{at("a", "i", never), at("b", "i", never)}, answer{"j", nil}, []string{"a", "b"}, nil},
-		"wiped long ago, nothing back":  {[]entry{at("a", "i", ago(lostFor-1))}, answer{"j", nil}, []string{"a"}, nil},
+		"wiped long ago, nothing back":  {[]entry{at("a", "i", ago(held.lost-1))}, answer{"j", nil}, []string{"a"}, nil},
 		"wiped, partly back":            {[]entry{at("a", "i", ago(20*time.Second)), at("b", "i", ago(20*time.Second))}, answer{"j", []entry{at("b", "j", never)}}, []string{"a", "b"}, nil},
-		"wiped, lost for good":          {[]entry{at("a", "i", ago(lostFor))}, answer{"j", nil}, []string{"a"}, []string{"a"}},
-		"wiped, others lost for good":   {[]entry{at("a", "i", ago(lostFor)), at("b", "i", ago(lostFor))}, answer{"j", []entry{at("b", "j", never)}}, []string{"a", "b"}, []string{"a"}},
+		"wiped, lost for good":          {[]entry{at("a", "i", ago(held.lost))}, answer{"j", nil}, []string{"a"}, []string{"a"}},
+		"wiped, others lost for good":   {[]entry{at("a", "i", ago(held.lost)), at("b", "i", ago(held.lost))}, answer{"j", []entry{at("b", "j", never)}}, []string{"a", "b"}, []string{"a"}},
 		"another Consul, then the same": {[]entry{at("a", "i", ago(time.Second))}, answer{"i", nil}, []string{"a"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			next, doubtful := judge(c.known, c.answer, now)
+			next, doubtful := held.judge(c.known, c.answer, now)
 			if !slices.Equal(ids(next), ids(nil)) && c.want == nil || c.want != nil && !slices.Equal(ids(next), c.want) {
 				t.Errorf("known: want %v, got %v", c.want, ids(next))
 			}
@@ -70,7 +75,7 @@ func TestJudgeTakesTheNewAddress(t *testing.T) {
 	t.Parallel()
 	moved := at("a", "j", time.Time{})
 	moved.Address = "10.0.0.9"
-	next, _ := judge([]entry{at("a", "i", time.Time{})}, answer{"j", []entry{moved}}, time.Now())
+	next, _ := held.judge([]entry{at("a", "i", time.Time{})}, answer{"j", []entry{moved}}, time.Now())
 	if len(next) != 1 || next[0] != moved {
 		t.Errorf("got %v", next)
 	}
@@ -100,14 +105,14 @@ func TestJudgeProperties(t *testing.T) {
 				a.listed = append(a.listed, at(id, a.incarnation, time.Time{}))
 			}
 			slices.SortFunc(a.listed, byID)
-			next, doubtful := judge(known, a, now)
+			next, doubtful := held.judge(known, a, now)
 			for _, l := range a.listed {
 				if !slices.Contains(ids(next), l.ID) {
 					t.Fatalf("%s is listed and not known", l.ID)
 				}
 			}
 			for _, k := range known {
-				fresh := k.missing.IsZero() || now.Sub(k.missing) < deregisteredFor
+				fresh := k.missing.IsZero() || now.Sub(k.missing) < held.deregistered
 				if fresh && !slices.Contains(ids(next), k.ID) {
 					t.Fatalf("%s was given up after %v", k.ID, now.Sub(k.missing))
 				}
@@ -118,14 +123,14 @@ func TestJudgeProperties(t *testing.T) {
 				}
 			}
 			for _, d := range doubtful {
-				if slices.Contains(ids(a.listed), d.ID) || now.Sub(d.missing) < lostFor {
+				if slices.Contains(ids(a.listed), d.ID) || now.Sub(d.missing) < held.lost {
 					t.Fatalf("%s is doubted for no reason", d.ID)
 				}
 			}
 			if !slices.IsSortedFunc(next, byID) {
 				t.Fatalf("not sorted: %v", ids(next))
 			}
-			if w := wait(next, now); w < time.Second || w > blockFor {
+			if w := held.wait(next, now, blocks); w < time.Second || w > blocks {
 				t.Fatalf("wait %v", w)
 			}
 			known = next
@@ -140,17 +145,17 @@ func TestWait(t *testing.T) {
 		missing time.Duration
 		want    time.Duration
 	}{
-		"just now":   {0, deregisteredFor},
-		"a moment":   {4 * time.Second, deregisteredFor - 4*time.Second},
+		"just now":   {0, held.deregistered},
+		"a moment":   {4 * time.Second, held.deregistered - 4*time.Second},
 		"in between": {40 * time.Second, 20 * time.Second},
-		"nearly":     {lostFor - time.Millisecond, time.Second},
-		"over":       {lostFor + time.Second, blockFor},
+		"nearly":     {held.lost - time.Millisecond, time.Second},
+		"over":       {held.lost + time.Second, blocks},
 	} {
-		if got := wait([]entry{at("a", "i", now.Add(-c.missing)), at("b", "i", time.Time{})}, now); got != c.want {
+		if got := held.wait([]entry{at("a", "i", now.Add(-c.missing)), at("b", "i", time.Time{})}, now, blocks); got != c.want {
 			t.Errorf("%s: want %v, got %v", name, c.want, got)
 		}
 	}
-	if got := wait([]entry{at("a", "i", time.Time{})}, now); got != blockFor {
+	if got := held.wait([]entry{at("a", "i", time.Time{})}, now, blocks); got != blocks {
 		t.Errorf("nothing missing: %v", got)
 	}
 }

@@ -19,13 +19,13 @@ import (
 // keepRegistered makes a round at each Interval, at each change of the offer, and soon after one that failed.
 func (c *Client) keepRegistered(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff()
-	retry.InitialInterval, retry.MaxInterval = retryFirst, retryMost
+	retry.InitialInterval, retry.MaxInterval = c.cfg.times.retryFirst, c.cfg.times.retryMost
 	for {
 		registered, err := c.round(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		pause := Interval
+		pause := c.cfg.times.interval
 		if err != nil {
 			pause = retry.NextBackOff()
 		} else {
@@ -72,7 +72,7 @@ func (c *Client) report(registered []string, err error) {
 
 // round brings this node's part of the catalogue in line with what it offers, and confirms it. It returns the ids that stand.
 func (c *Client) round(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.times.call)
 	defer cancel()
 	if c.cfg.Management != nil {
 		if err := c.ensureNodeToken(ctx); err != nil {
@@ -149,7 +149,7 @@ func (c *Client) wanted() (list []*api.AgentServiceRegistration, complete bool) 
 		list = append(list, &api.AgentServiceRegistration{
 			ID: id, Name: s.GetName(), Tags: s.GetTags(), Address: c.cfg.Address, Port: int(s.GetPort()),
 			Meta:  map[string]string{metaNode: c.cfg.Node, metaLab: c.cfg.Lab},
-			Check: &api.AgentServiceCheck{CheckID: checkID(id), TTL: strconv.Itoa(int(TTL.Seconds())) + "s", Status: api.HealthPassing},
+			Check: &api.AgentServiceCheck{CheckID: checkID(id), TTL: strconv.Itoa(int(c.cfg.times.ttl.Seconds())) + "s", Status: api.HealthPassing},
 		})
 	}
 	return list, complete

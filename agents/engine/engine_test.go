@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,14 +20,47 @@ import (
 
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
+	"github.com/swarmlab/swarmlab/agents/role/roletest"
 )
 
 const (
 	socket    = "/var/run/docker.sock"
-	testImage = "agent-test-image:latest"
-	testName  = "agent-test-container"
 	testLabel = "agent-test"
+	patience  = roletest.Patience
 )
+
+// testImage is this process's own: a run beside it, or what a run before it left, is in nobody's way.
+var testImage = fmt.Sprintf("agent-test-image-%d:latest", os.Getpid())
+
+// testName is a container's or a volume's that one test makes.
+func testName(t *testing.T) string {
+	return fmt.Sprintf("agent-test-%d-%s", os.Getpid(), strings.ToLower(t.Name()))
+}
+
+// TestMain removes the image that the tests share.
+func TestMain(m *testing.M) {
+	roletest.RunBeside(8)
+	code := m.Run()
+	if err := removeImage(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func removeImage() error {
+	e, err := engine.Dial(socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := e.RemoveImage(ctx, testImage); err != nil && !errors.Is(err, engine.ErrNotFound) && !errors.Is(err, engine.ErrUnavailable) {
+		return err
+	}
+	return nil
+}
 
 // program waits, says what reaches it, and ends by SIGTERM with 0 and by SIGUSR1 with 3.
 const program = `package main
@@ -48,9 +81,11 @@ func main() {
 }
 `
 
-// real connects to this machine's engine, with the test image in it; without an engine the test is skipped.
+// real connects to this machine's engine, with the test image in it; without an engine the test is skipped. The test waits for the engine
+// most of the time, and so does so beside others.
 func real(t *testing.T) *engine.Engine {
 	t.Helper()
+	t.Parallel()
 	e, err := engine.Dial(socket)
 	if err != nil {
 		t.Fatal(err)
@@ -59,37 +94,52 @@ func real(t *testing.T) *engine.Engine {
 	if err := e.Ping(t.Context()); err != nil {
 		t.Skipf("no engine to test against: %v", err)
 	}
-	if err := e.Build(t.Context(), testImage, folder(t), map[string]string{testLabel: "yes"}); err != nil {
+	if err := image(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		if err := e.Remove(ctx, testName); err != nil && !errors.Is(err, engine.ErrNotFound) {
-			t.Error(err)
-		}
-		if err := e.RemoveImage(ctx, testImage); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		if err := e.Remove(context.WithoutCancel(t.Context()), testName(t)); err != nil && !errors.Is(err, engine.ErrNotFound) {
 			t.Error(err)
 		}
 	})
 	return e
 }
 
-// folder is the build context of the test image, as a tar stream.
-func folder(t *testing.T) io.Reader {
-	t.Helper()
-	dir := t.TempDir()
+// image builds the test image, once.
+var image = sync.OnceValue(func() error {
+	e, err := engine.Dial(socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	content, err := folder()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return e.Build(ctx, testImage, bytes.NewReader(content), map[string]string{testLabel: "yes"})
+})
+
+// folder is the build context of the test image, a tar archive.
+func folder() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "agent-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
 	source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "main")
 	if err := os.WriteFile(source, []byte(program), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source)
+	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags", "-s -w", "-o", binary, source)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
 	content, err := os.ReadFile(binary)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -101,13 +151,21 @@ func folder(t *testing.T) io.Reader {
 			_, err = w.Write(file)
 		}
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
+	return out.Bytes(), w.Close()
+}
+
+// freePort is a port of this machine's that was free a moment ago.
+func freePort(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	return &out
+	defer func() { _ = l.Close() }()
+	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
 func testSpec(t *testing.T) engine.Spec {
@@ -117,13 +175,13 @@ func testSpec(t *testing.T) engine.Spec {
 		t.Fatal(err)
 	}
 	return engine.Spec{
-		Name: testName, Image: testImage, Hostname: "tester", Env: map[string]string{"A": "1", "B": "x=y"},
+		Name: testName(t), Image: testImage, Hostname: "tester", Env: map[string]string{"A": "1", "B": "x=y"},
 		Command: []string{"--flag"}, Labels: map[string]string{testLabel: "yes"}, Restart: engine.RestartOnFailure,
-		Ports:    []engine.Port{{HostAddress: "127.0.0.1", HostPort: 25999, ContainerPort: 80}},
+		Ports:    []engine.Port{{HostAddress: "127.0.0.1", HostPort: freePort(t), ContainerPort: 80}},
 		Networks: []engine.Attachment{{Network: "bridge"}}, StopSignal: "SIGTERM", StopTimeout: 3 * time.Second, User: "65532",
 		Hardened: true, Tmpfs: []string{"/tmp"},
 		Mounts: []engine.Mount{
-			{Source: file, Target: "/run/secret", ReadOnly: true}, {Volume: "agent-test-volume", Target: "/data"},
+			{Source: file, Target: "/run/secret", ReadOnly: true}, {Volume: testName(t), Target: "/data"},
 		},
 	}
 }
@@ -132,15 +190,15 @@ func testSpec(t *testing.T) engine.Spec {
 func TestInspectRepeatsWhatWasCreated(t *testing.T) {
 	e := real(t)
 	spec := testSpec(t)
-	if err := e.CreateVolume(t.Context(), "agent-test-volume", map[string]string{testLabel: "yes"}); err != nil {
+	if err := e.CreateVolume(t.Context(), testName(t), map[string]string{testLabel: "yes"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		if err := errors.Join(e.Remove(ctx, testName), e.RemoveVolume(ctx, "agent-test-volume")); err != nil {
+		if err := errors.Join(e.Remove(ctx, testName(t)), e.RemoveVolume(ctx, testName(t))); err != nil {
 			t.Error(err)
 		}
-		if err := e.RemoveVolume(ctx, "agent-test-volume"); !errors.Is(err, engine.ErrNotFound) {
+		if err := e.RemoveVolume(ctx, testName(t)); !errors.Is(err, engine.ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -154,7 +212,7 @@ func TestInspectRepeatsWhatWasCreated(t *testing.T) {
 	if err := e.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.Container(t.Context(), testName)
+	got, err := e.Container(t.Context(), testName(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +226,7 @@ func TestInspectRepeatsWhatWasCreated(t *testing.T) {
 	if diff := cmp.Diff(spec, have); diff != "" {
 		t.Errorf("(-asked +reported)\n%s", diff)
 	}
-	if names, err := e.Volumes(t.Context(), testLabel, "yes"); err != nil || !slices.Contains(names, "agent-test-volume") {
+	if names, err := e.Volumes(t.Context(), testLabel, "yes"); err != nil || !slices.Contains(names, testName(t)) {
 		t.Errorf("%v, %v", names, err)
 	}
 }
@@ -204,7 +262,7 @@ func TestNotThere(t *testing.T) {
 
 func TestSignalAndLogs(t *testing.T) {
 	e := real(t)
-	spec := engine.Spec{Name: testName, Image: testImage, Networks: []engine.Attachment{{Network: "none"}}}
+	spec := engine.Spec{Name: testName(t), Image: testImage, Networks: []engine.Attachment{{Network: "none"}}}
 	id, err := e.Create(t.Context(), spec)
 	if err == nil {
 		err = e.Signal(t.Context(), id, "USR2")
@@ -218,7 +276,7 @@ func TestSignalAndLogs(t *testing.T) {
 	if err := e.Signal(t.Context(), id, "NONE"); !errors.Is(err, engine.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var lines []string
 	enough := errors.New("enough")
@@ -265,7 +323,7 @@ func life(t *testing.T, e target, crash func(id string) error) []string {
 		_ = e.Events(ctx, began, func(ev engine.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			if ev.Type == "container" && ev.Name == testName {
+			if ev.Type == "container" && ev.Name == testName(t) {
 				text := ev.Action
 				if ev.Signal != "" {
 					text += " " + ev.Signal
@@ -276,7 +334,7 @@ func life(t *testing.T, e target, crash func(id string) error) []string {
 	})
 	await := func(what string, ok func() bool) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -304,7 +362,7 @@ func life(t *testing.T, e target, crash func(id string) error) []string {
 		told = append(told, fmt.Sprintf("(%s, restarts %d, %t)", c.State, c.Restarts, errors.Is(err, engine.ErrNotFound)))
 	}
 	id, err := e.Create(t.Context(), engine.Spec{
-		Name: testName, Image: testImage, Restart: engine.RestartOnFailure, StopSignal: "SIGTERM", StopTimeout: 3 * time.Second,
+		Name: testName(t), Image: testImage, Restart: engine.RestartOnFailure, StopSignal: "SIGTERM", StopTimeout: 3 * time.Second,
 		Networks: []engine.Attachment{{Network: "bridge"}},
 	})
 	if err != nil {
@@ -343,7 +401,7 @@ func TestFakeBehavesLikeDocker(t *testing.T) {
 	ofReal := life(t, e, func(id string) error {
 		// Before it has asked for the signal, the program's runtime swallows it.
 		up := errors.New("up")
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		err := e.Logs(ctx, id, engine.LogOptions{Tail: 10, Follow: true}, func(text string, _ bool) error {
 			if text == "up" {

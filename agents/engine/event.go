@@ -36,6 +36,11 @@ func (e *Engine) Events(ctx context.Context, since time.Time, handle func(Event)
 	if !since.IsZero() {
 		options.Since = fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond())
 	}
+	// Docker's client agrees with the engine on a version at its first request, and Events alone reads that without waiting for it: a
+	// data race with whoever asks for something meanwhile. This waits.
+	if err := e.api.NewVersionError(ctx, "1.24", "events"); err != nil {
+		return failed("follow the engine's events", "", err)
+	}
 	messages, errs := e.api.Events(ctx, options)
 	for {
 		select {

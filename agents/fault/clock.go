@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,13 +184,15 @@ type OffsetClock struct {
 	Folder string
 	// URL is where a container that runs, and has the folder, tells its time, in RFC 3339; empty: there is none.
 	URL func() string
+	// Patience is what a reading may take; 0 means 2 s.
+	Patience time.Duration
 }
 
 var _ Clock = OffsetClock{}
 
 const (
 	offsetFile = "offset"
-	// askTimeout is for the container's answer, of askMost bytes.
+	// askTimeout is the default of OffsetClock.Patience. An answer has askMost bytes.
 	askTimeout = 2 * time.Second
 	askMost    = 100
 )
@@ -205,20 +208,28 @@ func (c OffsetClock) Ready(context.Context) error {
 	return nil
 }
 
-// Read asks the container.
+// Read asks the container, until an answer comes soon enough to tell the time by it.
 func (c OffsetClock) Read(ctx context.Context) (Reading, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Patience, askTimeout))
 	defer cancel()
-	before, err := Now()
-	if err != nil {
-		return Reading{}, err
+	for {
+		before, err := Now()
+		if err != nil {
+			return Reading{}, err
+		}
+		shows, err := ask(ctx, c.URL())
+		if err != nil {
+			return Reading{}, fmt.Errorf("ask the container for its time: %w", err)
+		}
+		after, err := Now()
+		if err != nil {
+			return Reading{}, err
+		}
+		// The reading is wrong by half of that at most, and two are compared.
+		if after.At-before.At <= clockTolerance {
+			return Reading{Boot: before.Boot, Ahead: time.Duration(shows.UnixNano()) - (before.At+after.At)/2}, nil
+		}
 	}
-	shows, err := ask(ctx, c.URL())
-	if err != nil {
-		return Reading{}, fmt.Errorf("ask the container for its time: %w", err)
-	}
-	after, err := Now()
-	return Reading{Boot: before.Boot, Ahead: time.Duration(shows.UnixNano()) - (before.At+after.At)/2}, err
 }
 
 func ask(ctx context.Context, url string) (time.Time, error) {

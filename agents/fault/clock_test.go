@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,7 +28,7 @@ func TestOffsetClock(t *testing.T) {
 	}))
 	t.Cleanup(container.Close)
 	url := container.URL
-	c := OffsetClock{Folder: folder, URL: func() string { return url }}
+	c := OffsetClock{Folder: folder, URL: func() string { return url }, Patience: 3 * time.Minute}
 	v := skew{&Parts{Means: Means{Clock: c}}}
 	r := Record{ID: "01234567", Spec: of("skew")}
 	var err error
@@ -41,7 +42,8 @@ func TestOffsetClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	evidence, err := v.seen(t.Context(), r)
-	if err != nil || !strings.HasPrefix(evidence, "the clock is off by -5.0") && !strings.HasPrefix(evidence, "the clock is off by -4.9") {
+	var off float64
+	if _, scanErr := fmt.Sscanf(evidence, "the clock is off by %f s", &off); err != nil || scanErr != nil || off < -5.5 || off > -4.5 {
 		t.Errorf("seen: %q, %v", evidence, err)
 	}
 	deaf = true
@@ -155,5 +157,22 @@ func TestSystemClock(t *testing.T) {
 	}
 	if err := c.Check(t.Context(), wrong); err != nil {
 		t.Error(err)
+	}
+}
+
+// An answer that was long on its way does not tell the time.
+func TestAnAnswerThatTookLongIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			time.Sleep(clockTolerance + 50*time.Millisecond)
+		}
+		fmt.Fprintln(w, time.Now().UTC().Format(time.RFC3339Nano))
+	}))
+	t.Cleanup(s.Close)
+	c := OffsetClock{URL: func() string { return s.URL }, Patience: 3 * time.Minute}
+	if _, err := c.Read(t.Context()); err != nil || asked.Load() < 2 {
+		t.Errorf("asked %d times, %v", asked.Load(), err)
 	}
 }

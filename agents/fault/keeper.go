@@ -27,7 +27,7 @@ const (
 var (
 	// injectTimeout bounds an injection; a container takes as long as its stop timeout to stop.
 	injectTimeout = pace.Stretch(40 * time.Second)
-	// seenTimeout bounds the search for evidence of a fault: a moment on an idle machine, seconds on a busy one.
+	// seenTimeout bounds the search for evidence of a fault, unless Means.Patience does: a moment on an idle machine, seconds on a busy one.
 	seenTimeout = pace.Stretch(20 * time.Second)
 	// endTimeout bounds one attempt to end a fault.
 	endTimeout = pace.Stretch(30 * time.Second)
@@ -154,7 +154,7 @@ func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) err
 	err = v.inject(ctx, l.record)
 	var evidence string
 	if err == nil {
-		evidence, err = look(ctx, v, l.record)
+		evidence, err = look(ctx, cmp.Or(k.parts.Patience, seenTimeout), v, l.record)
 	}
 	var now Instant
 	if err == nil {
@@ -181,9 +181,9 @@ func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) err
 	return nil
 }
 
-// look waits for evidence.
-func look(ctx context.Context, v verb, r Record) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
+// look waits for evidence, so long.
+func look(ctx context.Context, within time.Duration, v verb, r Record) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		evidence, err := v.seen(ctx, r)

@@ -218,7 +218,7 @@ func alone(t *testing.T) (pid int) {
 			t.Skipf("this machine has no %s", tool)
 		}
 	}
-	c := exec.Command("unshare", "--net", "--", "sh", "-c", "ip link add eth0 type veth peer name eth1 && ip link set eth0 up && echo up && exec sleep 60")
+	c := exec.Command("unshare", "--net", "--", "sh", "-c", "ip link add eth0 type veth peer name eth1 && ip link set eth0 up && echo up && exec sleep 600")
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()

@@ -73,6 +73,8 @@ type Means struct {
 	Links  Links
 	Disk   Disk
 	Clock  Clock
+	// Patience is what the search for evidence of a fault may take, and each answer of a container to an OffsetClock; 0 means 20 s and 2 s.
+	Patience time.Duration
 }
 
 // Parts are what faults touch on a node.

@@ -24,7 +24,7 @@ import (
 // window is how long after a signal an end still counts as its effect, beyond the time that a stop grants the container.
 var window = pace.Stretch(5 * time.Second)
 
-// eventDelay bounds by how much the engine's word about an end may lag behind the end itself.
+// eventDelay is the default of Tracker.EventDelay.
 var eventDelay = pace.Stretch(2 * time.Second)
 
 // Record is what must survive the agent: the containers stopped by hand, and those that the agent itself stopped.
@@ -43,6 +43,10 @@ type Stopped struct {
 
 // Tracker follows the events of one engine. It is safe for concurrent use.
 type Tracker struct {
+	// EventDelay bounds by how much the engine's word about an end may lag behind the end itself. It must not be changed once the
+	// tracker is in use.
+	EventDelay time.Duration
+
 	mu       sync.Mutex
 	stopped  map[string]Stopped
 	own      map[string]bool
@@ -60,7 +64,8 @@ type kill struct {
 // New returns a tracker that knows what an earlier one recorded.
 func New(record Record) *Tracker {
 	t := &Tracker{
-		stopped: map[string]Stopped{}, own: map[string]bool{}, kills: map[string]kill{},
+		EventDelay: eventDelay,
+		stopped:    map[string]Stopped{}, own: map[string]bool{}, kills: map[string]kill{},
 		suspects: map[string]Stopped{}, died: map[string]time.Time{}, harmless: map[string]bool{},
 	}
 	maps.Copy(t.stopped, record.Stopped)
@@ -223,12 +228,12 @@ func (t *Tracker) Stop(c engine.Container, now time.Time) reconcile.Stop {
 	if _, ok := t.suspects[c.ID]; ok {
 		return reconcile.StopOpen
 	}
-	if _, ok := t.kills[c.ID]; ok && now.Sub(c.FinishedAt) < eventDelay {
+	if _, ok := t.kills[c.ID]; ok && now.Sub(c.FinishedAt) < t.EventDelay {
 		return reconcile.StopOpen
 	}
 	// It was seen to have ended before the event that says why has come.
-	if c.State == engine.StateExited && now.Sub(c.FinishedAt) < eventDelay &&
-		c.FinishedAt.Sub(t.died[c.ID]) > eventDelay/2 {
+	if c.State == engine.StateExited && now.Sub(c.FinishedAt) < t.EventDelay &&
+		c.FinishedAt.Sub(t.died[c.ID]) > t.EventDelay/2 {
 		return reconcile.StopOpen
 	}
 	return reconcile.StopOwn

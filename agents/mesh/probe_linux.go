@@ -164,22 +164,24 @@ func sockaddr(address netip.Addr) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Addr: address.As4(), Port: knockPort}
 }
 
-// await polls until something is ready; false at the deadline.
+// await polls until something is ready; false at the deadline. Even one that has passed, because this thread got no processor for so long, is
+// no reason not to look: what is there by then came in time.
 func await(fds []unix.PollFd, deadline time.Time) (bool, error) {
 	for {
-		left := time.Until(deadline)
-		if left <= 0 {
-			return false, nil
+		left := max(0, time.Until(deadline))
+		wait := 0
+		if left > 0 {
+			wait = int(left.Milliseconds()) + 1
 		}
-		n, err := unix.Poll(fds, int(left.Milliseconds())+1)
+		n, err := unix.Poll(fds, wait)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
 			return false, fmt.Errorf("poll: %w", err)
 		}
-		if n > 0 {
-			return true, nil
+		if n > 0 || left == 0 {
+			return n > 0, nil
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,5 +32,31 @@ func TestNothingRunsOnTheMainThread(t *testing.T) {
 	group.Wait()
 	if ran.Load() != callers*calls || main.Load() != 0 {
 		t.Errorf("ran %d times, want %d; %d times on the main thread, want never", ran.Load(), callers*calls, main.Load())
+	}
+}
+
+// What is there when it looks at last came in time.
+func TestAwaitLooksOnceAfterItsDeadline(t *testing.T) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = unix.Close(ends[0]), unix.Close(ends[1]) })
+	past := time.Now().Add(-time.Minute)
+	look := func() bool {
+		ready, err := await([]unix.PollFd{{Fd: int32(ends[0]), Events: unix.POLLIN}}, past)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ready
+	}
+	if look() {
+		t.Error("nothing came, and it is ready")
+	}
+	if _, err := unix.Write(ends[1], []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if !look() {
+		t.Error("something came, and it was not looked at")
 	}
 }

@@ -20,8 +20,8 @@ var (
 	// reconnectInterval is how often an engine that went away is looked for.
 	reconnectInterval = pace.Stretch(250 * time.Millisecond)
 	pingTimeout       = pace.Stretch(5 * time.Second)
-	// judgeTimeout bounds the questions about a container that was killed. Who stopped it is not known until then, and nobody
-	// starts it; a busy engine takes seconds.
+	// judgeTimeout is the default of the node's: it bounds the questions about a container that was killed. Who stopped it is not known until
+	// then, and nobody starts it; a busy engine takes seconds.
 	judgeTimeout = pace.Stretch(30 * time.Second)
 )
 
@@ -153,7 +153,7 @@ func (n *Node) grace(name string) time.Duration {
 
 // judge decides who stopped the suspects: a hand, if the engine is in good health and stays.
 func (n *Node) judge(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.judgeTimeout)
 	defer cancel()
 	suspects := n.tracker.Suspects()
 	unit, err := n.host.Engine(ctx)

@@ -53,7 +53,7 @@ func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
 		return nil, fmt.Errorf("the folder of the clock's offset: %w", err)
 	}
 	if means.Clock == nil {
-		means.Clock = fault.OffsetClock{Folder: n.clockFolder(), URL: n.clockURL}
+		means.Clock = fault.OffsetClock{Folder: n.clockFolder(), URL: n.clockURL, Patience: means.Patience}
 	}
 	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Parts{
 		Means: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),

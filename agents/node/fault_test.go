@@ -116,24 +116,25 @@ func TestAFaultHoldsItsContainer(t *testing.T) {
 }
 
 func TestAFaultEndsByItself(t *testing.T) {
-	b := newBench(t)
-	before := find(b.whole(), "web").GetPid()
 	for _, kind := range []string{"stop", "kill", "engine-stop", "partition"} {
-		container, peers := "web", []string(nil)
-		switch kind {
-		case "engine-stop":
-			container = ""
-		case "partition":
-			container, peers = "", []string{"frontend02"}
-		}
-		f := b.inject(kind, container, time.Second, peers...)
-		if f.GetEvidence() == "" {
-			t.Errorf("%s: no evidence", kind)
-		}
-		b.until(kind+" is over", func(s *agentv1.NodeSnapshot) bool { return s.GetWhole() && len(s.GetFaults()) == 0 })
-	}
-	if after := find(b.whole(), "web").GetPid(); after == before {
-		t.Error("web was never down")
+		t.Run(kind, func(t *testing.T) {
+			b := newBench(t, quickVerdict)
+			before := find(b.whole(), "web").GetPid()
+			container, peers := "web", []string(nil)
+			switch kind {
+			case "engine-stop":
+				container = ""
+			case "partition":
+				container, peers = "", []string{"frontend02"}
+			}
+			if f := b.inject(kind, container, time.Second, peers...); f.GetEvidence() == "" {
+				t.Error("no evidence")
+			}
+			b.until("it is over", func(s *agentv1.NodeSnapshot) bool {
+				wasDown := find(s, "web").GetPid() != before
+				return s.GetWhole() && len(s.GetFaults()) == 0 && wasDown == (kind != "partition")
+			})
+		})
 	}
 }
 
@@ -175,7 +176,7 @@ func TestTheClockIsAContainers(t *testing.T) {
 }
 
 func TestResetEndsFaults(t *testing.T) {
-	b := newBench(t)
+	b := newBench(t, quickVerdict)
 	s := b.whole()
 	b.inject("engine-stop", "", time.Minute)
 	if _, err := b.node.Reset(t.Context(), s.GetDesiredStage()); err != nil {

@@ -196,6 +196,9 @@ type Node struct {
 	replan chan struct{}
 	check  chan struct{}
 
+	// judgeTimeout bounds the questions about a container that was killed.
+	judgeTimeout time.Duration
+
 	mu     sync.Mutex
 	plan   planned
 	status reconcile.Status
@@ -266,6 +269,8 @@ func New(p Parts) (*Node, error) {
 		replan:  make(chan struct{}, 1),
 		check:   make(chan struct{}, 1),
 		changed: make(chan struct{}),
+
+		judgeTimeout: judgeTimeout,
 	}
 	n.loop = &reconcile.Loop{
 		Desired: n.desired, Observe: n.observe, Apply: n.apply, Publish: n.publish, Done: n.done,

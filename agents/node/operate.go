@@ -119,7 +119,7 @@ func (n *Node) healHands(ctx context.Context) ([]string, error) {
 // judged returns the plan's containers as they are now, once it is known of each that ended who ended it: to heal right after a stop must
 // not overtake what the engine tells of that stop. None, while the engine is away.
 func (n *Node) judged(ctx context.Context, plan planned) (map[string]engine.Container, error) {
-	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.judgeTimeout)
 	defer cancel()
 	for {
 		if life, _ := n.engineNow(); life == nil {

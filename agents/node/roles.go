@@ -14,8 +14,7 @@ import (
 )
 
 var (
-	planTimeout  = pace.Stretch(5 * time.Second)
-	checkTimeout = pace.Stretch(3 * time.Second)
+	planTimeout = pace.Stretch(5 * time.Second)
 	// How often the role is asked whether it does its job: while it does not, while somebody watches, otherwise.
 	checkSick    = pace.Stretch(time.Second)
 	checkWatched = pace.Stretch(2 * time.Second)
@@ -141,7 +140,7 @@ func (n *Node) checkInterval() time.Duration {
 
 // checkOnce asks the role and tells of what changed.
 func (n *Node) checkOnce(ctx context.Context) (*rolev1.CheckResponse, error) {
-	once, cancel := context.WithTimeout(ctx, checkTimeout)
+	once, cancel := context.WithTimeout(ctx, role.CheckTimeout)
 	defer cancel()
 	began := time.Now()
 	response, err := n.role.Check(once, n.facts(), n.paths.Secrets)

@@ -28,76 +28,82 @@ func start(t *testing.T, e *enginetest.Engine, spec engine.Spec) string {
 }
 
 func TestObserverAsksOnlyForWhatChanged(t *testing.T) {
-	e := enginetest.New()
-	a := start(t, e, engine.Spec{Name: "a", Image: "x"})
-	start(t, e, engine.Spec{Name: "b", Image: "x"})
-	o := reconcile.NewObserver(e, func() {})
-	desired := reconcile.Desired{}
-	look := func(why string, asks int) reconcile.Observed {
-		t.Helper()
-		before := e.Calls("Container") + e.Calls("Containers") + e.Calls("Info") + e.Calls("Networks")
-		got := o.Observe(t.Context(), desired)
-		after := e.Calls("Container") + e.Calls("Containers") + e.Calls("Info") + e.Calls("Networks")
-		if after-before != asks {
-			t.Errorf("%s: %d questions, want %d", why, after-before, asks)
+	synctest.Test(t, func(t *testing.T) { // a look waits only so long for its answers
+		e := enginetest.New()
+		a := start(t, e, engine.Spec{Name: "a", Image: "x"})
+		start(t, e, engine.Spec{Name: "b", Image: "x"})
+		o := reconcile.NewObserver(e, func() {})
+		desired := reconcile.Desired{}
+		look := func(why string, asks int) reconcile.Observed {
+			t.Helper()
+			before := e.Calls("Container") + e.Calls("Containers") + e.Calls("Info") + e.Calls("Networks")
+			got := o.Observe(t.Context(), desired)
+			after := e.Calls("Container") + e.Calls("Containers") + e.Calls("Info") + e.Calls("Networks")
+			if after-before != asks {
+				t.Errorf("%s: %d questions, want %d", why, after-before, asks)
+			}
+			return got
 		}
-		return got
-	}
-	look("first look", 5) // info, networks, list, two containers
-	look("nothing happened", 0)
-	if err := e.Crash(a, 1); err != nil {
-		t.Fatal(err)
-	}
-	if !o.Notice(engine.Event{Type: "container", Action: "die", ID: a}) {
-		t.Error("a death is no news")
-	}
-	if o.Notice(engine.Event{Type: "container", Action: "exec_start: sh", ID: a}) {
-		t.Error("an exec is news")
-	}
-	got := look("one died", 3) // list, it, and the swarm
-	if got.Containers["a"].State != engine.StateExited || got.Containers["b"].State != engine.StateRunning {
-		t.Errorf("saw %+v", got.Containers)
-	}
-	if err := e.Remove(t.Context(), a); err != nil {
-		t.Fatal(err)
-	}
-	o.Notice(engine.Event{Type: "container", Action: "destroy", ID: a})
-	if got := look("one is gone", 1); len(got.Containers) != 1 {
-		t.Errorf("saw %+v", got.Containers)
-	}
-	o.Forget()
-	look("all anew", 4)
+		look("first look", 5) // info, networks, list, two containers
+		look("nothing happened", 0)
+		if err := e.Crash(a, 1); err != nil {
+			t.Fatal(err)
+		}
+		if !o.Notice(engine.Event{Type: "container", Action: "die", ID: a}) {
+			t.Error("a death is no news")
+		}
+		if o.Notice(engine.Event{Type: "container", Action: "exec_start: sh", ID: a}) {
+			t.Error("an exec is news")
+		}
+		got := look("one died", 3) // list, it, and the swarm
+		if got.Containers["a"].State != engine.StateExited || got.Containers["b"].State != engine.StateRunning {
+			t.Errorf("saw %+v", got.Containers)
+		}
+		if err := e.Remove(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		o.Notice(engine.Event{Type: "container", Action: "destroy", ID: a})
+		if got := look("one is gone", 1); len(got.Containers) != 1 {
+			t.Errorf("saw %+v", got.Containers)
+		}
+		o.Forget()
+		look("all anew", 4)
+	})
 }
 
 func TestObserverImages(t *testing.T) {
-	e := enginetest.New()
-	desired := reconcile.Desired{Containers: []reconcile.Container{{Spec: engine.Spec{Name: "a", Image: "redis:8.0"}}}}
-	o := reconcile.NewObserver(e, func() {})
-	if got := o.Observe(t.Context(), desired); len(got.Images) != 0 {
-		t.Errorf("saw %v", got.Images)
-	}
-	e.AddImage("redis:8.0", nil)
-	o.Notice(engine.Event{Type: "image", Action: "load"})
-	if got := o.Observe(t.Context(), desired); len(got.Images) != 1 {
-		t.Errorf("saw %v", got.Images)
-	}
+	synctest.Test(t, func(t *testing.T) { // a look waits only so long for its answers
+		e := enginetest.New()
+		desired := reconcile.Desired{Containers: []reconcile.Container{{Spec: engine.Spec{Name: "a", Image: "redis:8.0"}}}}
+		o := reconcile.NewObserver(e, func() {})
+		if got := o.Observe(t.Context(), desired); len(got.Images) != 0 {
+			t.Errorf("saw %v", got.Images)
+		}
+		e.AddImage("redis:8.0", nil)
+		o.Notice(engine.Event{Type: "image", Action: "load"})
+		if got := o.Observe(t.Context(), desired); len(got.Images) != 1 {
+			t.Errorf("saw %v", got.Images)
+		}
+	})
 }
 
 func TestObserverEngineAway(t *testing.T) {
-	e := enginetest.New()
-	start(t, e, engine.Spec{Name: "a", Image: "x"})
-	o := reconcile.NewObserver(e, func() {})
-	o.Observe(t.Context(), reconcile.Desired{})
-	e.Die()
-	o.Forget()
-	if got := o.Observe(t.Context(), reconcile.Desired{}); got.EngineError == "" {
-		t.Error("the engine is down, and nobody noticed")
-	}
-	e.Boot()
-	got := o.Observe(t.Context(), reconcile.Desired{})
-	if got.EngineError != "" || got.Containers["a"].State != engine.StateExited {
-		t.Errorf("saw %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) { // a look waits only so long for its answers
+		e := enginetest.New()
+		start(t, e, engine.Spec{Name: "a", Image: "x"})
+		o := reconcile.NewObserver(e, func() {})
+		o.Observe(t.Context(), reconcile.Desired{})
+		e.Die()
+		o.Forget()
+		if got := o.Observe(t.Context(), reconcile.Desired{}); got.EngineError == "" {
+			t.Error("the engine is down, and nobody noticed")
+		}
+		e.Boot()
+		got := o.Observe(t.Context(), reconcile.Desired{})
+		if got.EngineError != "" || got.Containers["a"].State != engine.StateExited {
+			t.Errorf("saw %+v", got)
+		}
+	})
 }
 
 // slowEngine leaves questions about one container unanswered until it is released.

@@ -50,8 +50,8 @@ type process struct {
 	dir      string
 }
 
-// launch starts the binary and shakes hands with it. When it fails, no process is left.
-func launch(path string, logger *slog.Logger) (*process, error) {
+// launch starts the binary and shakes hands with it, for which it has so long. When it fails, no process is left.
+func launch(path string, within time.Duration, logger *slog.Logger) (*process, error) {
 	if err := runnable(path); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func launch(path string, logger *slog.Logger) (*process, error) {
 		VersionedPlugins: versions(nil),
 		Cmd:              cmd,
 		SkipHostEnv:      true,
-		StartTimeout:     startTimeout,
+		StartTimeout:     within,
 		AutoMTLS:         true,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		// go-plugin's own reading of log lines panics on some JSON: it gets none, lines does it.
@@ -90,7 +90,7 @@ func launch(path string, logger *slog.Logger) (*process, error) {
 	_ = theirs.Close()
 	if err != nil {
 		p.end()
-		return nil, p.explain(err)
+		return nil, p.explain(err, within)
 	}
 	p.role, err = p.dispense()
 	if err != nil {
@@ -130,7 +130,7 @@ func runnable(path string) error {
 }
 
 // explain says why Start failed. The process has been waited for. go-plugin has no error values for these cases, only texts.
-func (p *process) explain(err error) error {
+func (p *process) explain(err error, within time.Duration) error {
 	text := err.Error()
 	switch {
 	case p.cmd.Process == nil && errors.Is(err, syscall.ENOEXEC):
@@ -146,7 +146,7 @@ func (p *process) explain(err error) error {
 		return fmt.Errorf("%w: %s printed %q where a handshake was due; a role's main is role.Serve(…) and nothing before it may print",
 			ErrHandshake, p.path, clip(said))
 	case strings.HasPrefix(text, "timeout while waiting"):
-		return fmt.Errorf("%w: %s runs, but did not shake hands within %v%s", ErrHandshake, p.path, startTimeout, p.lastWords())
+		return fmt.Errorf("%w: %s runs, but did not shake hands within %v%s", ErrHandshake, p.path, within, p.lastWords())
 	}
 	return fmt.Errorf("%w: %s: %w%s", ErrHandshake, p.path, err, p.lastWords())
 }

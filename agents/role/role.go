@@ -16,8 +16,10 @@ package role
 
 import (
 	"context"
+	"time"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // The vocabulary of the protocol; agents/api/role/v1/role.proto says what each field means.
@@ -32,6 +34,10 @@ type (
 	Health = rolev1.CheckResponse
 )
 
+// CheckTimeout is what the agent gives a Check. An answer after that does not reach it, so that a role which knows more by then than that it
+// has had no answer should give up earlier by itself.
+var CheckTimeout = pace.Stretch(3 * time.Second)
+
 // Role is what a plugin implements. Implementations must be safe for concurrent use.
 type Role interface {
 	// Describe says what the role is. Its name must be that of the binary without "role-". An error makes the agent launch
@@ -45,6 +51,6 @@ type Role interface {
 
 	// Check says whether the role does its job, judged by its work and not by its processes. secretsDir holds the node's secrets, one
 	// file each. A role that does not do its job is no error but a Health that says so and why; an error means that the role could not
-	// tell. ctx carries a deadline of a few seconds.
+	// tell. ctx ends after CheckTimeout.
 	Check(ctx context.Context, facts *Facts, secretsDir string) (*Health, error)
 }

@@ -23,7 +23,7 @@ const (
 )
 
 var (
-	// startTimeout is what a plugin has to say its handshake.
+	// startTimeout is the default of Config.StartTimeout.
 	startTimeout = pace.Stretch(10 * time.Second)
 	// Every pulse the plugin is asked for its description; one that is silent twice in a row for pulseTimeout is replaced: it is frozen.
 	pulse        = pace.Stretch(15 * time.Second)
@@ -38,6 +38,9 @@ type Config struct {
 	Dir string
 	// Logger receives the plugin's log lines too; nil: slog.Default().
 	Logger *slog.Logger
+
+	// StartTimeout is what a plugin has to shake hands, and then to say what it is; 0 means 10 s.
+	StartTimeout time.Duration
 
 	// Set by tests only; the zero values mean the constants above.
 	pulse, pulseTimeout time.Duration
@@ -85,6 +88,9 @@ func Supervise(cfg Config) *Supervisor {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.StartTimeout == 0 {
+		cfg.StartTimeout = startTimeout
 	}
 	if cfg.pulse == 0 {
 		cfg.pulse, cfg.pulseTimeout = pulse, pulseTimeout
@@ -191,13 +197,13 @@ func (s *Supervisor) run(ctx context.Context) {
 
 // life is one plugin process from launch to end. It returns why the process ended, and never leaves one behind.
 func (s *Supervisor) life(ctx context.Context) error {
-	p, err := launch(s.path, s.cfg.Logger.With("role", s.cfg.Name))
+	p, err := launch(s.path, s.cfg.StartTimeout, s.cfg.Logger.With("role", s.cfg.Name))
 	if err != nil {
 		return err
 	}
 	defer p.end()
 
-	first, cancel := context.WithTimeout(ctx, startTimeout)
+	first, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
 	d, err := p.role.Describe(first)
 	cancel()
 	switch {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -73,9 +72,9 @@ func TestRolesAsPlugins(t *testing.T) {
 			if err := os.Symlink(self, filepath.Join(dir, "role-"+name)); err != nil {
 				t.Fatal(err)
 			}
-			plugin := role.Supervise(role.Config{Name: name, Dir: dir, Logger: slog.New(slog.DiscardHandler)})
+			plugin := role.Supervise(role.Config{Name: name, Dir: dir, StartTimeout: roletest.Patience, Logger: slog.New(slog.DiscardHandler)})
 			defer plugin.Close()
-			roletest.Eventually(t, 20*time.Second, "the plugin runs", func() bool { return plugin.Status().Running })
+			roletest.Eventually(t, "the plugin runs", func() bool { return plugin.Status().Running })
 			facts := roletest.Facts(name, 1)
 			want := roletest.Plan(t, direct, facts)
 			got, err := plugin.Plan(t.Context(), facts)

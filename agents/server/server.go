@@ -69,6 +69,8 @@ type Config struct {
 	Dialer   Dialer
 	Audit    *Audit
 	Log      *slog.Logger
+	// Now is the clock by which certificates expire; nil: time.Now.
+	Now func() time.Time
 }
 
 // maxTunnels is how many tunnels may be open at once. Each costs up to some 200 KiB, and one of the streams below.
@@ -85,7 +87,10 @@ const drainTimeout = 2 * time.Second
 
 // Serve answers on the listener until the context ends.
 func Serve(ctx context.Context, listener net.Listener, config Config) error {
-	guard := &guard{audit: config.Audit, log: config.Log, now: time.Now}
+	guard := &guard{audit: config.Audit, log: config.Log, now: config.Now}
+	if guard.now == nil {
+		guard.now = time.Now
+	}
 	s := grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(config.TLS)),
 		grpc.MaxRecvMsgSize(maxRequest),

@@ -63,7 +63,7 @@ func lab() int {
 	return cli.Main(ctx, cli.App{
 		Self: self, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: "v-test",
 		SteadyWithin: time.Second, Hear: 2 * time.Minute,
-		Host:         lifecycle.System{Check: check},
+		Host: lifecycle.System{Check: check},
 	}, os.Args[1:])
 }
 

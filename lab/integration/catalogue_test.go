@@ -20,7 +20,9 @@ import (
 )
 
 // impossible reports whether a drill cannot be run on this lab.
-func (l *lab) impossible(d *drill.Drill) bool { return d.Machines && l.Provider == settings.ProviderDocker }
+func (l *lab) impossible(d *drill.Drill) bool {
+	return d.Machines && l.Provider == settings.ProviderDocker
+}
 
 // oneOfAKind chooses drills so that each kind of fault is in one of them: first those with several kinds, and of two the shorter one.
 func oneOfAKind(drills []*drill.Drill) []string {

@@ -5,15 +5,29 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
+
+// RunBeside lets n tests of a package that call t.Parallel run at a time, however few processors there are: tests that wait for containers
+// and the like most of the time. It is for TestMain; who runs the tests with -parallel is obeyed.
+func RunBeside(n int) {
+	const name = "test.parallel"
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == name })
+	if !told {
+		_ = flag.Set(name, strconv.Itoa(n))
+	}
+}
 
 // Container is a real one, removed with the test.
 type Container struct {
@@ -22,8 +36,9 @@ type Container struct {
 	removed bool
 }
 
-// startTimeout bounds each command to the engine.
-const startTimeout = time.Minute
+// Patience bounds each wait of a test, and each command to the engine. It is there to end a test that is red: what takes a moment on an idle
+// machine takes many on a busy one.
+const Patience = 3 * time.Minute
 
 // Start runs a container of an image that the engine of this machine has, with the given arguments between `docker run -d` and the image,
 // and command after it. Without engine or image the test is skipped with the reason, or fails if LAB_REQUIRE_SERVICES is 1. With -short it is skipped.
@@ -140,13 +155,13 @@ func FreePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// Eventually waits until ok, and fails the test with what when it takes longer than within.
-func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) time.Duration {
+// Eventually waits until ok, and returns how long that took. It fails the test with what when it takes longer than Patience.
+func Eventually(t testing.TB, what string, ok func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for !ok() {
-		if time.Since(began) > within {
-			t.Fatalf("not within %v: %s", within, what)
+		if time.Since(began) > Patience {
+			t.Fatalf("not within %v: %s", Patience, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -156,7 +171,7 @@ func Eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 // docker returns what the command prints. Not bound to the test's context: it also cleans up.
 func docker(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), Patience)
 	defer cancel()
 	var out, complaint bytes.Buffer
 	cmd := exec.CommandContext(ctx, "docker", args...)

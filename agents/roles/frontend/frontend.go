@@ -9,13 +9,11 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
@@ -100,7 +98,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 // Check implements [role.Role]. The role does its job if votes can be written: the voting page's own probe says so. Redis is asked for the
 // measures, so that they are there as long as Redis is, whatever the page does.
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	password, err := look.Secret(secretsDir, parts.RedisPassword)
 	if err != nil {
@@ -143,7 +141,7 @@ type queue struct{ captured, queued, dead float64 }
 func (r *Role) queue(ctx context.Context, password string) (queue, error) {
 	client := redis.NewClient(&redis.Options{
 		Addr: r.redis, Password: password, Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
-		DialTimeout: pace.Stretch(2 * time.Second), ReadTimeout: pace.Stretch(2 * time.Second), WriteTimeout: pace.Stretch(2 * time.Second), ContextTimeoutEnabled: true,
+		DialTimeout: r.probe.Within, ReadTimeout: r.probe.Within, WriteTimeout: r.probe.Within, ContextTimeoutEnabled: true,
 	})
 	defer func() { _ = client.Close() }()
 	var captured, settled *redis.StringCmd

@@ -49,9 +49,9 @@ func servers(instances []*rolev1.Instance) []haproxy.Server {
 }
 
 // haproxyConfig renders haproxy.cfg for the node. The agent puts the hash of the password in.
-func haproxyConfig(list []haproxy.Server) (string, error) {
+func haproxyConfig(list []haproxy.Server, times haproxy.Times) (string, error) {
 	return haproxy.Config{
 		Bind: ":80", Backend: parts.VoteService, PageFile: pageFile, Password: fmt.Sprintf("{{sha512crypt %q}}", parts.StatsPassword),
-		Times: haproxy.MachineTimes(), Servers: list,
+		Times: times, Servers: list,
 	}.Render()
 }

@@ -32,13 +32,14 @@ const (
 type Role struct {
 	probe   *look.Prober
 	haproxy string // host:port
+	times   haproxy.Times
 }
 
 var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80")}
+	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80"), times: haproxy.MachineTimes()}
 }
 
 // Describe implements [role.Role].
@@ -47,8 +48,8 @@ func (*Role) Describe(context.Context) (*role.Description, error) {
 }
 
 // Plan implements [role.Role]. With other instances only the configuration changes, and HAProxy takes that over without dropping a request.
-func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
-	config, err := haproxyConfig(servers(facts.GetInstances()))
+func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
+	config, err := haproxyConfig(servers(facts.GetInstances()), r.times)
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
@@ -76,7 +77,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 
 // Check implements [role.Role]. It comes in at the door that voters use, and reads the statistics.
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	password, err := look.Secret(secretsDir, parts.StatsPassword)
 	if err != nil {

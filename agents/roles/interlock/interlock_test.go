@@ -1,6 +1,7 @@
 package interlock
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,6 +34,21 @@ func TestPlan(t *testing.T) {
 		if name == "two" {
 			roletest.Golden(t, "plan", plan)
 		}
+	}
+}
+
+// The promise to voters: a server that says that it cannot work is out within 2 s, and back in within 2 s of its recovery. HAProxy checks as
+// often as its configuration says; how many checks it takes TestSickServers sees.
+func TestSickServersAreSoonOut(t *testing.T) {
+	t.Parallel()
+	config := roletest.File(t, roletest.Plan(t, New(), roletest.Facts("interlock", 1)), "interlock", configFile)
+	var inter, fastinter, downinter, fall, rise int
+	_, line, _ := strings.Cut(config, "default-server check ")
+	if _, err := fmt.Sscanf(line, "inter %dms fastinter %dms downinter %dms fall %d rise %d", &inter, &fastinter, &downinter, &fall, &rise); err != nil {
+		t.Fatalf("%v in %q", err, line)
+	}
+	if out, back := inter+(fall-1)*fastinter, downinter+(rise-1)*fastinter; out > 1500 || back > 1500 || fall != 2 || rise != 1 {
+		t.Errorf("out after %d ms (%d checks), back after %d ms (%d)", out, fall, back, rise)
 	}
 }
 
@@ -106,6 +122,7 @@ func TestCheck(t *testing.T) {
 			}))
 			defer srv.Close()
 			r := New()
+			r.probe.Within = roletest.Patience
 			r.haproxy = srv.Listener.Addr().String()
 			health, err := r.Check(t.Context(), nil, dir)
 			if err != nil {
@@ -120,6 +137,7 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	r := New()
+	r.probe.Within = roletest.Patience
 	r.haproxy = roletest.FreePort(t)
 	health, err := r.Check(t.Context(), nil, dir)
 	if err != nil || health.GetHealthy() || !strings.Contains(health.GetMessage(), "nothing listens on "+r.haproxy) {

@@ -65,7 +65,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 // Check implements [role.Role]. Consul does its job if it has a leader (itself) and knows the token with which the nodes register.
 // The swarm is the agent's business.
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	token, err := look.Secret(secretsDir, parts.NodeToken)
 	if err != nil {

@@ -51,6 +51,7 @@ func TestCheck(t *testing.T) {
 			}))
 			defer srv.Close()
 			r := New()
+			r.probe.Within = roletest.Patience
 			r.consul = srv.Listener.Addr().String()
 			health, err := r.Check(t.Context(), nil, secrets)
 			if err != nil || health.GetHealthy() != c.healthy || !strings.Contains(health.GetMessage(), c.want) {
@@ -59,6 +60,7 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	r := New()
+	r.probe.Within = roletest.Patience
 	r.consul = roletest.FreePort(t)
 	health, err := r.Check(t.Context(), nil, secrets)
 	if err != nil || health.GetHealthy() || !strings.Contains(health.GetMessage(), "nothing listens on") {

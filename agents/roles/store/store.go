@@ -76,7 +76,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 
 // Check implements [role.Role]. The role does its job if Postgres answers and the results page can read from it.
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	password, err := look.Secret(secretsDir, parts.PostgresPassword)
 	if err != nil {
@@ -118,6 +118,9 @@ type tally struct {
 	incidents map[string]float64
 }
 
+// goodbye is what closing a connection may take, after a check's time is over.
+const goodbye = 200 * time.Millisecond
+
 // Postgres' codes of conditions that are no surprise.
 const (
 	undefinedTable   = "42P01"
@@ -148,7 +151,7 @@ func (r *Role) tally(ctx context.Context, password string) (tally, error) {
 		return tally{}, r.wording(err)
 	}
 	defer func() {
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 		defer cancel()
 		_ = conn.Close(bye)
 	}()

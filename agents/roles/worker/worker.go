@@ -64,7 +64,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 
 // Check implements [role.Role].
 func (r *Role) Check(ctx context.Context, _ *role.Facts, _ string) (*role.Health, error) {
-	ctx, cancel := look.Bound(ctx)
+	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
 	health := &role.Health{}
 	if page, err := r.probe.Get(ctx, "http://"+r.address+"/metrics"); err == nil {

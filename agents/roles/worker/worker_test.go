@@ -58,6 +58,7 @@ func TestCheck(t *testing.T) {
 			}))
 			defer srv.Close()
 			r := New()
+			r.probe.Within = roletest.Patience
 			r.address = srv.Listener.Addr().String()
 			health, err := r.Check(t.Context(), nil, t.TempDir())
 			if err != nil || health.GetHealthy() != c.healthy || !strings.Contains(health.GetMessage(), c.message) {
@@ -69,6 +70,7 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	r := New()
+	r.probe.Within = roletest.Patience
 	r.address = roletest.FreePort(t)
 	health, err := r.Check(t.Context(), nil, t.TempDir())
 	if err != nil || health.GetHealthy() || !strings.Contains(health.GetMessage(), "nothing listens on") {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,13 +21,8 @@ import (
 // maxAnswer bounds what is read of an answer, in bytes.
 const maxAnswer = 1 << 20
 
-// timeout is what a whole check may take. The agent waits a little longer; an answer after that would not reach it.
-var timeout = pace.Stretch(2 * time.Second)
-
-// Bound bounds a check.
-func Bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, timeout)
-}
+// within is what a whole check may take. The agent waits a little longer, for role.CheckTimeout; an answer after that would not reach it.
+var within = pace.Stretch(2 * time.Second)
 
 // Secret reads one of the node's secrets.
 func Secret(dir, name string) (string, error) {
@@ -40,21 +34,27 @@ func Secret(dir, name string) (string, error) {
 }
 
 // Prober asks over HTTP. Each question opens a connection of its own: an old one could still lead to a container that is gone.
-type Prober struct{ http *http.Client }
+type Prober struct {
+	// Within is what a whole check may take.
+	Within time.Duration
 
-// NewProber makes a prober.
+	http *http.Client
+}
+
+// NewProber makes a prober that gives up before the agent does.
 func NewProber() *Prober {
-	return &Prober{http: &http.Client{
-		Timeout: pace.Stretch(5 * time.Second),
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext:       (&net.Dialer{Timeout: pace.Stretch(2 * time.Second)}).DialContext,
-		},
+	return &Prober{Within: within, http: &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// Get returns the body of a page that answers 200. The error of another answer carries the first line of its body: the app's
+// Bound bounds a check.
+func (p *Prober) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, p.Within)
+}
+
+// Get returns the body of a page that answers 200, and waits for it as long as ctx lasts. The error of another answer carries the first line of its body: the app's
 // /healthz says there what is wrong.
 func (p *Prober) Get(ctx context.Context, url string, headers ...func(*http.Request)) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

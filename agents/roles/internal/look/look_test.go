@@ -1,7 +1,6 @@
 package look_test
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/role/roletest"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
 )
@@ -63,16 +63,31 @@ func TestUnreachable(t *testing.T) {
 		return l.Addr().String()
 	}
 	free := roletest.FreePort(t)
-	for name, c := range map[string]struct{ address, want string }{
-		"closed":  {free, "nothing listens on " + free},
-		"hang up": {listen(func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); _ = c.Close() }), "hangs up"},
-		"silent":  {listen(func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); time.Sleep(time.Second); _ = c.Close() }), "in time"},
+	ended := make(chan struct{})
+	t.Cleanup(func() { close(ended) })
+	for name, c := range map[string]struct {
+		address, want string
+		within        time.Duration
+	}{
+		"closed":  {free, "nothing listens on " + free, roletest.Patience},
+		"hang up": {listen(func(c net.Conn) { _, _ = c.Read(make([]byte, 4096)); _ = c.Close() }), "hangs up", roletest.Patience},
+		"silent":  {listen(func(c net.Conn) { <-ended; _ = c.Close() }), "in time", 100 * time.Millisecond},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		err := look.NewProber().Healthz(ctx, c.address)
+		probe := look.NewProber()
+		probe.Within = c.within
+		ctx, cancel := probe.Bound(t.Context())
+		err := probe.Healthz(ctx, c.address)
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: want %q, got %v", name, c.want, err)
 		}
+	}
+}
+
+// A role says by itself that it had no answer, before the agent ceases to listen.
+func TestARoleGivesUpBeforeTheAgentDoes(t *testing.T) {
+	t.Parallel()
+	if within := look.NewProber().Within; within > role.CheckTimeout*3/4 {
+		t.Errorf("a check may take %v, and the agent waits for %v", within, role.CheckTimeout)
 	}
 }
