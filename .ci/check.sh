@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # check.sh: what `make check` does: formats the Go code, and lints and tests what changed since BASE, without services and without a lab. BASE is
 # where this branch left main, or, on main itself, the last commit.
+# shellcheck disable=SC2086 # lists of packages and files of this repository, one word each
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,7 +56,6 @@ shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while
 done)
 if [ -n "$shell" ]; then
 	echo "== shellcheck:" $shell
-	# shellcheck disable=SC2086 # one name a word
 	shellcheck $shell
 fi
 if printf '%s\n' "$files" | grep -qE '^(Vagrantfile|vagrant/.*\.rb)$'; then
