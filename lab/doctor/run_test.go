@@ -13,11 +13,22 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
+// open is a clone in which no lab is up, whatever is up in the one that is tested.
 func open(t *testing.T, env ...string) doctor.Options {
 	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
+	root := t.TempDir()
+	for _, file := range []string{"vagrant/topology.yaml", "go.mod"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(root, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	lab, err := settings.Open(root, func(name string) string {
 		for i := 0; i+1 < len(env); i += 2 {
