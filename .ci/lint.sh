@@ -16,6 +16,8 @@ shell_files | xargs shellcheck
 rubocop --format quiet Vagrantfile vagrant
 for file in vagrant/test/*_test.rb; do ruby "$file"; done
 
+.ci/selftest.sh
+
 # make test-long finds its tests by the names of their files.
 misnamed=$(git ls-files -co --exclude-standard -- '*_test.go' | while IFS= read -r file; do
 	[ -f "$file" ] || continue

@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 # What a phase printed, and how the phases ended, stands here.
-phases_dir=.lab/test
+phases_dir=${PHASES_DIR:-.lab/test}
 
 # start_phases forgets the phases of an earlier run.
 start_phases() {
