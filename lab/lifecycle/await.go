@@ -13,12 +13,15 @@ import (
 )
 
 // awaitWhole follows the nodes until all are whole at the stage; say is told what they wait for meanwhile. When they do
-// not get there in time the error is a diagnosis of each that did not.
+// not get there in time the error is a diagnosis of each that did not. A lab on which something changes is waited for: a slow machine is not a
+// broken one. within is how long nothing may change; in all it is longestWait times as long.
 func awaitWhole(ctx context.Context, f *fleet.Fleet, stage settings.Stage, within time.Duration, say func(string)) (fleet.View, error) {
 	// Not a deadline on the context: the agents' streams would end with it, and the last view tell of that instead of what
 	// the nodes waited for.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	begun := time.Now()
+	seen := ""
 	over := time.NewTimer(within)
 	defer over.Stop()
 	updates := f.Watch(ctx)
@@ -33,11 +36,32 @@ func awaitWhole(ctx context.Context, f *fleet.Fleet, stage settings.Stage, withi
 			if view.Whole(stage) || asWholeAsWanted(view, stage) {
 				return view, nil
 			}
-			say(summary(view, stage))
+			now := summary(view, stage)
+			say(now)
+			if now != seen {
+				seen = now
+				over.Reset(time.Until(waitsUntil(begun, time.Now(), within)))
+			}
 		case <-over.C:
-			return view, fmt.Errorf("%w at stage %s within %s:\n%s", errNotWhole, stage, within, Diagnosis(view, stage))
+			why := fmt.Sprintf("nothing changed for %s", within)
+			if took := time.Since(begun); took >= longestWait*within {
+				why = fmt.Sprintf("given up after %s", took.Round(time.Second))
+			}
+			return view, fmt.Errorf("%w at stage %s, %s:\n%s", errNotWhole, stage, why, Diagnosis(view, stage))
 		}
 	}
+}
+
+// longestWait is how many times longer than on a lab that stands still one is waited for on which something changes.
+const longestWait = 5
+
+// waitsUntil is when a lab that changed just now is given up if nothing changes any more.
+func waitsUntil(begun, changed time.Time, within time.Duration) time.Time {
+	end, last := changed.Add(within), begun.Add(longestWait*within)
+	if end.After(last) {
+		return last
+	}
+	return end
 }
 
 // asWholeAsWanted: somebody stopped a container by hand or runs one of their own in its place, and but for that every

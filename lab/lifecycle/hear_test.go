@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +16,11 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
-// hang lets an agent not answer the first times that it is asked for a snapshot; negative: never.
-func (w *world) hang(node string, times int64) {
-	var asked atomic.Int64
+// hang lets an agent answer for a snapshot only those who wait for longer than that.
+func (w *world) hang(node string, longer time.Duration) {
 	w.agents[node].Hook(func(h *fleettest.Hooks) {
 		h.OnSnapshot = func(ctx context.Context) error {
-			if n := asked.Add(1); times >= 0 && n > times {
+			if end, ok := ctx.Deadline(); !ok || time.Until(end) > longer {
 				return nil
 			}
 			<-ctx.Done()
@@ -30,6 +28,9 @@ func (w *world) hang(node string, times int64) {
 		}
 	})
 }
+
+// never is longer than anybody waits.
+const never = 24 * time.Hour
 
 // ledger lays a ledger into the clone.
 func (w *world) ledger() string {
@@ -50,7 +51,7 @@ func TestUpHearsALateAgentOut(t *testing.T) {
 	w := newWorld(t)
 	w.mustUp("LAB_STAGE=images")
 	w.said()
-	w.hang("store", 2) // the quick look at the whole lab, and the one before the machines are worked on
+	w.hang("store", time.Minute) // for the quick look at the whole lab, and the one before the machines are worked on
 	l := w.lifecycle(io.Discard)
 	l.Look, l.Hear = 500*time.Millisecond, 5*time.Minute
 	if err := l.Up(t.Context()); err != nil {
@@ -69,7 +70,7 @@ func TestUpLeavesASilentAgent(t *testing.T) {
 	w := newWorld(t)
 	w.mustUp("LAB_STAGE=images")
 	w.said()
-	w.hang("store", -1)
+	w.hang("store", never)
 	l := w.lifecycle(io.Discard)
 	l.Hear = 100 * time.Millisecond
 	// The others are to answer in time.
@@ -97,7 +98,7 @@ func TestResetLeavesASilentAgent(t *testing.T) {
 	w := newWorld(t)
 	w.mustUp("LAB_STAGE=images")
 	kept := w.ledger()
-	w.hang("store", -1)
+	w.hang("store", never)
 	l := w.lifecycle(io.Discard)
 	l.Look, l.Hear = 100*time.Millisecond, 200*time.Millisecond
 	err := l.Reset(t.Context(), settings.StageNetwork)

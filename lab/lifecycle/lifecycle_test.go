@@ -360,7 +360,7 @@ func TestUpExplains(t *testing.T) {
 			break
 		}
 	}
-	want := fmt.Sprintf(`the lab is not whole at stage application within %s:
+	want := fmt.Sprintf(`the lab is not whole at stage application, nothing changed for %s:
   store: start pg: no space left on device (3 attempts)
   store: container pg is exited (exit code 1)
   store: its role is not healthy: Postgres does not answer

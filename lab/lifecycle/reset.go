@@ -14,7 +14,7 @@ import (
 )
 
 // resetWithin bounds the clearing of one group of nodes.
-const resetWithin = time.Minute
+const resetWithin = 5 * time.Minute
 
 // Reset clears the lab between two classes: no votes, nothing that learners left, everything at the given stage.
 func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -213,7 +214,7 @@ func StartAgent(lab *settings.Lab, n topology.Node) (*Agent, error) {
 	a := &Agent{changed: make(chan struct{}), snapshot: Snapshot(lab, n)}
 	a.server = grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-	})))
+	})), grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true})) // as the real one
 	agentv1.RegisterAgentServiceServer(a.server, a)
 	a.serving.Go(func() {
 		// Serve ends when Stop is called; there is nobody to tell of another end but the test's own calls, which fail.
