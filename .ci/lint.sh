@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+echo "golangci-lint"
 .lab/tools/golangci-lint run --allow-parallel-runners
 .ci/vet-platforms.sh
 
@@ -12,10 +13,13 @@ shell_files() {
 		if [ -f "$file" ]; then printf '%s\n' "$file"; fi
 	done | xargs grep -lE '^#!.*\b(ba)?sh$|^# shellcheck shell=' --
 }
+echo "shellcheck"
 shell_files | xargs shellcheck
+echo "rubocop, tests in Ruby"
 rubocop --format quiet Vagrantfile vagrant
 for file in vagrant/test/*_test.rb; do ruby "$file"; done
 
+echo "the scripts of make test"
 .ci/selftest.sh
 
 # make test-long finds its tests by the names of their files.
