@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh: what `make test` does. Two lanes run side by side: one brings the lab up and tests it, which is mostly waiting; the other builds the
-# linter, lints and runs the unit tests, which is mostly computing. A phase that fails leaves the others running, and fails the whole.
+# linter, lints and runs the unit tests, which is mostly computing, and so gets the processors that the first one leaves: that takes longest. A
+# phase that fails leaves the others running, and fails the whole.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=.ci/phases.sh
@@ -28,11 +29,11 @@ lab_lane() {
 }
 
 code_lane() {
-	phase tools "$make" tools || true
-	phase lint "$make" lint || true
+	phase tools nice -n 10 "$make" tools || true
+	phase lint nice -n 10 "$make" lint || true
 	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	if [ "$(cat "$phases_dir/bundle.built")" = built ]; then
-		phase unit "$make" unit || true
+		phase unit nice -n 10 "$make" unit || true
 	else
 		not_run unit "the bundle is missing"
 	fi

@@ -25,10 +25,10 @@ func (l *lab) labCommand(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// The lab grows by a frontend and a worker and shrinks again, under votes, without losing one.
+// The lab grows by a frontend and shrinks again, under votes, without losing one.
 func TestScalingLosesNoVote(t *testing.T) {
 	l := open(t)
-	l.scale(t, l.Frontends+1, l.Workers+1)
+	l.scale(t, l.Frontends+1, l.Workers)
 }
 
 // scale lets the lab grow to so many frontends and workers, and shrink to what it was.
