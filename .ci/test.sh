@@ -29,11 +29,11 @@ lab_lane() {
 }
 
 code_lane() {
-	phase tools nice -n 10 "$make" tools || true
-	phase lint nice -n 10 "$make" lint || true
+	phase tools nice -n 5 "$make" tools || true
+	phase lint nice -n 5 "$make" lint || true
 	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	if [ "$(cat "$phases_dir/bundle.built")" = built ]; then
-		phase unit nice -n 10 "$make" unit || true
+		phase unit nice -n 5 "$make" unit || true
 	else
 		not_run unit "the bundle is missing"
 	fi
