@@ -273,7 +273,7 @@ func New(p Parts) (*Node, error) {
 		judgeTimeout: judgeTimeout,
 	}
 	n.loop = &reconcile.Loop{
-		Desired: n.desired, Observe: n.observe, Apply: n.apply, Publish: n.publish, Done: n.done,
+		Desired: n.desired, Observe: n.observe, Faults: n.held, Apply: n.apply, Publish: n.publish, Done: n.done,
 		Resync: func() {
 			n.observer.Forget()
 			poke(n.replan)
@@ -387,12 +387,7 @@ func (n *Node) desired() reconcile.Desired {
 	defer n.mu.Unlock()
 	d := reconcile.Desired{
 		Lab: n.config.Lab, Stage: n.stage(), Planned: n.plan.known, Networks: []string{LabNetwork}, Containers: n.plan.containers,
-		Membership: membership(n.plan.plan), Faults: map[string]string{},
-	}
-	for i := range d.Containers {
-		if held := n.faults.Held(d.Containers[i].Spec.Name); held != "" {
-			d.Faults[d.Containers[i].Spec.Name] = held
-		}
+		Membership: membership(n.plan.plan),
 	}
 	switch {
 	case n.busy != "":
@@ -408,6 +403,17 @@ func (n *Node) desired() reconcile.Desired {
 		d.Cluster = n.link.cluster()
 	}
 	return d
+}
+
+// held names the desired containers that a fault holds.
+func (n *Node) held(desired reconcile.Desired) map[string]string {
+	faults := map[string]string{}
+	for i := range desired.Containers {
+		if held := n.faults.Held(desired.Containers[i].Spec.Name); held != "" {
+			faults[desired.Containers[i].Spec.Name] = held
+		}
+	}
+	return faults
 }
 
 // observe looks at the engine and adds what the engine does not know.
@@ -460,6 +466,12 @@ func (n *Node) apply(ctx context.Context, step reconcile.Step, attempt int) erro
 	actions, err := n.actions()
 	if err != nil {
 		return err
+	}
+	// One that was injected since the step was decided on.
+	if step.Container != nil {
+		if held := n.faults.Held(step.Container.Spec.Name); held != "" {
+			return errors.New(held)
+		}
 	}
 	return actions.Apply(ctx, step, attempt)
 }

@@ -51,7 +51,7 @@ type Desired struct {
 	Membership Membership
 	// Cluster is what the manager's agent told; zero as long as it told nothing. Of no concern to the manager itself.
 	Cluster Cluster
-	// Faults name the containers that a fault in force holds, with what to say of it: they are left alone.
+	// Faults name the containers that a fault in force holds, with what to say of it: they are left alone. The loop fills it in.
 	Faults map[string]string
 	// Networks are the overlays that the lab's manager provides, on every node.
 	Networks []string

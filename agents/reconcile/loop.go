@@ -44,6 +44,9 @@ type Loop struct {
 	Desired func() Desired
 	// Observe looks at the node.
 	Observe func(ctx context.Context, desired Desired) Observed
+	// Faults names those of the desired containers that a fault holds, with what to say of it. It is asked after each observation, so that what is
+	// seen of a fault is never mended: a fault is known before it takes effect.
+	Faults func(desired Desired) map[string]string
 	// Apply does a step; attempt counts from 0.
 	Apply func(ctx context.Context, step Step, attempt int) error
 	// Publish receives the status after each round. It must not block.
@@ -195,6 +198,7 @@ func (l *Loop) round(ctx context.Context) time.Time {
 	if ctx.Err() != nil {
 		return time.Time{}
 	}
+	desired.Faults = l.Faults(desired)
 	steps := Diff(desired, observed)
 	now := time.Now()
 	l.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ type bench struct {
 	mu       sync.Mutex
 	observed Observed
 	desired  Desired
+	faults   map[string]string
 	status   Status
 	applied  []string
 	at       []time.Time
@@ -44,6 +46,11 @@ func newBench(desired Desired, observed Observed) *bench {
 				o.Containers[name] = c
 			}
 			return o
+		},
+		Faults: func(Desired) map[string]string {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return maps.Clone(b.faults)
 		},
 		Apply: func(ctx context.Context, step Step, attempt int) error {
 			b.mu.Lock()
@@ -97,6 +104,32 @@ func (b *bench) run(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A fault that is injected while the loop looks is known before its effect is mended.
+func TestLoopLeavesAFaultAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := web()
+		b := newBench(worker(c), joined())
+		b.observed.Containers[c.Spec.Name] = made(c, engine.StateRunning)
+		b.apply = func(_ context.Context, step Step, _ int) error {
+			b.does(step)
+			return nil
+		}
+		observe := b.loop.Observe
+		b.loop.Observe = func(ctx context.Context, desired Desired) Observed {
+			b.mu.Lock()
+			b.faults = map[string]string{c.Spec.Name: "the fault stop is in force"}
+			b.observed.Containers[c.Spec.Name] = made(c, engine.StateExited)
+			b.mu.Unlock()
+			return observe(ctx, desired)
+		}
+		b.run(t)
+		synctest.Wait()
+		if applied, _ := b.log(); len(applied) > 0 {
+			t.Errorf("it did %v to a container that a fault holds", applied)
 		}
 	})
 }
