@@ -111,7 +111,7 @@ func (b *bench) run(t *testing.T) {
 // A fault that is injected while the loop looks is known before its effect is mended.
 func TestLoopLeavesAFaultAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := web()
+		c := redis()
 		b := newBench(worker(c), joined())
 		b.observed.Containers[c.Spec.Name] = made(c, engine.StateRunning)
 		b.apply = func(_ context.Context, step Step, _ int) error {
