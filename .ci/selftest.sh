@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# selftest.sh: whichever phase of `make test` fails makes the whole fail, and is named. A make that is none stands in for the real one.
+# selftest.sh: whichever phase of `make test` fails makes the whole fail, and is named; ctrl-C ends all of it. A make that is none stands in for the
+# real one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,10 @@ export PHASES_DIR=$dir/phases FAILS
 cat >"$dir/make" <<'MAKE'
 #!/bin/sh
 echo "make $*"
+if [ "$*" = up ] && [ "$FAILS" = hangs ]; then
+	echo $$ >"$PHASES_DIR/hangs"
+	exec sleep 600
+fi
 [ "$*" != "$FAILS" ]
 MAKE
 chmod +x "$dir/make"
@@ -37,3 +42,23 @@ check integration 1 '^integration .*FAILED$' '^unit .*passed$'
 check tools 1 '^tools .*FAILED$' '^unit .*passed$'
 check lint 1 '^lint .*FAILED$' '^unit .*passed$' '^integration .*passed$'
 check unit 1 '^unit .*FAILED$' '^integration .*passed$'
+
+# As a terminal does it: the script, a group of processes of its own, is interrupted while a phase goes on in the background.
+set -m
+FAILS=hangs MAKE=$dir/make .ci/test.sh >"$dir/out" 2>&1 &
+script=$!
+set +m
+deadline=$((SECONDS + 120))
+until [ -s "$PHASES_DIR/hangs" ] && grep -q '^unit .*passed' "$dir/out"; do
+	[ $SECONDS -lt $deadline ] || wrong "the phase up does not begin"
+	sleep 0.1
+done
+hanging=$(cat "$PHASES_DIR/hangs")
+kill -INT -- "-$script"
+status=0
+wait "$script" || status=$?
+[ $status = 130 ] || wrong "interrupted: exit status $status, want 130"
+until ! kill -0 "$hanging" 2>/dev/null; do
+	[ $SECONDS -lt $deadline ] || wrong "interrupted: the phase up goes on"
+	sleep 0.1
+done
