@@ -180,7 +180,12 @@ func (l *lab) drillOutlives(t *testing.T, name string, lives bool, dies func(*te
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		l.waitWhole(t, l.patience)
-		d := l.startDrill(t, "--file", drillFile("store-in-ruins"), "--hold")
+		args := untimed
+		if lives {
+			// It would renew the longer leases of an untimed drill when the node is back, and go on.
+			args = timed
+		}
+		d := l.run(t, slices.Concat(args, []string{"--file", drillFile("store-in-ruins"), "--hold"})...)
 		l.broken(t, d)
 		began := time.Now()
 		dies(t, d)
