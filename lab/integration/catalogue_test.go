@@ -108,7 +108,7 @@ func (l *lab) drillsPass(t *testing.T, ids ...string) {
 		t.Errorf("not run: %v", left)
 	}
 	t.Logf("%d drills in %.0f s, %d votes acknowledged", len(ids), time.Since(began).Seconds(), acknowledged)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	for _, n := range l.fleet.Snapshot(t.Context()).Nodes {
 		if faults := n.Snapshot.GetFaults(); len(faults) > 0 {
 			t.Errorf("%s is left with %v", n.Node.Name, faults)

@@ -135,7 +135,7 @@ func TestARemovedContainerComesBack(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // A container that a person stopped stays stopped, over a restart of the agent too, until it is healed.
@@ -165,14 +165,14 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 		t.Error("worker01 was started although a person had stopped it")
 	}
 	l.heal(t)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // A crash is Docker's to mend.
 func TestACrashIsMended(t *testing.T) {
 	l := open(t)
 	l.crash(t, "frontend01", "redis01")
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // crash kills a container's first process and waits until another one runs.
@@ -222,7 +222,7 @@ func TestKilledAgentAndPluginChangeNothing(t *testing.T) {
 				}
 				return nil
 			})
-			l.waitWhole(t, l.patience)
+			l.waitWhole(t)
 			if after := running(); after != before {
 				t.Errorf("containers changed:\n%s\nbefore:\n%s", after, before)
 			}

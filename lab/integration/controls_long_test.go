@@ -64,7 +64,7 @@ func TestPowerTakesWhatIsNotSynced(t *testing.T) {
 				_, err := l.fleet.Heal(ctx)
 				return err
 			})
-			l.waitWhole(t, l.patience)
+			l.waitWhole(t)
 			if fsync == "always" {
 				votes.pass(t, l)
 				return

@@ -60,7 +60,7 @@ func (l *lab) crashesUnderVotes(t *testing.T, kills int) {
 		killed[v.container]++
 	}
 	t.Logf("%d kills in %.0f s: %v", len(victims), time.Since(began).Seconds(), killed)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 
@@ -78,7 +78,7 @@ func (l *lab) postgresRestartsMidBatch(t *testing.T, times int) {
 		release()
 		votes.more(t, l, int64(l.rate)/2)
 	}
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 
@@ -163,7 +163,7 @@ func TestAFrozenWorkerDoesNoHarm(t *testing.T) {
 	l.mustOnNode(t, "worker01", "docker", "unpause", "worker01")
 	waitFor(t, l.patience, "worker01 reads again", reads("worker01"))
 	votes.more(t, l, int64(l.rate))
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 

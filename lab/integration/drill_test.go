@@ -179,7 +179,7 @@ func TestDrillsOutliveNobody(t *testing.T) {
 func (l *lab) drillOutlives(t *testing.T, name string, lives bool, dies func(*testing.T, *drilling)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 		args := untimed
 		if lives {
 			// It would renew the longer leases of an untimed drill when the node is back, and go on.
@@ -196,8 +196,8 @@ func (l *lab) drillOutlives(t *testing.T, name string, lives bool, dies func(*te
 				t.Errorf("the drill %s", j.Result)
 			}
 		}
-		l.noFault(t, "store", l.patience)
-		l.waitWhole(t, l.patience)
+		l.noFault(t, "store")
+		l.waitWhole(t)
 		t.Logf("whole after %.1f s", time.Since(began).Seconds())
 	})
 }
@@ -224,7 +224,7 @@ func TestInterruptHeals(t *testing.T) {
 	l.mended(t)
 	t.Logf("nothing was left %.1f s after the interrupt; the aim is 3 s", time.Since(began).Seconds())
 	l.aborted(t, d.end(t))
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // renewed waits until every fault on a node has more left of its lease than it had before.
@@ -286,7 +286,7 @@ func TestDrillsGivePowerBack(t *testing.T) {
 	l.aborted(t, d.end(t))
 	t.Logf("the command ended after %.1f s; the aim is 15 s", time.Since(began).Seconds())
 	l.noOutage(t, o)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	t.Logf("whole after %.1f s", time.Since(began).Seconds())
 }
 

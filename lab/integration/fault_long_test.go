@@ -43,12 +43,12 @@ func TestFaultsUnderVotes(t *testing.T) {
 		}
 		began := time.Now()
 		if c.kind == "kill" {
-			l.noFault(t, c.node, l.patience) // it is over once it has happened
+			l.noFault(t, c.node) // it is over once it has happened
 		} else {
 			l.endsBy(t, c.node, f, lease)
 		}
 		over := time.Since(began)
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 		t.Logf("%s %s: over after %.1f s, whole after %.1f s", c.kind, c.container, over.Seconds(), time.Since(began).Seconds())
 	}
 	votes.pass(t, l)
@@ -64,7 +64,7 @@ func TestAStoppedEngineUnderVotes(t *testing.T) {
 	}
 	votes.more(t, l, int64(l.rate)/3)
 	l.endsBy(t, "frontend02", f, 4*time.Second)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 

@@ -41,7 +41,7 @@ func (l *lab) endsBy(t *testing.T, node string, f *agentv1.Fault, lease time.Dur
 	if _, err := l.fleet.Renew(t.Context(), node, f.GetId(), lease); err != nil {
 		t.Fatal(err)
 	}
-	l.noFault(t, node, l.patience)
+	l.noFault(t, node)
 	over := time.Since(began)
 	if over < lease {
 		t.Errorf("%s %s ended after %s, before its lease", f.GetKind(), f.GetContainer(), over)
@@ -50,9 +50,9 @@ func (l *lab) endsBy(t *testing.T, node string, f *agentv1.Fault, lease time.Dur
 }
 
 // noFault waits until no fault is left on a node, by its agent's own word.
-func (l *lab) noFault(t *testing.T, node string, within time.Duration) time.Duration {
+func (l *lab) noFault(t *testing.T, node string) {
 	t.Helper()
-	return waitFor(t, within, "no fault is left on "+node, func(ctx context.Context) error {
+	waitFor(t, l.patience, "no fault is left on "+node, func(ctx context.Context) error {
 		snap, err := l.snapshot(ctx, node)
 		if err != nil {
 			return err
@@ -83,14 +83,14 @@ func TestAPartitionUnderVotes(t *testing.T) {
 	}
 	votes.more(t, l, int64(l.rate)/3)
 	l.heal(t)
-	l.noFault(t, "frontend01", l.patience)
+	l.noFault(t, "frontend01")
 	waitFor(t, l.patience, "the nodes reach each other", func(context.Context) error {
 		if !reaches("frontend01", "worker01", gossip) || !reaches("store", "frontend01", gossip) {
 			return errors.New("they do not")
 		}
 		return nil
 	})
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 
@@ -119,7 +119,7 @@ func (l *lab) outlives(t *testing.T, name, kind string, ends func(*testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		const node, lease = "store", 8 * time.Second
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 		l.inject(t, node, &agentv1.InjectRequest{Kind: "loss", Container: "results-app", Loss: 0.3}, lease)
 		l.inject(t, node, &agentv1.InjectRequest{Kind: kind, Container: "pg"}, lease)
 		l.inject(t, node, &agentv1.InjectRequest{Kind: "partition", Peers: []string{"worker01"}}, lease)
@@ -129,8 +129,8 @@ func (l *lab) outlives(t *testing.T, name, kind string, ends func(*testing.T)) {
 			return l.traces(ctx, node, "pg", "results-app")
 		})
 		t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
-		l.waitWhole(t, l.patience)
-		l.noFault(t, node, l.patience)
+		l.waitWhole(t)
+		l.noFault(t, node)
 		if left := l.mustOnNode(t, node, "ls", "/var/lib/swarmlab/faults"); strings.TrimSpace(left) != "" {
 			t.Errorf("records are left: %s", left)
 		}

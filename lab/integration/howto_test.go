@@ -87,7 +87,7 @@ func TestHowto(t *testing.T) {
 			token = strings.TrimSpace(out)
 		}
 	}
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	for _, p := range l.places() {
 		if !p.overlay {
 			continue // consul and interlock are the agents' own work
@@ -107,7 +107,7 @@ func TestHowto(t *testing.T) {
 	start := time.Now()
 	l.labCommand(t, nil, "reset", "--yes")
 	t.Logf("reset took %.1f s", time.Since(start).Seconds())
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	l.expectTally(t, tally{})
 	l.mustServe(t, "after a reset")
 }

@@ -42,7 +42,7 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	l.labCommand(t, counts(moreFrontends, moreWorkers), "up")
 	t.Logf("%d frontends and %d workers after %.1f s", moreFrontends, moreWorkers, time.Since(start).Seconds())
 	grown := connect(t)
-	grown.waitWhole(t, l.patience)
+	grown.waitWhole(t)
 	if f, w := len(grown.nodesOf("frontend")), len(grown.nodesOf("worker")); f != moreFrontends || w != moreWorkers {
 		t.Fatalf("the lab has %d frontends and %d workers, want %d and %d", f, w, moreFrontends, moreWorkers)
 	}
@@ -57,7 +57,7 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	l.labCommand(t, counts(frontends, workers), "up")
 	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
 	l = connect(t)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 	members := strings.Fields(l.mustOnNode(t, "manager", "docker", "node", "ls", "--format", "{{.Hostname}}"))
 	if want := len(l.Topology.Nodes) - 1; len(members) != want {
@@ -95,7 +95,7 @@ func TestUpAgainRepairs(t *testing.T) {
 	l.kill(t, "worker01")
 	l.mustOnNode(t, "store", "docker", "rm", "-f", "results-app")
 	l.labCommand(t, nil, "up")
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // A plain `vagrant up` repairs like `lab up` does, and makes nothing anew.

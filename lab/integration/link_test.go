@@ -72,8 +72,8 @@ func TestALinkFaultEndsWithItsContainer(t *testing.T) {
 	if err := l.cleanLinks(t.Context(), "worker01", "worker01"); err != nil {
 		t.Error(err)
 	}
-	l.noFault(t, "worker01", l.patience)
-	l.waitWhole(t, l.patience)
+	l.noFault(t, "worker01")
+	l.waitWhole(t)
 	votes.pass(t, l)
 }
 
@@ -117,6 +117,6 @@ func TestFillUnderVotes(t *testing.T) {
 	if files, free := left(); strings.Contains(files, "swarmlab_fault") || free < before/2 {
 		t.Errorf("%d KiB are free, %d before; there are %s", free, before, files)
 	}
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	votes.pass(t, l)
 }

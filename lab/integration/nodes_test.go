@@ -52,7 +52,7 @@ func (l *lab) everyNodeComesBack(t *testing.T, rounds int) {
 				}
 				return nil
 			})
-			l.waitWhole(t, l.patience)
+			l.waitWhole(t)
 			d := time.Since(start)
 			took = append(took, d)
 			t.Logf("round %d: %-10s whole after %.1f s", round+1, n.Name, d.Seconds())
@@ -73,7 +73,7 @@ func TestVagrantHaltAndUp(t *testing.T) {
 		t.Errorf("with frontend02 halted: %v", err)
 	}
 	l.vagrant(t, "up", "frontend02")
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // A laptop that slept has a lab all of whose nodes stood still; votes taken before are counted after.
@@ -89,7 +89,7 @@ func TestALabThatSleptIsWhole(t *testing.T) {
 	if err := l.resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	if _, err := l.newVoter(t).cast(t.Context(), "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestAWrongClockIsSetRight(t *testing.T) {
 	start := time.Now()
 	waitFor(t, l.patience, "the clock is right again", right)
 	t.Logf("right again %s later", time.Since(start).Round(time.Second))
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // Nodes come from one image, and yet none has what identifies another: to systemd and DHCP, to ssh, to Docker.

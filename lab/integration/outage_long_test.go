@@ -32,7 +32,7 @@ func TestPowerOffUnderVotes(t *testing.T) {
 	votes.more(t, l, second)
 	l.noOutage(t, o)
 	over := time.Since(injected)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	t.Logf("a lease of 20 s: the agent answers after %.1f s, whole after %.1f s", over.Seconds(), time.Since(injected).Seconds())
 	votes.more(t, l, second)
 	votes.pass(t, l)
@@ -56,7 +56,7 @@ func TestFreezeUnderVotes(t *testing.T) {
 	if over < lease {
 		t.Errorf("it was over after %s", over)
 	}
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	t.Logf("a lease of 20 s: over after %.1f s, whole after %.1f s", over.Seconds(), time.Since(injected).Seconds())
 	votes.pass(t, l)
 }
@@ -72,8 +72,8 @@ func TestPowerOffWithSomethingFrozen(t *testing.T) {
 	begun = time.Now()
 	t.Log(l.labCommand(t, nil, "heal"))
 	l.noOutage(t, o)
-	l.noFault(t, "frontend02", l.patience)
-	l.waitWhole(t, l.patience)
+	l.noFault(t, "frontend02")
+	l.waitWhole(t)
 	t.Logf("whole %.1f s after lab heal", time.Since(begun).Seconds())
 
 	// One that was killed without thinking of that is neither alive nor dead, and is brought out of it.
@@ -89,8 +89,8 @@ func TestPowerOffWithSomethingFrozen(t *testing.T) {
 		t.Log(l.labCommand(t, nil, "fault", "power-off", "frontend02", "--for", "1s"))
 	}
 	l.noOutage(t, o)
-	l.noFault(t, "frontend02", l.patience)
-	l.waitWhole(t, l.patience)
+	l.noFault(t, "frontend02")
+	l.waitWhole(t)
 }
 
 func TestPowerOfEveryRoleComesBackOnHeal(t *testing.T) {

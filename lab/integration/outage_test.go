@@ -113,7 +113,7 @@ func (l *lab) powerComesBackOnHeal(t *testing.T, cases ...powerLoss) {
 			t.Errorf("lab heal says %q", out)
 		}
 		l.noOutage(t, o)
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 		t.Logf("%s, off for %s: healed after %.1f s, whole after %.1f s", node, c.away, healed.Seconds(), time.Since(begun).Seconds())
 	}
 }
@@ -154,7 +154,7 @@ func TestPowerFaultsOutliveNobody(t *testing.T) {
 		}
 		l.labCommand(t, nil, "heal")
 		l.noOutage(t, o)
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 	})
 	l.bothAreKilled(t, o)
 }
@@ -186,7 +186,7 @@ func (l *lab) injectorIsKilled(t *testing.T, o *outage.Outages, delays ...time.D
 			}
 			l.noOutage(t, o)
 			t.Logf("it was %s; over %.1f s later", faults[0].Phase, time.Since(begun).Seconds())
-			l.waitWhole(t, l.patience)
+			l.waitWhole(t)
 		})
 	}
 }
@@ -209,7 +209,7 @@ func (l *lab) bothAreKilled(t *testing.T, o *outage.Outages) {
 			t.Errorf("the lab is whole:\n%s", out)
 		}
 		l.noOutage(t, o)
-		l.waitWhole(t, l.patience)
+		l.waitWhole(t)
 	})
 }
 
@@ -231,5 +231,5 @@ func TestNoPowerFaultDuringUp(t *testing.T) {
 		t.Errorf("lab up says:\n%s", out)
 	}
 	l.noOutage(t, o)
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }

@@ -69,7 +69,7 @@ func TestPictures(t *testing.T) {
 	term.shows("PASSED", "Debrief")
 	term.picture(filepath.Join(folder, "drill.png"))
 	term.press("q")
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // picture draws what is on the screen.

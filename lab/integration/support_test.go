@@ -55,7 +55,7 @@ func open(t *testing.T) *lab {
 			l.repair(t)
 		}
 	})
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 	return l
 }
 
@@ -145,9 +145,9 @@ func waitFor(t *testing.T, within time.Duration, what string, condition func(con
 }
 
 // waitWhole waits until every node says that it is whole.
-func (l *lab) waitWhole(t *testing.T, within time.Duration) time.Duration {
+func (l *lab) waitWhole(t *testing.T) time.Duration {
 	t.Helper()
-	return waitFor(t, within, "the lab is whole", func(ctx context.Context) error {
+	return waitFor(t, l.patience, "the lab is whole", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
 		var errs []error

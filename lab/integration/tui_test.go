@@ -115,7 +115,7 @@ func TestTerminalUI(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
 
 // The whole lab goes and comes back while somebody looks on: the UI says since when nobody answers, and goes on by itself.
@@ -133,5 +133,5 @@ func TestTerminalUIOutlivesTheLab(t *testing.T) {
 	}
 	term.shows(fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
 	term.press("q")
-	l.waitWhole(t, l.patience)
+	l.waitWhole(t)
 }
