@@ -46,11 +46,5 @@ func (a *App) late(lab *settings.Lab, view fleet.View) []string {
 			frozen[fault.Node] = fault.Kind == outage.Freeze
 		}
 	}
-	var late []string
-	for _, n := range view.Nodes {
-		if n.Err != nil && n.Err.Problem == fleet.ProblemHanging && !frozen[n.Node.Name] {
-			late = append(late, n.Node.Name)
-		}
-	}
-	return late
+	return view.Silent(func(node string) bool { return !frozen[node] })
 }

@@ -49,6 +49,18 @@ func (v View) Node(name string) (NodeView, bool) {
 	return NodeView{}, false
 }
 
+// Silent are the nodes, of those that count, whose agents gave no answer in time: it cannot be told how they are. An agent that is not there is
+// another thing, and known.
+func (v View) Silent(counts func(node string) bool) []string {
+	var nodes []string
+	for _, n := range v.Nodes {
+		if n.Err != nil && n.Err.Problem == ProblemHanging && counts(n.Node.Name) {
+			nodes = append(nodes, n.Node.Name)
+		}
+	}
+	return nodes
+}
+
 // Whole says whether the node is all that it should be at the given stage. A hand-stopped container does not count
 // against it: that is somebody's will.
 func (n NodeView) Whole(stage settings.Stage) bool {

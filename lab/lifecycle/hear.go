@@ -15,24 +15,12 @@ import (
 // late, and that it did not answer does not mean that anything is wrong with it. say is told for whom it waits.
 func (l *Lifecycle) hear(ctx context.Context, f *fleet.Fleet, within time.Duration, asked func(node string) bool, say func(string)) fleet.View {
 	view := lookFor(ctx, f, within)
-	late := silent(view, asked)
+	late := view.Silent(asked)
 	if len(late) == 0 || ctx.Err() != nil {
 		return view
 	}
 	say(fmt.Sprintf("%s did not answer within %s; waiting for up to %s more", strings.Join(late, " "), within, l.hearWithin()))
 	return lookFor(ctx, f, l.hearWithin())
-}
-
-// silent are those of the asked nodes of which it cannot be told how they are: their agents did not answer in time. An
-// agent that is not there is another thing, and known.
-func silent(view fleet.View, asked func(node string) bool) []string {
-	var nodes []string
-	for _, n := range view.Nodes {
-		if n.Err != nil && n.Err.Problem == fleet.ProblemHanging && asked(n.Node.Name) {
-			nodes = append(nodes, n.Node.Name)
-		}
-	}
-	return nodes
 }
 
 // untold is the error of a command that would have to know how these nodes are.

@@ -305,7 +305,7 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 		}
 		running := func(node string) bool { return states[node] == power.StateRunning }
 		view := r.hear(ctx, r.fleet, within, running, say)
-		if late := silent(view, running); len(late) > 0 && ctx.Err() == nil {
+		if late := view.Silent(running); len(late) > 0 && ctx.Err() == nil {
 			return "", r.untold(late)
 		}
 		todo := plan(view, states, hashes)
