@@ -4,6 +4,8 @@
 SHELL := .ci/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# What a target needs is made in the order in which it stands there, whatever -j says: Go and the scripts use all processors themselves.
+.NOTPARALLEL:
 
 # A Go that prerequisites.sh had to fetch stands here.
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
@@ -18,7 +20,7 @@ agents    := labagent role-manager role-interlock role-frontend role-worker role
 apps      := web-vote-app vote-worker results-app
 tools     := .lab/tools
 
-build_host = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -X main.version=$(VERSION)'
+build_host = GOOS=$$(go env GOHOSTOS) GOARCH=$$(go env GOHOSTARCH) CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS) -X main.version=$(VERSION)'
 # No version in what runs on nodes: a commit that does not change a binary must not provision every node anew.
 build_node = GOOS=linux GOARCH=$(NODE_ARCH) CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
@@ -101,7 +103,7 @@ tools: $(tools)/golangci-lint $(tools)/gotestsum
 .PHONY: unit
 unit: test-images $(tools)/gotestsum ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle
 	@mkdir -p .lab/test
-	@GORACE=atexit_sleep_ms=0 LAB_REQUIRE_SERVICES=1 $(tools)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --jsonfile .lab/test/unit.json -- \
+	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 LAB_REQUIRE_SERVICES=1 $(tools)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --jsonfile .lab/test/unit.json -- \
 		-race -vet=off -shuffle=on -timeout 60m ./...
 
 # The host's engine runs them for the tests only.
@@ -155,7 +157,7 @@ $(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
 # show that they work: BENCH='-runs 1 -span 1s' make bench, BENCH='-span 1s' make bench-tui.
 .PHONY: bench
 bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
-	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/bench -out "$(CURDIR)/.lab/bench.json" $(BENCH)
+	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/bench -out "$$PWD/.lab/bench.json" $(BENCH)
 
 .PHONY: bench-tui
 bench-tui: ## how quick the terminal UI is on a lab of a hundred simulated nodes

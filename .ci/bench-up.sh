@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # bench-up.sh [--yes] [--cold]: how long the lab's own commands take on this host, beside what we aim at, as a table. It measures and judges
 # nothing: it fails only where a command does. This clone's lab is taken down first; without --yes it has to be down already. --cold also throws
 # away what was built (node image, bundle, binaries), as on a machine that never saw the lab.

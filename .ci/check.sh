@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # check.sh: what `make check` does: formats the Go code, and lints and tests what changed since BASE, without services and without a lab. BASE is
 # where this branch left main, or, on main itself, the last commit.
 # shellcheck disable=SC2086 # lists of packages and files of this repository, one word each
@@ -52,7 +52,7 @@ if [ -n "$packages" ]; then
 	if [ -n "$units" ]; then go test -short -vet=off $units; fi
 fi
 shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while IFS= read -r file; do
-	if [ -n "$file" ] && grep -qE '^#!.*\b(ba)?sh$|^# shellcheck shell=' "$file"; then printf '%s\n' "$file"; fi
+	if [ -n "$file" ] && grep -qE '^#!.*\b(ba)?sh( -p)?$|^# shellcheck shell=' "$file"; then printf '%s\n' "$file"; fi
 done)
 if [ -n "$shell" ]; then
 	echo "== shellcheck:" $shell

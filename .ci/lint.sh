@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # lint.sh: every linter, for Go, shell and Ruby. `make lint` builds what it needs first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ shell_files() {
 	git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | while IFS= read -r file; do
 		# A file that was deleted and not committed yet is listed, too.
 		if [ -f "$file" ]; then printf '%s\n' "$file"; fi
-	done | xargs grep -lE '^#!.*\b(ba)?sh$|^# shellcheck shell=' --
+	done | xargs grep -lE '^#!.*\b(ba)?sh( -p)?$|^# shellcheck shell=' --
 }
 echo "shellcheck"
 shell_files | xargs shellcheck
@@ -21,6 +21,7 @@ for file in vagrant/test/*_test.rb; do ruby "$file"; done
 
 echo "the scripts of make test"
 .ci/selftest.sh
+.ci/makefile-test.sh
 
 # make test-long finds its tests by the names of their files.
 misnamed=$(git ls-files -co --exclude-standard -- '*_test.go' | while IFS= read -r file; do

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # newer-qemu.sh: on Debian 12 without KVM, QEMU from bookworm-backports. It emulates what nodes mostly do, starting programs and
 # encrypting, three to four times as fast as Debian 12's own. It adds a source to apt: for CI's throw-away machines.
 set -euo pipefail

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # selftest.sh: whichever phase of `make test` fails makes the whole fail, and is named; ctrl-C ends all of it. A make that is none stands in for the
 # real one.
 set -euo pipefail

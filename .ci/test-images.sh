@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # test-images.sh ARCHITECTURE: the bundle's images are in this host's engine, where the unit tests start their services from them. The lab's nodes take
 # theirs from the bundle itself.
 set -euo pipefail

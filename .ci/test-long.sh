@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # test-long.sh [--list] [--from N] [--minutes M]: what takes too long for `make test`: tests that repeat something for its statistics, every drill of
 # the catalogue, a minute of fuzzing for each fuzz target. Each is an item of its own. --from begins with item N and goes on with the first after
 # the last; N may be any number. --minutes begins no item after that many minutes. An item that fails leaves the others running.

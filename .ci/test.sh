@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # test.sh: what `make test` does. Two lanes run side by side: one brings the lab up and tests it, which is mostly waiting; the other builds the
 # linter, lints and runs the unit tests, which is mostly computing, and so gets the processors that the first one leaves: that takes longest. A
 # phase that fails leaves the others running, and fails the whole.

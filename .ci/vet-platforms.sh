@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # vet-platforms.sh: what people run on their own machine compiles for macOS and Windows, tests included, and go vet finds nothing. Not vetted is
 # what runs on Linux alone: agents/, the benchmarks (/proc, the engine's host network); for Windows, where the lab is promised within WSL 2 only,
 # also the programs of the voting app and the tests on the running lab.

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # vm-test.sh: the lab on six virtual machines, from nothing to nothing: plain `vagrant up`, votes, crashes, power loss, suspension,
 # clocks, `vagrant destroy`. Emulates the machines where there is no KVM; then it takes the better part of an hour on two
 # cores; LONG=1 adds what takes too long for that: bad links, and what a Redis that does not sync loses with the power. Prints what each

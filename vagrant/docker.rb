@@ -18,8 +18,11 @@ module Swarmlab
     LOCK = Mutex.new
 
     # What systemd and an engine of its own need, short of --privileged, which gives more, and which hosts that lack a
-    # capability refuse. The node's clock and its kernel modules are the host's, so they are none of its business.
+    # capability refuse. The node's clock and its kernel modules are the host's, so they are none of its business. What
+    # the host's engine does by default to other containers does not hold for nodes: with no-new-privileges nobody could
+    # use sudo there, systemd must be the first process (no init), and root there is root here (no user namespaces).
     SYSTEMD = %w[
+      --security-opt no-new-privileges=false --init=false --userns host
       --cap-add ALL --cap-drop SYS_RESOURCE --cap-drop SYS_TIME --cap-drop SYS_MODULE
       --security-opt seccomp=unconfined --security-opt systempaths=unconfined
       --security-opt apparmor=unconfined --security-opt label=disable
@@ -155,15 +158,16 @@ module Swarmlab
       end
     end
 
-    def capture(*command)
-      output, status = Open3.capture2e(*command)
+    # A single string would be taken for a shell's line, hence the pair.
+    def capture(program, *arguments)
+      output, status = Open3.capture2e([program, program], *arguments)
       return output if status.success?
 
-      raise Error, "#{command.join(' ')}\nfailed:\n#{output}"
+      raise Error, "#{[program, *arguments].join(' ')}\nfailed:\n#{output}"
     end
 
-    def try(*command)
-      Open3.capture2e(*command)
+    def try(program, *arguments)
+      Open3.capture2e([program, program], *arguments)
     end
   end
 end

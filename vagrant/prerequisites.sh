@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # prerequisites.sh [test]: what `make up` needs (test: and what `make test` needs besides) is on this host afterwards.
 # Debian and Ubuntu: installs what is missing, as root or through sudo, and starts the Docker engine. Elsewhere it says what
 # to install. Takes a moment when nothing is missing, and then touches nothing.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,12 +26,14 @@ type indexEntry struct {
 
 // find returns the archive of the bundle that holds an image; when none does, the error says so.
 func (s *Source) find(ref string) (string, error) {
-	archives, err := filepath.Glob(filepath.Join(s.bundle, "*.tar"))
+	// Only the name is a pattern: the folder's may hold any character.
+	archives, err := fs.Glob(os.DirFS(s.bundle), "*.tar")
 	if err != nil {
 		return "", fmt.Errorf("look into the bundle %s: %w", s.bundle, err)
 	}
 	var broken []error
-	for _, path := range archives {
+	for _, name := range archives {
+		path := filepath.Join(s.bundle, name)
 		refs, err := s.index(path)
 		if err != nil {
 			broken = append(broken, err)

@@ -191,7 +191,7 @@ func TestDamageBeforeMuch(t *testing.T) {
 }
 
 func TestWriteAndRead(t *testing.T) {
-	run, dir := testRun(), filepath.Join(t.TempDir(), "ledgers")
+	run, dir := testRun(), filepath.Join(t.TempDir(), "[a-c]* {b,c} ledgers\\")
 	w, err := Create(dir, run)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -162,9 +163,14 @@ func (r *Reader) Live() (bool, error) {
 
 // Find returns the paths of all ledgers in dir, in the order of their names; none if there is no dir.
 func Find(dir string) ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*"+Suffix))
+	// Only the name is a pattern: the folder's may hold any character.
+	names, err := fs.Glob(os.DirFS(dir), "*"+Suffix)
 	if err != nil {
 		return nil, fmt.Errorf("look for ledgers in %s: %w", dir, err)
+	}
+	paths := make([]string, len(names))
+	for i, name := range names {
+		paths[i] = filepath.Join(dir, name)
 	}
 	return paths, nil
 }

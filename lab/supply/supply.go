@@ -7,7 +7,9 @@
 //	provision/  vagrant/provision
 //
 // The whole folder is /opt/swarmlab on the node: mounted into a container, copied to a virtual machine. The files are
-// hard links, so that six nodes take no more room on the host than one; copies where the file system has no links.
+// hard links, so that six nodes take no more room on the host than one; copies where the file system has no links, and of what is
+// not readable for everybody: a learner on the node may look at all of it, and the images that they build from it run as other users.
+// Whatever the umask was, folders and programs have mode 0755 there, other files 0644.
 //
 // The package knows which role needs what, and where the build and the bundle leave it. It starts and hashes nothing.
 package supply
@@ -19,6 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -132,7 +135,7 @@ func provision(lab *settings.Lab) (map[string]string, error) {
 
 // lay makes dir hold exactly the given files, by their slashed names, in the folders that are the package's.
 func lay(dir string, files map[string]string) error {
-	// A learner on the node may look at it; what is secret has closed folders of its own. On the host .lab is closed.
+	// What is secret has closed folders of its own. On the host .lab is closed.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -140,11 +143,10 @@ func lay(dir string, files map[string]string) error {
 		return err
 	}
 	for name, from := range files {
-		to := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		if err := folders(dir, filepath.Dir(filepath.FromSlash(name))); err != nil {
 			return err
 		}
-		if err := place(from, to); err != nil {
+		if err := place(from, filepath.Join(dir, filepath.FromSlash(name))); err != nil {
 			return err
 		}
 	}
@@ -161,6 +163,21 @@ func lay(dir string, files map[string]string) error {
 			err = os.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// folders makes the folder within dir, and those on the way to it.
+func folders(dir, folder string) error {
+	path := dir
+	for part := range strings.SplitSeq(folder, string(filepath.Separator)) {
+		path = filepath.Join(path, part)
+		if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := os.Chmod(path, 0o755); err != nil { // whatever the umask is
 			return err
 		}
 	}
@@ -213,14 +230,15 @@ func place(from, to string) error {
 		return err
 	}
 	// A copy has the time of what it was copied from.
-	if have, err := os.Stat(to); err == nil && (os.SameFile(want, have) || alike(want, have)) {
+	if have, err := os.Stat(to); err == nil && have.Mode().Perm() == mode(want) && (os.SameFile(want, have) || alike(want, have)) {
 		return nil
 	}
 	tmp := to + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Link(from, tmp); err != nil {
+	// A link has the mode of the file itself, which may be the clone's own.
+	if want.Mode().Perm() != mode(want) || os.Link(from, tmp) != nil {
 		if err := duplicate(from, tmp, want); err != nil {
 			return err
 		}
@@ -228,8 +246,19 @@ func place(from, to string) error {
 	return os.Rename(tmp, to)
 }
 
+// mode is the one that a file has on the node. Windows has no such modes.
+func mode(file fs.FileInfo) fs.FileMode {
+	if runtime.GOOS == "windows" {
+		return file.Mode().Perm()
+	}
+	if file.Mode().Perm()&0o100 != 0 {
+		return 0o755
+	}
+	return 0o644
+}
+
 func alike(a, b fs.FileInfo) bool {
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && a.Mode() == b.Mode()
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 func duplicate(from, to string, like fs.FileInfo) error {
@@ -238,7 +267,7 @@ func duplicate(from, to string, like fs.FileInfo) error {
 		return err
 	}
 	defer func() { _ = in.Close() }() // it was only read
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, like.Mode().Perm())
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode(like))
 	if err != nil {
 		return err
 	}
@@ -246,7 +275,7 @@ func duplicate(from, to string, like fs.FileInfo) error {
 	if err = errors.Join(err, out.Close()); err != nil {
 		return err
 	}
-	if err := os.Chmod(to, like.Mode().Perm()); err != nil { // whatever the umask is
+	if err := os.Chmod(to, mode(like)); err != nil { // whatever the umask is
 		return err
 	}
 	return os.Chtimes(to, like.ModTime(), like.ModTime())

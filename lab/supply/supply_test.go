@@ -1,9 +1,11 @@
 package supply
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +59,14 @@ func write(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chmod(t, path, 0o644)
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask is
 		t.Fatal(err)
 	}
 }
@@ -130,6 +140,65 @@ func TestLay(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(store, "bin", "labagent")); err != nil || string(got) != "new" {
 		t.Errorf("got %q %v", got, err)
+	}
+}
+
+// What a learner may read on the node does not depend on the umask with which the clone and the build were made, nor on the one of
+// this command.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	for _, mode := range []os.FileMode{0, 0o007, 0o022, 0o027, 0o077} {
+		t.Run(fmt.Sprintf("umask %03o", mode), func(t *testing.T) {
+			t.Parallel()
+			lab := clone(t)
+			program, script := source(lab, "bin/labagent"), filepath.Join(lab.Dir, "vagrant", "provision", "provision.sh")
+			for _, f := range []string{
+				source(lab, "app/results-app/Dockerfile"), source(lab, "bundle/postgres.tar"), filepath.Join(lab.Dir, "vagrant", "provision", "root", "etc", "x"),
+			} {
+				chmod(t, f, 0o666&^mode)
+			}
+			chmod(t, program, 0o777&^mode)
+			chmod(t, script, 0o777&^mode)
+			// As an earlier run with that umask left it.
+			store := lab.NodeDir("store")
+			old := filepath.Join(store, "app", "results-app")
+			write(t, filepath.Join(old, "Dockerfile"), "old")
+			chmod(t, filepath.Join(old, "Dockerfile"), 0o666&^mode)
+			chmod(t, old, 0o777&^mode)
+			if err := Lay(lab); err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range map[string]os.FileMode{
+				"bin": 0o755, "app/results-app": 0o755, "provision/root/etc": 0o755, "bundle": 0o755,
+				"bin/labagent": 0o755, "provision/provision.sh": 0o755,
+				"app/results-app/Dockerfile": 0o644, "bundle/postgres.tar": 0o644, "provision/root/etc/x": 0o644,
+			} {
+				info, err := os.Stat(filepath.Join(store, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if info.Mode().Perm() != want {
+					t.Errorf("%s has mode %03o, want %03o", name, info.Mode().Perm(), want)
+				}
+			}
+			// The clone's own files keep theirs.
+			if info, err := os.Stat(script); err != nil || info.Mode().Perm() != 0o777&^mode {
+				t.Errorf("the clone's script: %v %v", info.Mode(), err)
+			}
+			before, err := os.Stat(filepath.Join(store, "bin", "labagent"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Lay(lab); err != nil {
+				t.Fatal(err)
+			}
+			if after, err := os.Stat(filepath.Join(store, "bin", "labagent")); err != nil || !os.SameFile(before, after) {
+				t.Errorf("what is up to date was laid again (%v)", err)
+			}
+		})
 	}
 }
 

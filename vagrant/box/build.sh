@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # build.sh: makes .lab/box/swarmlab-libvirt-ARCH.box, a Vagrant box for the libvirt provider, from Debian packages alone, and
 # beside it a file .sha256 with its hash. A box whose inputs did not change is left as it is. Takes root, for mmdebstrap.
 # Only for amd64: elsewhere take a box that somebody publishes (LAB_BOX).
@@ -65,12 +65,14 @@ step() { # step TEXT COMMAND…
 
 export PATH=$PATH:/usr/sbin:/sbin
 packages=$(cat "$vagrant/provision/packages" "$here/packages" | grep -v '^#' | paste -sd, -)
-step "Debian $suite" "${as_root[@]}" mmdebstrap --variant=minbase --include="$packages" \
+# The hook is a line of sh: folders come to it as variables, since their names may hold any character.
+# shellcheck disable=SC2016
+step "Debian $suite" "${as_root[@]}" env folder="$here" vagrant="$vagrant" kernel=$kernel mmdebstrap --variant=minbase --include="$packages" \
 	--aptopt='Apt::Install-Recommends "false"' \
 	--dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \
-	--customize-hook="sh '$here/customize.sh' \"\$1\" '$vagrant' $kernel" \
+	--customize-hook='sh "$folder/customize.sh" "$1" "$vagrant" "$kernel"' \
 	"$suite" "$work/root"
 
 # disk puts together boot sector, boot loader and file system, without mounting anything.

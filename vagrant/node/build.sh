@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # build.sh [--tag]: makes the image of a container node, swarmlab/node:HASH, on the host's engine, unless it is there.
 # HASH covers all that goes into the image, so that a changed input makes a new image and an old lab keeps its own.
 # --tag prints the image's name and does nothing else (the Vagrantfile asks so).
@@ -63,12 +63,14 @@ if command -v mmdebstrap >/dev/null && [ "$as_root" != none ]; then
 	packages=$(grep -v '^#' "$vagrant/provision/packages" | paste -sd, -)
 	tar=$(mktemp "${TMPDIR:-/tmp}/swarmlab-node-XXXXXX")
 	trap 'rm -f "$log" "$tar"' EXIT
-	$as_root mmdebstrap --variant=minbase --include="$packages" \
+	# The hook is a line of sh: folders come to it as variables, since their names may hold any character.
+	# shellcheck disable=SC2016
+	$as_root env folder="$here" vagrant="$vagrant" mmdebstrap --variant=minbase --include="$packages" \
 		--aptopt='Apt::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
-		--customize-hook="sh '$here/customize.sh' \"\$1\" '$vagrant/provision/root' '$here/entrypoint'" \
+		--customize-hook='sh "$folder/customize.sh" "$1" "$vagrant/provision/root" "$folder/entrypoint"' \
 		"$suite" - 2>"$log" >"$tar" || failed mmdebstrap
 	docker import --change 'ENTRYPOINT ["/sbin/swarmlab-init"]' --change 'ENV container=docker' \
 		"$tar" "$image" >"$log" 2>&1 || failed "docker import"

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
@@ -48,10 +49,29 @@ func servers(instances []*rolev1.Instance) []haproxy.Server {
 	return list
 }
 
-// haproxyConfig renders haproxy.cfg for the node. The agent puts the hash of the password in.
-func haproxyConfig(list []haproxy.Server, times haproxy.Times) (string, error) {
+// config is HAProxy's on the node. The agent puts the hash of the password in.
+func (r *Role) config(list []haproxy.Server) haproxy.Config {
 	return haproxy.Config{
 		Bind: ":80", Backend: parts.VoteService, PageFile: pageFile, Password: fmt.Sprintf("{{sha512crypt %q}}", parts.StatsPassword),
-		Times: times, Servers: list,
-	}.Render()
+		Times: r.times, Servers: list, Files: r.files,
+	}
+}
+
+// fewConnections says so where the limit of open files lets HAProxy serve fewer voters at a time than usual; "" elsewhere.
+func (r *Role) fewConnections() string {
+	connections := r.config(nil).Connections()
+	if connections == haproxy.MaxConnections {
+		return ""
+	}
+	return fmt.Sprintf("at most %d connections at a time instead of %d: the limit of open files is %d on this node; "+
+		"raise it for the Docker engine of the host (ulimits, LimitNOFILE)", connections, haproxy.MaxConnections, r.files)
+}
+
+// openFiles is how many files a process of this node may have open at most: the hard limit, which the containers of its engine have, too.
+func openFiles() uint64 {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0 // unknown: as usual
+	}
+	return limit.Max
 }

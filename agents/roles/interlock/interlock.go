@@ -33,13 +33,14 @@ type Role struct {
 	probe   *look.Prober
 	haproxy string // host:port
 	times   haproxy.Times
+	files   uint64 // how many may be open at a time; 0 where that is unknown
 }
 
 var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80"), times: haproxy.MachineTimes()}
+	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80"), times: haproxy.MachineTimes(), files: openFiles()}
 }
 
 // Describe implements [role.Role].
@@ -49,7 +50,7 @@ func (*Role) Describe(context.Context) (*role.Description, error) {
 
 // Plan implements [role.Role]. With other instances only the configuration changes, and HAProxy takes that over without dropping a request.
 func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
-	config, err := haproxyConfig(servers(facts.GetInstances()), r.times)
+	config, err := r.config(servers(facts.GetInstances())).Render()
 	if err != nil {
 		return nil, fmt.Errorf("render haproxy.cfg: %w", err)
 	}
@@ -85,7 +86,7 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	}
 	page, err := r.probe.Get(ctx, "http://"+r.haproxy+"/haproxy?stats;csv", func(req *http.Request) { req.SetBasicAuth(statsUser, password) })
 	if err != nil {
-		return &role.Health{Message: fmt.Sprintf("no voter gets through: HAProxy: %v", err)}, nil
+		return &role.Health{Message: r.withLimit(fmt.Sprintf("no voter gets through: HAProxy: %v", err))}, nil
 	}
 	up, down, err := serverStates(page)
 	if err != nil {
@@ -105,7 +106,16 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	default:
 		health.Message = "voters reach " + strings.Join(up, ", ")
 	}
+	health.Message = r.withLimit(health.Message)
 	return health, nil
+}
+
+// withLimit adds to a message what the limit of open files takes from HAProxy.
+func (r *Role) withLimit(message string) string {
+	if few := r.fewConnections(); few != "" {
+		return message + "; " + few
+	}
+	return message
 }
 
 // serverStates reads HAProxy's statistics as CSV (its Management Guide, section 9.1). Columns are found by name: their number grows with

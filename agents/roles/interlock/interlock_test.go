@@ -18,6 +18,13 @@ func instance(id, node, address string, port uint32) *rolev1.Instance {
 	return &rolev1.Instance{Service: "web-vote-app", Id: id, Node: node, Address: address, Port: port}
 }
 
+// unlimited is the role on a node whose processes may have as many files open as they like.
+func unlimited() *Role {
+	r := New()
+	r.files = 0
+	return r
+}
+
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	for name, instances := range map[string][]*rolev1.Instance{
@@ -29,7 +36,7 @@ func TestPlan(t *testing.T) {
 	} {
 		facts := roletest.Facts("interlock", 1)
 		facts.Instances = instances
-		plan := roletest.Plan(t, New(), facts)
+		plan := roletest.Plan(t, unlimited(), facts)
 		roletest.GoldenText(t, name+".haproxy.cfg", roletest.File(t, plan, "interlock", configFile))
 		if name == "two" {
 			roletest.Golden(t, "plan", plan)
@@ -41,7 +48,7 @@ func TestPlan(t *testing.T) {
 // often as its configuration says; how many checks it takes TestSickServers sees.
 func TestSickServersAreSoonOut(t *testing.T) {
 	t.Parallel()
-	config := roletest.File(t, roletest.Plan(t, New(), roletest.Facts("interlock", 1)), "interlock", configFile)
+	config := roletest.File(t, roletest.Plan(t, unlimited(), roletest.Facts("interlock", 1)), "interlock", configFile)
 	var inter, fastinter, downinter, fall, rise int
 	_, line, _ := strings.Cut(config, "default-server check ")
 	if _, err := fmt.Sscanf(line, "inter %dms fastinter %dms downinter %dms fall %d rise %d", &inter, &fastinter, &downinter, &fall, &rise); err != nil {
@@ -121,7 +128,7 @@ func TestCheck(t *testing.T) {
 				_, _ = w.Write([]byte(c.page))
 			}))
 			defer srv.Close()
-			r := New()
+			r := unlimited()
 			r.probe.Within = roletest.Patience
 			r.haproxy = srv.Listener.Addr().String()
 			health, err := r.Check(t.Context(), nil, dir)
@@ -136,7 +143,7 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	r := New()
+	r := unlimited()
 	r.probe.Within = roletest.Patience
 	r.haproxy = roletest.FreePort(t)
 	health, err := r.Check(t.Context(), nil, dir)
@@ -145,6 +152,35 @@ func TestCheck(t *testing.T) {
 	}
 	if _, err := r.Check(t.Context(), nil, t.TempDir()); err == nil {
 		t.Error("without its password the role can tell")
+	}
+}
+
+// HAProxy does not start where it may not have as many files open as its configuration asks for.
+func TestLimitOfOpenFiles(t *testing.T) {
+	t.Parallel()
+	for files, want := range map[uint64]string{
+		0: "maxconn 4000\n", 1 << 30: "maxconn 4000\n", 8200: "maxconn 4000\n",
+		8199: "maxconn 3999\n", 4096: "maxconn 1948\n", 1024: "maxconn 412\n", 100: "maxconn 1\n",
+	} {
+		r := unlimited()
+		r.files = files
+		config := roletest.File(t, roletest.Plan(t, r, roletest.Facts("interlock", 1)), "interlock", configFile)
+		if !strings.Contains(config, want) {
+			t.Errorf("with %d files: no line %q", files, want)
+		}
+		r.haproxy, r.probe.Within = roletest.FreePort(t), roletest.Patience
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "stats-password"), []byte("s3cret\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		health, err := r.Check(t.Context(), nil, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := strings.Contains(health.GetMessage(), fmt.Sprintf("the limit of open files is %d on this node", files))
+		if named != !strings.Contains(want, "4000") {
+			t.Errorf("with %d files: %s", files, health.GetMessage())
+		}
 	}
 }
 

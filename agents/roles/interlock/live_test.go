@@ -106,7 +106,18 @@ type balancer struct {
 // startBalancer has servers that are busy taken for well: only what they answer counts.
 func startBalancer(t *testing.T, backends ...*backend) *balancer {
 	t.Helper()
+	return startLimitedBalancer(t, 0, backends...)
+}
+
+// startLimitedBalancer lets HAProxy have so many files open; 0 is as many as the engine lets it.
+func startLimitedBalancer(t *testing.T, files uint64, backends ...*backend) *balancer {
+	t.Helper()
 	r := New()
+	limit := []string{"-p", "127.0.0.1::80"}
+	if files > 0 {
+		r.files = files
+		limit = append(limit, "--ulimit", fmt.Sprintf("nofile=%d:%d", files, files))
+	}
 	r.times.Connect, r.times.Check, r.probe.Within = roletest.Patience, roletest.Patience, roletest.Patience
 	b := &balancer{dir: t.TempDir(), role: r}
 	// The container's user is not the test's.
@@ -116,7 +127,7 @@ func startBalancer(t *testing.T, backends ...*backend) *balancer {
 		}
 	}
 	b.write(t, backends...)
-	b.Container = roletest.Start(t, image, []string{"-p", "127.0.0.1::80", "-v", b.dir + ":" + filepath.Dir(configFile) + ":ro"})
+	b.Container = roletest.Start(t, image, append(limit, "-v", b.dir+":"+filepath.Dir(configFile)+":ro"))
 	b.addr = b.Address(t, 80)
 	roletest.Eventually(t, "HAProxy answers", func() bool {
 		resp, err := http.Get("http://" + b.addr + "/")
@@ -355,6 +366,19 @@ func TestLargeBodiesAreRefused(t *testing.T) {
 	}
 	if status, _, _, err := lb.do(t.Context(), http.MethodPost, "/", strings.Repeat("x", 8000)); err != nil || status != 200 {
 		t.Errorf("8000 bytes: %d, %v", status, err)
+	}
+}
+
+// Where the engine's limit of open files is lower than HAProxy's usual need, it serves fewer voters at a time and says so, instead of not starting.
+func TestFewOpenFiles(t *testing.T) {
+	t.Parallel()
+	lb := startLimitedBalancer(t, 1024, startBackend(t, "one"))
+	roletest.Eventually(t, "the server is up", func() bool { return lb.check(t).GetHealthy() })
+	if health := lb.check(t); !strings.Contains(health.GetMessage(), "at most 412 connections at a time") {
+		t.Errorf("got %v", health)
+	}
+	if code, who, _, err := lb.do(t.Context(), http.MethodGet, "/", ""); err != nil || who != "one" {
+		t.Errorf("%v: served by %q, %v", code, who, err)
 	}
 }
 

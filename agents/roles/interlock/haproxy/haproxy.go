@@ -36,6 +36,23 @@ type Config struct {
 	Password string
 	Times    Times
 	Servers  []Server
+	// Files is how many files HAProxy's process may have open at most; 0 where that is no limit.
+	Files uint64
+}
+
+// MaxConnections is how many voters are served at the same time where the limit of open files allows it; more wait in the kernel's queue.
+const MaxConnections = 4000
+
+// ownFiles is more than what HAProxy has open besides connections: its listeners, checks, pipes and logs.
+const ownFiles = 200
+
+// Connections is how many voters are served at the same time: at most [MaxConnections], and no more than the limit of open files allows, with two
+// for each, one to the voter and one to the server. HAProxy does not start where that is not so.
+func (c Config) Connections() int {
+	if c.Files == 0 || c.Files >= 2*MaxConnections+ownFiles {
+		return MaxConnections
+	}
+	return max(1, (int(c.Files)-ownFiles)/2)
 }
 
 // Server is one of those that requests are spread over.
