@@ -127,6 +127,10 @@ pictures: test-prerequisites ## the terminal UI on the running lab, as the READM
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
 	@.ci/vm-test.sh
 
+.PHONY: host-test
+host-test: ## the lab of containers on Debian 13 with systemd and cgroup v2, in a virtual machine, emulated where there is no KVM
+	@MAKE="$(MAKE)" .ci/host-test.sh
+
 .PHONY: lint
 lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
 	@.ci/lint.sh
