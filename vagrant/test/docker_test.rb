@@ -30,6 +30,12 @@ class DockerTest < Minitest::Test
     assert_equal %w[SYS_RESOURCE SYS_TIME SYS_MODULE], values('--cap-drop')
   end
 
+  def test_what_the_engine_does_by_default_does_not_hold_for_nodes
+    assert_includes values('--security-opt'), 'no-new-privileges=false'
+    assert_includes @args, '--init=false'
+    assert_equal ['host'], values('--userns')
+  end
+
   def test_a_node_is_found_by_its_labels
     assert_equal ['swarmlab.lab=trial', "swarmlab.folder=#{@folder}", 'swarmlab.node=store'], values('--label')
   end
