@@ -85,9 +85,14 @@ in_background() {
 	set +m
 }
 
+# What ends it: ctrl-C's signal, but where this script was started without a terminal (`make test &` in another script) that one is ignored by all
+# that it starts, and so is its trap.
+end_signal=INT
+case $(trap -p INT) in *"''"*) end_signal=TERM ;; esac
+
 # interrupt_phases ends what runs in the background as ctrl-C would, and waits for it.
 interrupt_phases() {
 	local group
-	for group in ${groups:-}; do kill -INT -- "-$group" 2>/dev/null || true; done
+	for group in ${groups:-}; do kill "-$end_signal" -- "-$group" 2>/dev/null || true; done
 	wait
 }

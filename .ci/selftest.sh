@@ -43,7 +43,7 @@ check tools 1 '^tools .*FAILED$' '^unit .*passed$'
 check lint 1 '^lint .*FAILED$' '^unit .*passed$' '^integration .*passed$'
 check unit 1 '^unit .*FAILED$' '^integration .*passed$'
 
-# As a terminal does it: the script, a group of processes of its own, is interrupted while a phase goes on in the background.
+# As a terminal does it, or, where this script itself was started so that ctrl-C's signal is ignored, as `kill` does: the script, a group of processes of its own, is interrupted while a phase goes on in the background.
 set -m
 FAILS=hangs MAKE=$dir/make .ci/test.sh >"$dir/out" 2>&1 &
 script=$!
@@ -54,7 +54,9 @@ until [ -s "$PHASES_DIR/hangs" ] && grep -q '^unit .*passed' "$dir/out"; do
 	sleep 0.1
 done
 hanging=$(cat "$PHASES_DIR/hangs")
-kill -INT -- "-$script"
+end_signal=INT
+case $(trap -p INT) in *"''"*) end_signal=TERM ;; esac
+kill "-$end_signal" -- "-$script"
 status=0
 wait "$script" || status=$?
 [ $status = 130 ] || wrong "interrupted: exit status $status, want 130"
