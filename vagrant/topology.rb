@@ -290,7 +290,8 @@ module Swarmlab
     end
 
     def initialize(folder, env, networks_conf)
-      @folder = folder
+      # In a shell without a language Ruby takes a path for plain bytes.
+      @folder = folder.dup.force_encoding(Encoding::UTF_8)
       @env = env
       @networks_conf = networks_conf
       @settings = Settings.new(File.join(folder, '.lab', 'settings.json'), env)
