@@ -136,12 +136,13 @@ lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; gener
 	@.ci/lint.sh
 
 .PHONY: generated
-generated: generate
-	@git diff --exit-code --stat -- '*.pb.go' || { echo 'generated code is not up to date: commit what make generate made' >&2; exit 1; }
+generated:
+	@.ci/generated.sh
 
 .PHONY: generate
 generate: ## the agent's and roles' gRPC code
 	@cd agents/api && go tool -modfile=../../.ci/tools/generate/go.mod buf lint && go tool -modfile=../../.ci/tools/generate/go.mod buf generate
+	@.ci/generated.sh write
 
 .PHONY: fmt
 fmt: $(tools)/golangci-lint ## format Go code
