@@ -7,6 +7,7 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -49,7 +50,7 @@ type arrived struct {
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, s Source) Model {
-	return Model{theme: t, keys: k, source: s, stop: func() {}, tail: tail.New(k)}
+	return Model{theme: t, keys: k, source: s, stop: func() {}, tail: tail.New(t, k)}
 }
 
 // Title implements page.Page.
@@ -63,6 +64,9 @@ func (m Model) Typing() bool { return m.tail.Typing() }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding { return m.tail.Keys() }
+
+// Help implements page.Page.
+func (m Model) Help() []key.Binding { return m.tail.Help() }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -86,6 +90,11 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case tea.KeyMsg:
 		var cmd tea.Cmd
 		m.tail, cmd = m.tail.Pressed(msg, len(m.matching(m.lines)), m.fits())
+		widest := 0
+		for _, l := range m.inSight() {
+			widest = max(widest, ansi.StringWidth(l))
+		}
+		m.tail = m.tail.Sideways(msg, widest, m.size.Width)
 		return m, cmd
 	}
 	return m, nil
@@ -135,6 +144,17 @@ func next(feed chan tea.Msg) tea.Cmd { return func() tea.Msg { return <-feed } }
 
 func (m Model) fits() int { return max(m.size.Height-1, 1) }
 
+// inSight are the lines in sight.
+func (m Model) inSight() []string {
+	all := m.matching(m.lines)
+	from, to := m.tail.Window(len(all), m.fits())
+	var lines []string
+	for _, l := range all[from:to] {
+		lines = append(lines, widget.Plain(l))
+	}
+	return lines
+}
+
 // View implements page.Page.
 func (m Model) View() string {
 	t := m.theme
@@ -155,12 +175,10 @@ func (m Model) View() string {
 	if filter := m.tail.Filter(); filter != "" {
 		state = t.Accent.Render(filter) + "  " + state
 	}
-	shown := m.matching(m.lines)
-	from, to := m.tail.Window(len(shown), m.fits())
 	var b strings.Builder
 	b.WriteString(widget.Ends(t.Bold.Render(name+" on "+m.of.Node), state, m.size.Width))
-	for _, l := range shown[from:to] {
-		b.WriteString("\n" + widget.Plain(l))
+	for _, l := range m.inSight() {
+		b.WriteString("\n" + m.tail.Cut(l, m.size.Width))
 	}
 	return widget.Fit(b.String(), m.size.Width, m.size.Height)
 }
