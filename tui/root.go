@@ -282,7 +282,7 @@ func (r root) vote(rate float64) (tea.Model, tea.Cmd) {
 
 func (r root) View() string {
 	if r.width < leastWidth || r.tall < leastHeight {
-		return widget.Fit(fmt.Sprintf("swarmlab needs %dx%d cells", leastWidth, leastHeight), r.width, r.tall)
+		return widget.Fit(widget.Join(widget.Wrap(fmt.Sprintf("swarmlab needs %dx%d cells", leastWidth, leastHeight), r.width)), r.width, r.tall)
 	}
 	body := r.pages[r.active].View() // as large as it was told to be
 	if r.help {

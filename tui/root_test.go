@@ -404,6 +404,22 @@ func TestLogs(t *testing.T) {
 	})
 }
 
+// Why there are no more lines is told in full, and what was read stays in reach.
+func TestLogsOnANarrowScreen(t *testing.T) {
+	w := worldtest.Of("healthy")
+	r, _ := press(open(t, &backend{}, w, 40, 12, utf8), "5")
+	if text := strings.Join(strings.Fields(r.View()), " "); !strings.Contains(text, "on the page Lab, and press L.") {
+		t.Error(r.View())
+	}
+	r, _ = press(r, "1", "right", "right", "down", "L")
+	whole(t, r.View(), 40, 12)
+	for _, want := range []string{"redis01 on frontend01", "the stream broke", "first line"} {
+		if !strings.Contains(r.View(), want) {
+			t.Errorf("there is no %q:\n%s", want, r.View())
+		}
+	}
+}
+
 func TestVotesAreCast(t *testing.T) {
 	b := &backend{}
 	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "+", "+", "-", "-")
@@ -446,8 +462,11 @@ func TestJump(t *testing.T) {
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 		bursts := []tea.KeyMsg{
-			{Type: tea.KeyRunes, Runes: []rune("34?")}, {Type: tea.KeyRunes, Runes: []rune("qqq"), Paste: true}, {Type: tea.KeyRunes, Runes: []rune("q"), Paste: true},
-			{Type: tea.KeyRunes, Runes: []rune("]11;rgb:1e1e/1e1e/1e1e")}, {Type: tea.KeyRunes, Runes: []rune("yy")},
+			{Type: tea.KeyRunes, Runes: []rune("34?")},
+			{Type: tea.KeyRunes, Runes: []rune("qqq"), Paste: true},
+			{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true},
+			{Type: tea.KeyRunes, Runes: []rune("]11;rgb:1e1e/1e1e/1e1e")},
+			{Type: tea.KeyRunes, Runes: []rune("yy")},
 		}
 		for name, keys := range map[string][]string{
 			"the map": {"right"}, "drills": {"2"}, "votes": {"3"}, "events": {"4"}, "logs": {"5"}, "tutorial": {"6"}, "a question": {"H"}, "help": {"?"},
@@ -490,8 +509,7 @@ func TestWithoutColours(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 				renderer := lipgloss.NewRenderer(io.Discard, termenv.WithTTY(true), termenv.WithEnvironment(console.Environment(environ)))
-				r := open(t, &backend{}, worldtest.Of("fault"), 100, 30, utf8)
-				r = newRoot(theme.New(renderer, append(environ, utf8)), keymap.New(), &backend{}, drillsOf(t), tutorialText, worldtest.Of("fault"), make(chan world.World),
+				r := newRoot(theme.New(renderer, append(environ, utf8)), keymap.New(), &backend{}, drillsOf(t), tutorialText, worldtest.Of("fault"), make(chan world.World),
 					func() time.Time { return worldtest.Now })
 				m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
 				r, _ = press(m.(root), "right")

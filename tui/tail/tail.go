@@ -107,8 +107,7 @@ func (t Tail) Cut(line string, width int) string {
 func (t Tail) Pressed(msg tea.KeyMsg, total, fits int) (Tail, tea.Cmd) {
 	var cmd tea.Cmd
 	k := t.keys
-	// A key that is no text moves also while somebody types.
-	if t.filter.Typing() && !(moves(msg) && key.Matches(msg, k.Up, k.Down, k.PageUp, k.PageDown)) {
+	if t.filter.Typing() && !moves(msg) {
 		t.filter, cmd = t.filter.Pressed(msg)
 		t.below = 0
 		return t, cmd
@@ -135,7 +134,7 @@ func (t Tail) Pressed(msg tea.KeyMsg, total, fits int) (Tail, tea.Cmd) {
 	return t, cmd
 }
 
-// moves reports whether a key is none of those that a text field takes.
+// moves reports whether a key moves also while somebody types: it is none of those that a text field takes.
 func moves(msg tea.KeyMsg) bool {
 	switch msg.Type {
 	case tea.KeyUp, tea.KeyDown, tea.KeyPgUp, tea.KeyPgDown:

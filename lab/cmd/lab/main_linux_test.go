@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/charmbracelet/x/term"
+
 	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/tui/noquery"
@@ -140,6 +142,51 @@ func TestUIOnTerminals(t *testing.T) {
 			tty.Type("q")
 			if err := cmd.Wait(); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// However the UI ends, the terminal is as it was, and its screen is the one from before.
+func TestTerminalIsGivenBack(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	for name, end := range map[string]func(*terminaltest.Terminal, *os.Process) error{
+		"q":          func(tty *terminaltest.Terminal, _ *os.Process) error { tty.Type("q"); return nil },
+		"ctrl-c":     func(tty *terminaltest.Terminal, _ *os.Process) error { tty.Type("\x03"); return nil },
+		"terminated": func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
+		"hung up":    func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			tty := terminaltest.Open(t, terminaltest.AtOnce)
+			before, err := term.GetState(tty.TTY.Fd())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := on(tty, lab(ctx, running.Dir, "tui"))
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tty.Await(0, "6 of 6 nodes whole")
+			tty.Answered()
+			if err := end(tty, cmd.Process); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			tty.Settle()
+			if after, err := term.GetState(tty.TTY.Fd()); err != nil || *after != *before {
+				t.Errorf("the terminal is not as it was: %v", err)
+			}
+			wrote := tty.Wrote()
+			for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?25l": "\x1b[?25h", "\x1b[?1002h": "\x1b[?1002l", "\x1b[?2004h": "\x1b[?2004l"} {
+				if strings.LastIndex(wrote, off) < strings.LastIndex(wrote, on) {
+					t.Errorf("%q is not taken back", on)
+				}
 			}
 		})
 	}

@@ -101,7 +101,7 @@ func (m Model) View() string {
 	t, all := m.theme, m.matching()
 	head := widget.EventHead(t)
 	switch {
-	case m.tail.Typing():
+	case m.tail.Typing(), m.tail.Filter() != "" && ansi.StringWidth(head)+1+ansi.StringWidth(m.tail.Filter()) > m.size.Width:
 		head = m.tail.Filter()
 	case m.tail.Filter() != "":
 		head = widget.Ends(head, t.Accent.Render(m.tail.Filter()), m.size.Width)

@@ -3,7 +3,6 @@ package logs
 
 import (
 	"context"
-	"strings"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
@@ -142,7 +141,38 @@ func (m Model) follow(of page.ShowLogs) (page.Page, tea.Cmd) {
 // next waits for one message of a stream.
 func next(feed chan tea.Msg) tea.Cmd { return func() tea.Msg { return <-feed } }
 
-func (m Model) fits() int { return max(m.size.Height-1, 1) }
+func (m Model) fits() int { return max(m.size.Height-len(m.head()), 1) }
+
+// head says whose lines these are, and why there are no more: in a line, or in as many as it takes.
+func (m Model) head() []string {
+	t, name := m.theme, m.of.Container
+	if name == "" {
+		name = "the agent"
+	}
+	name += " on " + m.of.Node
+	style, state := t.Good, "follows"
+	switch {
+	case m.ended != "":
+		style, state = t.Warn, widget.Plain(m.ended)
+	case m.tail.Below() > 0:
+		style, state = t.Warn, widget.Number(float64(m.tail.Below()))+" newer below: "+m.keys.Follow.Help().Key+" follows"
+	}
+	filter := ""
+	if word := m.tail.Filter(); word != "" {
+		filter = t.Accent.Render(word) + "  "
+	}
+	if right := filter + style.Render(state); ansi.StringWidth(name)+1+ansi.StringWidth(right) <= m.size.Width {
+		return []string{widget.Ends(t.Bold.Render(name), right, m.size.Width)}
+	}
+	lines := []string{t.Bold.Render(name)}
+	if filter != "" {
+		lines = append(lines, filter)
+	}
+	for _, l := range widget.Wrap(state, m.size.Width) {
+		lines = append(lines, style.Render(l))
+	}
+	return lines
+}
 
 // inSight are the lines in sight.
 func (m Model) inSight() []string {
@@ -159,26 +189,15 @@ func (m Model) inSight() []string {
 func (m Model) View() string {
 	t := m.theme
 	if m.of.Node == "" {
-		return widget.Fit(t.Dim.Render("Select a node or a container on the page Lab, and press "+m.keys.Logs.Help().Key+"."), m.size.Width, m.size.Height)
+		var lines []string
+		for _, l := range widget.Wrap("Select a node or a container on the page Lab, and press "+m.keys.Logs.Help().Key+".", m.size.Width) {
+			lines = append(lines, t.Dim.Render(l))
+		}
+		return widget.Fit(widget.Join(lines), m.size.Width, m.size.Height)
 	}
-	name := m.of.Container
-	if name == "" {
-		name = "the agent"
-	}
-	state := t.Good.Render("follows")
-	switch {
-	case m.ended != "":
-		state = t.Warn.Render(widget.Plain(m.ended))
-	case m.tail.Below() > 0:
-		state = t.Warn.Render(widget.Number(float64(m.tail.Below())) + " newer below: " + m.keys.Follow.Help().Key + " follows")
-	}
-	if filter := m.tail.Filter(); filter != "" {
-		state = t.Accent.Render(filter) + "  " + state
-	}
-	var b strings.Builder
-	b.WriteString(widget.Ends(t.Bold.Render(name+" on "+m.of.Node), state, m.size.Width))
+	lines := m.head()
 	for _, l := range m.inSight() {
-		b.WriteString("\n" + m.tail.Cut(l, m.size.Width))
+		lines = append(lines, m.tail.Cut(l, m.size.Width))
 	}
-	return widget.Fit(b.String(), m.size.Width, m.size.Height)
+	return widget.Fit(widget.Join(lines), m.size.Width, m.size.Height)
 }
