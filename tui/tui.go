@@ -1,7 +1,7 @@
 // Package tui is the terminal UI: the lab as a map that lives, drills, charts, events and logs.
 //
 // The root model (root.go) holds the pages (page/…), which know neither it nor each other; what they show is a world.World, folded out of what
-// live.go sees. All input and output is in commands and in live.go.
+// live.go sees. All input and output is in commands and in live.go; what comes from the terminal passes package terminal first.
 package tui
 
 import (

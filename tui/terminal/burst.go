@@ -2,6 +2,9 @@ package terminal
 
 import "bytes"
 
+// maxText bounds what is taken of text that comes at once, in bytes: no field takes that much.
+const maxText = 4 << 10
+
 // ctrlC ends the program, also where it comes more than once.
 const ctrlC = 0x03
 
@@ -68,7 +71,7 @@ func printable(b []byte) []byte {
 			return -1
 		}
 		return r
-	}, b)
+	}, bytes.ToValidUTF8(b[:min(len(b), maxText)], nil))
 	if len(bytes.TrimSpace(out)) == 0 && !bytes.Contains(b, []byte(" ")) {
 		return nil
 	}

@@ -146,6 +146,8 @@ func (in *Input) listen() {
 	for {
 		patience := time.Duration(-1)
 		switch {
+		case in.scan.pasting():
+			patience = pasteWithin
 		case in.scan.waiting() && !said && in.owed():
 			patience = answerWithin
 		case in.scan.waiting():

@@ -74,8 +74,8 @@ func (s *scanner) feed(b []byte) []piece {
 	return pieces
 }
 
-// waiting reports whether what is held may be a key, or nothing, if nothing follows: then it is not to be held for long. The rest of a sequence is
-// waited for however late it comes: told alone, its characters would be taken for keys.
+// waiting reports whether what is held is something else if nothing follows: then it is not to be held for long. The rest of a sequence is waited
+// for however late it comes: told alone, its characters would be taken for keys.
 func (s *scanner) waiting() bool {
 	switch {
 	case len(s.held) == 0:
@@ -83,17 +83,22 @@ func (s *scanner) waiting() bool {
 	case s.held[0] != esc:
 		return !s.told
 	}
-	return len(s.held) <= 2
+	return len(s.held) <= 2 || s.pasting()
 }
+
+// pasting reports whether what is held is pasted, and the end of it has not come.
+func (s *scanner) pasting() bool { return bytes.HasPrefix(s.held, []byte(pasteBegins)) }
 
 // quiet says what is held when nothing followed.
 func (s *scanner) quiet() []piece {
 	if !s.waiting() {
 		return nil
 	}
-	held := s.held
+	held, pasting := s.held, s.pasting()
 	s.held = nil
 	switch {
+	case pasting: // the terminal forgot to say where it ends
+		return []piece{{pasted, held[len(pasteBegins):]}}
 	case held[0] != esc:
 		return nil // a part of a character
 	case len(held) == 1:

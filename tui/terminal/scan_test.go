@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -89,6 +90,7 @@ func TestQuiet(t *testing.T) {
 		"a colour, cut after esc":  {[]string{"\x1b", "]11;rgb:1e1e/1e1e/1e1e\x1b", "\\", "q"}, []string{`\x1b`, `<\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\>`, "q"}},
 		"a colour, cut elsewhere":  {[]string{"\x1b]11;rgb:1", "e1e/1", "e1e/1e1e\x1b\\q"}, []string{`<\x1b]11;rgb:1e1e/1e1e/1e1e\x1b\\>`, "q"}},
 		"the cursor, cut anywhere": {[]string{"\x1b", "[", "1", "2;", "3", "R", "q"}, []string{`\x1b`, `<\x1b[12;3R>`, "q"}},
+		"pasted, without an end":   {[]string{"\x1b[200~ab", "\x03"}, []string{"{ab}", `\x03`}},
 		"a part of a character":    {[]string{"\xc3", "q"}, []string{"q"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,6 +144,16 @@ func TestPresses(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// However much is pasted, no more is passed on than any field takes, and that is whole.
+func TestMuchIsPasted(t *testing.T) {
+	t.Parallel()
+	var s scanner
+	got := presses(s.feed([]byte(pasteBegins + "1" + strings.Repeat("é", 10_000) + pasteEnds)))
+	if len(got) != 1 || len(got[0]) > maxText+len(pasteBegins)+len(pasteEnds) || !utf8.Valid(got[0]) {
+		t.Errorf("%d presses, the first of %d bytes", len(got), len(got[0]))
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	// begins like a key may be an answer.
 	answerWithin = time.Second
 	lateWithin   = 10 * time.Second
+	// pasteWithin is how long the rest may take of what is pasted.
+	pasteWithin = time.Second
 	// burstWithin is the time between two keys that no hands can press.
 	burstWithin = 10 * time.Millisecond
 )
