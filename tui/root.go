@@ -384,11 +384,11 @@ func (r root) foot() string {
 	case r.ask != nil:
 		own, common = []key.Binding{k.Yes, k.No}, []key.Binding{k.Interrupt}
 	case r.jump.Focused():
-		own, common = []key.Binding{keymap.As(k.Enter, "go to the page"), keymap.As(k.Back, "cancel")}, []key.Binding{k.Interrupt}
+		own, common = []key.Binding{keymap.As(k.Enter, "open the page"), keymap.As(k.Back, "cancel")}, []key.Binding{k.Interrupt}
 	case r.pages[r.active].Typing():
 		common = []key.Binding{k.Interrupt}
 	case r.help:
-		own, common = []key.Binding{k.Up, k.Down, k.PageUp, k.PageDown}, []key.Binding{keymap.As(k.No, "back"), k.Interrupt}
+		own, common = []key.Binding{k.Up, k.Down, k.PageUp, k.PageDown}, []key.Binding{keymap.As(k.No, "close"), k.Interrupt}
 	}
 	last := r.hints(common...)
 	room := r.width - 2
@@ -424,8 +424,8 @@ const helpColumn = 16
 func (r root) helpLines() []string {
 	k := r.keys
 	everywhere := []key.Binding{
-		keymap.As(k.Jump, "the page with that number"), keymap.As(k.Go, "a page by its name"), k.Next, k.Previous,
-		keymap.As(k.Faster, "cast more votes from here"), keymap.As(k.Slower, "cast fewer"), k.Help, k.Quit, keymap.As(k.Interrupt, "quit, whatever else is going on"),
+		keymap.As(k.Jump, "go to the page with this number"), keymap.As(k.Go, "go to a page by its name"), k.Next, k.Previous,
+		keymap.As(k.Faster, "cast more votes from here"), keymap.As(k.Slower, "cast fewer votes"), k.Help, k.Quit, keymap.As(k.Interrupt, "quit, also while you type"),
 	}
 	listed := map[string]bool{}
 	var lines []string
@@ -449,5 +449,5 @@ func (r root) helpLines() []string {
 	list(p.Help())
 	lines = append(lines, "", r.theme.Bold.Render("On all pages"))
 	list(everywhere)
-	return append(lines, "", r.theme.Dim.Render("Press any other key to go back."))
+	return append(lines, "", r.theme.Dim.Render("Press any other key to close this help."))
 }

@@ -553,12 +553,12 @@ func TestFootOfTheMode(t *testing.T) {
 			want string
 		}{
 			"a page":         {nil, "? help  q quit"},
-			"a page's name":  {[]string{":"}, "enter go to the page  esc cancel  ctrl+c quit"},
-			"a filter":       {[]string{"4", "/"}, "enter keep the filter  esc no filter  ctrl+c quit"},
-			"a drill filter": {[]string{"2", "/"}, "enter keep the filter  esc no filter  ctrl+c quit"},
+			"a page's name":  {[]string{":"}, "enter open the page  esc cancel  ctrl+c quit"},
+			"a filter":       {[]string{"4", "/"}, "enter keep the filter  esc clear the filter  ctrl+c quit"},
+			"a drill filter": {[]string{"2", "/"}, "enter keep the filter  esc clear the filter  ctrl+c quit"},
 			"a prediction":   {[]string{"2", "enter"}, "enter next  esc cancel  pgup page up  pgdn page down  ctrl+c quit"},
 			"a question":     {[]string{"H"}, "y yes  any other key no  ctrl+c quit"},
-			"help":           {[]string{"?"}, "any other key back  ctrl+c quit"},
+			"help":           {[]string{"?"}, "any other key close  ctrl+c quit"},
 			"details":        {[]string{"right", "enter"}, "esc map"},
 		} {
 			r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), tt.keys...)
@@ -582,7 +582,7 @@ func TestHelp(t *testing.T) {
 	for _, keys := range [][]string{{}, {"right"}, {"right", "down"}} {
 		r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 200, 60, utf8), append(keys, "?")...)
 		view := r.View()
-		for _, want := range []string{"x   ", "kill: SIGKILL", "s   ", "stop: ", "stays down", "p   ", "freeze: ", "paused", "o   ", "power off: ", "without a shutdown", "c   ", "cut off: ", "dropped"} {
+		for _, want := range []string{"x   ", "kill: SIGKILL", "s   ", "stop: ", "stays down", "p   ", "freeze: ", "pauses", "o   ", "power off: ", "without a shutdown", "c   ", "cut off: ", "drops"} {
 			if !strings.Contains(view, want) {
 				t.Errorf("%v: there is no %q:\n%s", keys, want, view)
 			}

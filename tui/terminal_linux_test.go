@@ -30,7 +30,7 @@ const shown = "6 of 6 nodes whole"
 
 // elsewhere is what is drawn when a key was taken: other pages, help, questions, the line in which a page is named.
 func elsewhere() []string {
-	return []string{"What is broken", "votes a second", "HAPPENED", "Select a node", "Six nodes, by hand.", "any other key", "go to the page", "y/N", "1e1e", "casting"}
+	return []string{"What is broken", "votes a second", "HAPPENED", "Select a node", "Six nodes, by hand.", "any other key", "open the page", "y/N", "1e1e", "casting"}
 }
 
 // However and whenever a terminal answers what it is asked, the UI shows its first page, nothing is taken for a key, and keys are taken.
@@ -117,7 +117,7 @@ func TestBursts(t *testing.T) {
 		tty.Type(burst)
 	}
 	tty.Press("?", "any other key") // alone: a key
-	for _, text := range []string{"What is broken", "votes a second", "HAPPENED", "Select a node", "Six nodes, by hand.", "go to the page", "y/N", "casting"} {
+	for _, text := range []string{"What is broken", "votes a second", "HAPPENED", "Select a node", "Six nodes, by hand.", "open the page", "y/N", "casting"} {
 		if strings.Contains(tty.Wrote(), text) {
 			t.Errorf("there is %q, and nobody pressed its key", text)
 		}
@@ -137,7 +137,7 @@ func TestPastedText(t *testing.T) {
 	tty.Answered()
 	from := tty.Now()
 	tty.Type(":")
-	tty.Await(from, "go to the page")
+	tty.Await(from, "open the page")
 	from = tty.Now()
 	tty.Type("even")
 	tty.Await(from, "even")

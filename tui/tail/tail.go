@@ -32,10 +32,10 @@ func (t Tail) Typing() bool { return t.filter.Typing() }
 func (t Tail) Keys() []key.Binding {
 	k := t.keys
 	if t.Typing() {
-		return []key.Binding{keymap.As(k.Enter, "keep the filter"), keymap.As(k.Back, "no filter")}
+		return []key.Binding{keymap.As(k.Enter, "keep the filter"), keymap.As(k.Back, "clear the filter")}
 	}
 	if t.Filter() != "" {
-		return []key.Binding{k.Up, k.Down, k.Filter, keymap.As(k.Back, "no filter"), k.Follow, k.Top}
+		return []key.Binding{k.Up, k.Down, k.Filter, keymap.As(k.Back, "clear the filter"), k.Follow, k.Top}
 	}
 	return []key.Binding{k.Up, k.Down, k.Filter, k.Follow, k.Top}
 }
@@ -44,8 +44,8 @@ func (t Tail) Keys() []key.Binding {
 func (t Tail) Help() []key.Binding {
 	k := t.keys
 	return []key.Binding{
-		k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom, keymap.As(k.Left, "the left of long lines"), keymap.As(k.Right, "the rest of long lines"),
-		keymap.As(k.Follow, "follow what is new"), keymap.As(k.Filter, "show only lines with a word"), keymap.As(k.Back, "no filter"),
+		k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom, keymap.As(k.Left, "scroll left, in long lines"), keymap.As(k.Right, "scroll right, in long lines"),
+		keymap.As(k.Follow, "follow what is new"), keymap.As(k.Filter, "show only lines that contain a word"), keymap.As(k.Back, "clear the filter"),
 	}
 }
 

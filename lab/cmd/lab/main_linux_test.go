@@ -132,7 +132,7 @@ func TestUIOnTerminals(t *testing.T) {
 			}
 			tty.Await(0, "6 of 6 nodes whole")
 			tty.Answered()
-			if strings.Contains(tty.Wrote(), "1e1e") || strings.Contains(tty.Wrote(), "go to the page") {
+			if strings.Contains(tty.Wrote(), "1e1e") || strings.Contains(tty.Wrote(), "open the page") {
 				t.Errorf("an answer is taken for keys: %q", tty.Wrote())
 			}
 			if asked := strings.Join(tty.Asked(), " "); asked != "\x1b]11;?\x1b\\ \x1b[c" {

@@ -107,7 +107,7 @@ func (m Model) Keys() []key.Binding {
 	k := m.keys
 	switch {
 	case m.filter.Typing():
-		return []key.Binding{keymap.As(k.Enter, "keep the filter"), keymap.As(k.Back, "no filter")}
+		return []key.Binding{keymap.As(k.Enter, "keep the filter"), keymap.As(k.Back, "clear the filter")}
 	case m.predicting != nil:
 		return []key.Binding{keymap.As(k.Enter, "next"), keymap.As(k.Back, "cancel"), k.PageUp, k.PageDown}
 	case m.run != nil && !m.run.over:
@@ -115,19 +115,19 @@ func (m Model) Keys() []key.Binding {
 	case m.run != nil:
 		return []key.Binding{k.Back, k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom}
 	}
-	return []key.Binding{k.Up, k.Down, k.Filter, k.Run, keymap.As(k.Right, "more of it"), k.PageDown, k.PageUp}
+	return []key.Binding{k.Up, k.Down, k.Filter, k.Run, keymap.As(k.Right, "scroll text"), k.PageDown, k.PageUp}
 }
 
 // Help implements page.Page.
 func (m Model) Help() []key.Binding {
 	k := m.keys
 	return []key.Binding{
-		keymap.As(k.Run, "run the drill, after you have said what will happen and have been asked"),
+		keymap.As(k.Run, "run the drill: you predict what will happen, and confirm"),
 		keymap.As(k.Abort, "abort the drill: the fault ends at once"),
-		keymap.As(k.Filter, "show only drills with a word"),
+		keymap.As(k.Filter, "show only drills that contain a word"),
 		k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom,
-		keymap.As(k.Right, "more of the story of the drill"), keymap.As(k.Left, "back to its beginning"),
-		keymap.As(k.Back, "no filter, or back from a drill that is over"),
+		keymap.As(k.Right, "scroll down in the description"), keymap.As(k.Left, "scroll up in the description"),
+		keymap.As(k.Back, "clear the filter, or close a drill that is over"),
 	}
 }
 

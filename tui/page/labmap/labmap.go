@@ -101,18 +101,18 @@ func (m Model) Keys() []key.Binding {
 func (m Model) Help() []key.Binding {
 	k := m.keys
 	return []key.Binding{
-		keymap.As(k.Kill, "kill: SIGKILL to the main process of the container, or to the Docker engine of the node. It crashes, and is started again at once"),
-		keymap.As(k.Stop, "stop: the container is stopped in order, or the Docker engine of the node with its containers. It stays down until the fault ends"),
-		keymap.As(k.Pause, "freeze: all processes of the container, or of the whole node, are paused. Connections stay open, and nothing answers"),
-		keymap.As(k.PowerOff, "power off: the node loses its power, without a shutdown, and starts when the fault ends. Only nodes"),
-		keymap.As(k.Partition, "cut off: all packets between the node and the marked nodes are dropped; if none is marked, those between it and all others. Only nodes"),
-		keymap.As(k.Mark, "mark a node, so that others are cut off from it only, or take its mark away"),
-		keymap.As(k.Heal, fmt.Sprintf("end all faults now. Each ends by itself after %s", lease)),
-		keymap.As(k.Enter, "all that is known of what is selected"),
+		keymap.As(k.Kill, "kill: SIGKILL to the main process of the container, or to the Docker engine of the node. It crashes and is started again at once"),
+		keymap.As(k.Stop, "stop: stops the container in order, or the Docker engine of the node with its containers. It stays down until the fault ends"),
+		keymap.As(k.Pause, "freeze: pauses all processes of the container, or of the whole node. Connections stay open, and nothing answers"),
+		keymap.As(k.PowerOff, "power off: cuts the power of the node, without a shutdown. It starts again when the fault ends. For nodes only"),
+		keymap.As(k.Partition, "cut off: drops all packets between the node and the marked nodes, or all other nodes if none is marked. For nodes only"),
+		keymap.As(k.Mark, "mark or unmark the node, for cutting off another one from it"),
+		keymap.As(k.Heal, fmt.Sprintf("end all faults now. Each fault started here ends by itself after %s", lease)),
+		keymap.As(k.Enter, "details of the selected container or node"),
 		keymap.As(k.Logs, "logs of the container, or of the node's agent"),
 		keymap.As(k.Events, "events of the node"),
 		k.Up, k.Down, k.Left, k.Right, k.PageUp, k.PageDown, k.Top, k.Bottom,
-		keymap.As(k.Back, "select nothing, mark nothing"),
+		keymap.As(k.Back, "clear the selection and the marks"),
 	}
 }
 

@@ -72,8 +72,8 @@ func (m Model) Keys() []key.Binding { return []key.Binding{m.keys.Faster, m.keys
 func (m Model) Help() []key.Binding {
 	k := m.keys
 	return append([]key.Binding{
-		keymap.As(k.Faster, "cast votes from here: 50 a second, then twice as many each time"), keymap.As(k.Slower, "cast half as many, in the end none"),
-		keymap.As(k.Judge, "verify: compare what voters were promised, in the ledgers, with what was counted"),
+		keymap.As(k.Faster, "cast votes from here: 50 a second, and twice as many each time"), keymap.As(k.Slower, "cast half as many votes, and none below 50 a second"),
+		keymap.As(k.Judge, "verify: compare the ledgers, which hold what voters were promised, with the votes that were counted"),
 	}, m.scroll.Keys()...)
 }
 
