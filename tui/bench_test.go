@@ -19,6 +19,8 @@ import (
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
@@ -124,7 +126,9 @@ func show(t *testing.T, lab *settings.Lab) *bench {
 	in, keys := io.Pipe()
 	began := time.Now()
 	s.expect(fmt.Sprintf("%[1]d of %[1]d nodes whole", len(lab.Topology.Nodes)))
-	p, err := program(ctx, Terminal{In: in, Out: s, Environ: []string{utf8, "TERM=xterm-256color"}}, l, world.New(lab),
+	renderer := lipgloss.NewRenderer(s, termenv.WithProfile(termenv.ANSI256))
+	renderer.SetHasDarkBackground(true)
+	p, err := program(ctx, Terminal{In: in, Out: s, Environ: []string{utf8, "TERM=xterm-256color"}}, renderer, l, world.New(lab),
 		l.Feed(ctx, watch.Sights{Nodes: f, Servers: quiet{}, Queues: quiet{}, Pages: quiet{}}))
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/scroll"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 	"github.com/swarmlab/swarmlab/tui/world"
@@ -24,6 +25,8 @@ const (
 	toldFor = 6 * time.Second
 	// Least that anything can be shown in.
 	leastWidth, leastHeight = 40, 10
+	// What a terminal has that does not know its size, as a serial line does not.
+	usualWidth, usualHeight = 80, 24
 )
 
 // root holds the pages and what they share: size, keys, a question, a word on what became of the last answer. It knows no page by name.
@@ -42,6 +45,7 @@ type root struct {
 	votes        voter
 	rate         float64
 	help         bool
+	helped       scroll.Scroll
 	ask          *page.Ask
 	told         page.Told
 	until        time.Time
@@ -81,8 +85,13 @@ func (r root) wait() tea.Cmd {
 func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		r.width, r.tall = msg.Width, msg.Height
-		return r.all(page.Size{Width: r.width, Height: max(r.tall-3, 0)})
+		if r.width = msg.Width; r.width == 0 {
+			r.width = usualWidth
+		}
+		if r.tall = msg.Height; r.tall == 0 {
+			r.tall = usualHeight
+		}
+		return r.all(page.Size{Width: r.width, Height: r.bodyHeight()})
 	case fresh:
 		r.seen = page.Seen{World: msg.world, At: r.clock()}
 		r, cmd := r.allOf(r.seen)
@@ -113,10 +122,17 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return r, nil
 		}
 		if k, ok := wheel(msg); ok {
-			if r.ask != nil || r.help || r.jump.Focused() || r.pages[r.active].Typing() {
+			switch {
+			case r.help:
+				r.helped, _ = r.helped.Pressed(k, len(r.helpLines()), r.bodyHeight())
+				return r, nil
+			case r.ask != nil || r.jump.Focused() || r.pages[r.active].Typing():
 				return r, nil
 			}
 			return r.one(r.active, k)
+		}
+		if r.help {
+			return r, nil
 		}
 		msg.Y-- // pages begin below the tabs
 		return r.one(r.active, msg)
@@ -156,28 +172,29 @@ func (r root) one(i int, msg tea.Msg) (tea.Model, tea.Cmd) {
 	return r, cmd
 }
 
-// typed takes keys apart that came in one piece, as they do over slow lines and from quick hands.
+// typing reports whether keys are text now.
+func (r root) typing() bool {
+	return r.ask == nil && (r.jump.Focused() || r.pages[r.active].Typing())
+}
+
+// typed takes a key. What comes in one piece, be it pasted or what a terminal says of itself, nobody pressed: it is text where text is typed, and
+// nothing else.
 func (r root) typed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
-	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 || msg.Paste {
-		return r.pressed(msg)
+	if (msg.Paste || len(msg.Runes) > 1) && !r.typing() {
+		return r, nil
 	}
-	var cmds []tea.Cmd
-	for _, c := range msg.Runes {
-		m, cmd := r.pressed(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{c}, Alt: msg.Alt})
-		r, cmds = m.(root), append(cmds, cmd)
-	}
-	return r, tea.Sequence(cmds...)
+	return r.pressed(msg)
 }
 
 func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	k := r.keys
 	switch {
-	case msg.Type == tea.KeyCtrlC:
+	case key.Matches(msg, k.Interrupt):
 		return r, tea.Quit
 	case r.ask != nil:
 		ask := r.ask
 		r.ask = nil
-		if s := msg.String(); s == "y" || s == "Y" {
+		if key.Matches(msg, k.Yes) {
 			return r, ask.Do
 		}
 		return r, nil
@@ -186,12 +203,14 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	case r.pages[r.active].Typing():
 		return r.one(r.active, msg)
 	case r.help:
-		r.help = false
+		var scrolled bool
+		r.helped, scrolled = r.helped.Pressed(msg, len(r.helpLines()), r.bodyHeight())
+		r.help = scrolled
 		return r, nil
 	case key.Matches(msg, k.Quit):
 		return r, tea.Quit
 	case key.Matches(msg, k.Help):
-		r.help = true
+		r.help, r.helped = true, scroll.New(k)
 	case key.Matches(msg, k.Next):
 		r.active = (r.active + 1) % len(r.pages)
 	case key.Matches(msg, k.Previous):
@@ -263,23 +282,41 @@ func (r root) vote(rate float64) (tea.Model, tea.Cmd) {
 
 func (r root) View() string {
 	if r.width < leastWidth || r.tall < leastHeight {
-		return widget.Fit(fmt.Sprintf("swarmlab needs %dx%d cells", leastWidth, leastHeight), r.width, r.tall)
+		return widget.Fit(widget.Join(widget.Wrap(fmt.Sprintf("swarmlab needs %dx%d cells", leastWidth, leastHeight), r.width)), r.width, r.tall)
 	}
 	body := r.pages[r.active].View() // as large as it was told to be
 	if r.help {
-		body = widget.Fit(r.helpPage(), r.width, r.tall-3)
+		body = r.helped.View(r.theme, r.helpLines(), r.width, r.bodyHeight())
 	}
-	return r.head() + "\n" + body + "\n" + r.line() + "\n" + r.foot()
+	notice := r.notice()
+	notice = notice[max(len(notice)-r.bodyHeight(), 0):]
+	// What takes more than its line stands over the end of the page.
+	if over := len(notice) - 1; over > 0 {
+		body = widget.Join(strings.Split(body, "\n")[:r.bodyHeight()-over])
+	}
+	return r.head() + "\n" + body + "\n" + widget.Fit(widget.Join(notice), r.width, len(notice)) + "\n" + r.foot()
 }
 
+// bodyHeight is what the tabs, the notice and the keys leave for a page.
+func (r root) bodyHeight() int { return max(r.tall-3, 0) }
+
+// tabs name the pages; where there is no room for all names, only the one that is shown has its.
 func (r root) tabs() []string {
+	name := func(i int, p page.Page) string { return fmt.Sprintf(" %d %s ", i+1, p.Title()) }
+	all := 0
+	for i, p := range r.pages {
+		all += len(name(i, p))
+	}
 	var tabs []string
 	for i, p := range r.pages {
-		text := fmt.Sprintf(" %d %s ", i+1, p.Title())
-		if i == r.active {
-			text = r.theme.Title.Render(text)
+		switch {
+		case i == r.active:
+			tabs = append(tabs, r.theme.Title.Render(name(i, p)))
+		case all > r.width:
+			tabs = append(tabs, fmt.Sprintf(" %d ", i+1))
+		default:
+			tabs = append(tabs, name(i, p))
 		}
-		tabs = append(tabs, text)
 	}
 	return tabs
 }
@@ -312,37 +349,61 @@ func (r root) head() string {
 	return widget.Ends(strings.Join(r.tabs(), ""), right, r.width)
 }
 
-// line asks, or tells what became of something, or is empty.
-func (r root) line() string {
+// notice asks, or tells what became of something, or is empty: one line, or as many as it takes.
+func (r root) notice() []string {
+	style, text := r.theme.Good, widget.Plain(r.told.Text)
 	switch {
 	case r.jump.Focused():
-		return widget.Line(r.jump.View(), r.width)
+		return []string{r.jump.View()}
 	case r.ask != nil:
-		return widget.Line(r.theme.Warn.Render(widget.Plain(r.ask.Question))+" "+r.theme.Bold.Render("y/N"), r.width)
-	case r.seen.At.After(r.until) || r.told.Text == "":
-		return widget.Line("", r.width)
+		style, text = r.theme.Warn, widget.Plain(r.ask.Question)+" "+yesNo
+	case r.seen.At.After(r.until) || text == "":
+		return []string{""}
 	case r.told.Bad:
-		return widget.Line(r.theme.Bad.Render(widget.Plain(r.told.Text)), r.width)
+		style = r.theme.Bad
 	}
-	return widget.Line(r.theme.Good.Render(widget.Plain(r.told.Text)), r.width)
+	var lines []string
+	for _, l := range widget.Wrap(text, r.width) {
+		if question, asks := strings.CutSuffix(l, yesNo); asks && r.ask != nil {
+			lines = append(lines, style.Render(question)+r.theme.Bold.Render(yesNo))
+			continue
+		}
+		lines = append(lines, style.Render(l))
+	}
+	return lines
 }
+
+// yesNo stands behind a question: without an answer it is no.
+const yesNo = "y/N"
 
 // foot tells the keys that do something now; where there is no room for all, the last of the page's own give way.
 func (r root) foot() string {
-	common := r.hints(r.keys.Next, r.keys.Help, r.keys.Quit)
+	k := r.keys
+	own, common := r.pages[r.active].Keys(), []key.Binding{k.Next, k.Help, k.Quit}
+	switch {
+	case r.ask != nil:
+		own, common = []key.Binding{k.Yes, k.No}, []key.Binding{k.Interrupt}
+	case r.jump.Focused():
+		own, common = []key.Binding{keymap.As(k.Enter, "open the page"), keymap.As(k.Back, "cancel")}, []key.Binding{k.Interrupt}
+	case r.pages[r.active].Typing():
+		common = []key.Binding{k.Interrupt}
+	case r.help:
+		own, common = []key.Binding{k.Up, k.Down, k.PageUp, k.PageDown}, []key.Binding{keymap.As(k.No, "close"), k.Interrupt}
+	}
+	last := r.hints(common...)
 	room := r.width - 2
-	for _, c := range common {
+	for _, c := range last {
 		room -= ansi.StringWidth(c) + 2
 	}
-	var own []string
-	for _, h := range r.hints(r.pages[r.active].Keys()...) {
+	var hints []string
+	for _, h := range r.hints(own...) {
 		if room -= ansi.StringWidth(h) + 2; room < 0 {
-			own = append(own, r.theme.Dim.Render(r.theme.Glyphs.Ellipsis))
+			hints = append(hints, r.theme.Dim.Render(r.theme.Glyphs.Ellipsis))
 			break
 		}
-		own = append(own, h)
+		hints = append(hints, h)
 	}
-	return widget.Line(strings.Join(append(own, common...), "  "), r.width)
+	return widget.Line(strings.Join(append(hints, last...), "  "), r.width)
 }
 
 // hints are keys and what they do.
@@ -350,19 +411,43 @@ func (r root) hints(keys ...key.Binding) []string {
 	var hints []string
 	for _, b := range keys {
 		if b.Enabled() {
-			hints = append(hints, r.theme.Bold.Render(b.Help().Key)+" "+r.theme.Dim.Render(b.Help().Desc))
+			hints = append(hints, r.theme.Bold.Render(r.theme.Key(b.Help().Key))+" "+r.theme.Dim.Render(b.Help().Desc))
 		}
 	}
 	return hints
 }
 
-func (r root) helpPage() string {
-	lines := []string{r.theme.Bold.Render(r.pages[r.active].Title()), ""}
+// helpColumn is the width of the names of keys.
+const helpColumn = 16
+
+// helpLines are all keys, each once: a page's own, and those that do the same everywhere.
+func (r root) helpLines() []string {
 	k := r.keys
-	for _, b := range append(r.pages[r.active].Keys(), k.Jump, k.Go, k.Next, k.Previous, k.Faster, k.Slower, k.Help, k.Quit) {
-		if b.Enabled() {
-			lines = append(lines, fmt.Sprintf("  %-10s %s", b.Help().Key, b.Help().Desc))
+	everywhere := []key.Binding{
+		keymap.As(k.Jump, "go to the page with this number"), keymap.As(k.Go, "go to a page by its name"), k.Next, k.Previous,
+		keymap.As(k.Faster, "cast more votes from here"), keymap.As(k.Slower, "cast fewer votes"), k.Help, k.Quit, keymap.As(k.Interrupt, "quit, also while you type"),
+	}
+	listed := map[string]bool{}
+	var lines []string
+	list := func(keys []key.Binding) {
+		for _, b := range keys {
+			name := r.theme.Key(keymap.Name(b))
+			if !b.Enabled() || listed[name] {
+				continue
+			}
+			listed[name] = true
+			for i, l := range widget.Wrap(b.Help().Desc, r.width-helpColumn-2) {
+				if i > 0 {
+					name = ""
+				}
+				lines = append(lines, "  "+r.theme.Bold.Render(name)+strings.Repeat(" ", max(helpColumn-ansi.StringWidth(name), 1))+l)
+			}
 		}
 	}
-	return strings.Join(append(lines, "", r.theme.Dim.Render("Any key goes back.")), "\n")
+	p := r.pages[r.active]
+	lines = append(lines, r.theme.Bold.Render(p.Title()))
+	list(p.Help())
+	lines = append(lines, "", r.theme.Bold.Render("On all pages"))
+	list(everywhere)
+	return append(lines, "", r.theme.Dim.Render("Press any other key to close this help."))
 }

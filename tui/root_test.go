@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/journal"
@@ -93,13 +96,9 @@ const tutorialText = "# Swarm at scale\n\nSix nodes, by hand.\n\n```\n$ vagrant 
 // open shows a moment on a screen.
 func open(t testing.TB, b Backend, w world.World, width, height int, environ ...string) root {
 	t.Helper()
-	d, err := drill.Parse("test.yaml", []byte(testDrill))
-	if err != nil {
-		t.Fatal(err)
-	}
 	renderer := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
 	clock := func() time.Time { return worldtest.Now }
-	r := newRoot(theme.New(renderer, environ), keymap.New(), b, []*drill.Drill{d}, tutorialText, w, make(chan world.World), clock)
+	r := newRoot(theme.New(renderer, environ), keymap.New(), b, drillsOf(t), tutorialText, w, make(chan world.World), clock)
 	m, _ := r.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	m, _ = m.Update(page.Seen{World: w, At: worldtest.Now})
 	return m.(root)
@@ -118,8 +117,14 @@ func press(r root, keys ...string) (root, []tea.Msg) {
 			msg = tea.KeyMsg{Type: tea.KeyTab}
 		case "down":
 			msg = tea.KeyMsg{Type: tea.KeyDown}
+		case "up":
+			msg = tea.KeyMsg{Type: tea.KeyUp}
 		case "right":
 			msg = tea.KeyMsg{Type: tea.KeyRight}
+		case "pgdn":
+			msg = tea.KeyMsg{Type: tea.KeyPgDown}
+		case "end":
+			msg = tea.KeyMsg{Type: tea.KeyEnd}
 		}
 		m, cmd := r.Update(msg)
 		r = m.(root)
@@ -196,7 +201,7 @@ func whole(t testing.TB, view string, width, height int) {
 
 func golden(t *testing.T, name, view string) {
 	t.Helper()
-	lines := strings.Split(view, "\n")
+	lines := strings.Split(ansi.Strip(view), "\n")
 	for i := range lines {
 		lines[i] = strings.TrimRight(lines[i], " ")
 	}
@@ -399,6 +404,22 @@ func TestLogs(t *testing.T) {
 	})
 }
 
+// Why there are no more lines is told in full, and what was read stays in reach.
+func TestLogsOnANarrowScreen(t *testing.T) {
+	w := worldtest.Of("healthy")
+	r, _ := press(open(t, &backend{}, w, 40, 12, utf8), "5")
+	if text := strings.Join(strings.Fields(r.View()), " "); !strings.Contains(text, "on the page Lab, and press L.") {
+		t.Error(r.View())
+	}
+	r, _ = press(r, "1", "right", "right", "down", "L")
+	whole(t, r.View(), 40, 12)
+	for _, want := range []string{"redis01 on frontend01", "the stream broke", "first line"} {
+		if !strings.Contains(r.View(), want) {
+			t.Errorf("there is no %q:\n%s", want, r.View())
+		}
+	}
+}
+
 func TestVotesAreCast(t *testing.T) {
 	b := &backend{}
 	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "+", "+", "-", "-")
@@ -437,16 +458,298 @@ func TestJump(t *testing.T) {
 	})
 }
 
-// Keys that come in one piece are keys all the same; what is pasted is none.
-func TestQuickHands(t *testing.T) {
+// What comes in one piece was not pressed: it is no command on any page, nor an answer to a question, but text where text is typed.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		bursts := []tea.KeyMsg{
+			{Type: tea.KeyRunes, Runes: []rune("34?")},
+			{Type: tea.KeyRunes, Runes: []rune("qqq"), Paste: true},
+			{Type: tea.KeyRunes, Runes: []rune("q"), Paste: true},
+			{Type: tea.KeyRunes, Runes: []rune("]11;rgb:1e1e/1e1e/1e1e")},
+			{Type: tea.KeyRunes, Runes: []rune("yy")},
+		}
+		for name, keys := range map[string][]string{
+			"the map": {"right"}, "drills": {"2"}, "votes": {"3"}, "events": {"4"}, "logs": {"5"}, "tutorial": {"6"}, "a question": {"H"}, "help": {"?"},
+		} {
+			b := &backend{}
+			r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), keys...)
+			for _, burst := range bursts {
+				m, cmd := r.Update(burst)
+				if cmd != nil || m.View() != r.View() || len(b.calls) > 0 {
+					t.Errorf("%s: %q is taken: %v\n%s", name, burst.Runes, b.calls, m.View())
+				}
+			}
+		}
+		for name, keys := range map[string][]string{"a page's name": {":"}, "a filter": {"4", "/"}, "a prediction": {"2", "enter"}} {
+			r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), keys...)
+			if m, _ := r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("some"), Paste: true}); !strings.Contains(m.View(), "some") {
+				t.Errorf("%s does not take text:\n%s", name, m.View())
+			}
+		}
+	})
+}
+
+// A terminal that does not know its size is taken for a usual one; one of the two may be known.
+func TestNoSizeIsUsual(t *testing.T) {
 	r := open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8)
-	m, _ := r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("34?")})
-	if !strings.Contains(m.View(), "Any key goes back.") || !strings.Contains(m.View(), "filter") {
-		t.Error(m.View())
+	for size, want := range map[tea.WindowSizeMsg][2]int{{}: {80, 24}, {Height: 40}: {80, 40}, {Width: 120}: {120, 24}} {
+		m, _ := r.Update(size)
+		whole(t, m.View(), want[0], want[1])
+		if !strings.Contains(m.View(), "6 of 6 nodes whole") {
+			t.Errorf("%v:\n%s", size, m.View())
+		}
 	}
-	m, _ = r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("qqq"), Paste: true})
-	if m.View() != r.View() {
-		t.Error(m.View())
+}
+
+// Without colours, what is selected and which page is shown can still be told, and where the cursor is in a text.
+func TestWithoutColours(t *testing.T) {
+	for name, environ := range map[string][]string{
+		"none wanted": {"TERM=xterm-256color", "NO_COLOR=1"}, "none wanted, in the old way": {"TERM=xterm-256color", "CLICOLOR=0"}, "none there": {"TERM=vt100"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+				renderer := lipgloss.NewRenderer(io.Discard, termenv.WithTTY(true), termenv.WithEnvironment(console.Environment(environ)))
+				r := newRoot(theme.New(renderer, append(environ, utf8)), keymap.New(), &backend{}, drillsOf(t), tutorialText, worldtest.Of("fault"), make(chan world.World),
+					func() time.Time { return worldtest.Now })
+				m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
+				r, _ = press(m.(root), "right")
+				for _, want := range []string{"\x1b[1;7m 1 Lab \x1b[0m", "\x1b[7minterlock\x1b[0m"} {
+					if !strings.Contains(r.View(), want) {
+						t.Errorf("there is no %q:\n%q", want, r.View())
+					}
+				}
+				drills, _ := press(r, "2")
+				if !strings.Contains(drills.View(), "\x1b[7mredis-kill") {
+					t.Errorf("no drill is selected:\n%q", drills.View())
+				}
+				jump, _ := r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(":")})
+				if !strings.Contains(jump.View(), ":\x1b[7m ") {
+					t.Errorf("there is no cursor:\n%q", jump.View())
+				}
+				for _, view := range []string{r.View(), drills.View()} {
+					if colour := regexp.MustCompile(`\x1b\[[0-9;]*(3[0-9]|4[0-9]|9[0-7])[0-9;]*m`).FindString(view); colour != "" {
+						t.Errorf("there is a colour: %q", colour)
+					}
+				}
+			})
+		})
+	}
+}
+
+func drillsOf(t testing.TB) []*drill.Drill {
+	t.Helper()
+	d, err := drill.Parse("test.yaml", []byte(testDrill))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*drill.Drill{d}
+}
+
+// The last line tells the keys of the mode that one is in.
+func TestFootOfTheMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		for name, tt := range map[string]struct {
+			keys []string
+			want string
+		}{
+			"a page":         {nil, "? help  q quit"},
+			"a page's name":  {[]string{":"}, "enter open the page  esc cancel  ctrl+c quit"},
+			"a filter":       {[]string{"4", "/"}, "enter keep the filter  esc clear the filter  ctrl+c quit"},
+			"a drill filter": {[]string{"2", "/"}, "enter keep the filter  esc clear the filter  ctrl+c quit"},
+			"a prediction":   {[]string{"2", "enter"}, "enter next  esc cancel  pgup page up  pgdn page down  ctrl+c quit"},
+			"a question":     {[]string{"H"}, "y yes  any other key no  ctrl+c quit"},
+			"help":           {[]string{"?"}, "any other key close  ctrl+c quit"},
+			"details":        {[]string{"right", "enter"}, "esc map"},
+		} {
+			r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), tt.keys...)
+			lines := strings.Split(r.View(), "\n")
+			foot := lines[len(lines)-1]
+			if !strings.Contains(foot, tt.want) || strings.Contains(tt.want, "ctrl+c") && strings.Contains(foot, "q quit") {
+				t.Errorf("%s: %q", name, foot)
+			}
+		}
+		// q is text, or an answer, or goes back; where it quits it is told.
+		for _, keys := range [][]string{{":", "q"}, {"4", "/", "q"}, {"2", "enter", "q"}, {"H", "q"}, {"?", "q"}} {
+			if _, said := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), keys...); slices.ContainsFunc(said, func(m tea.Msg) bool { _, quit := m.(tea.QuitMsg); return quit }) {
+				t.Errorf("%v quits", keys)
+			}
+		}
+	})
+}
+
+// Help tells every key once, and what each of those does that break something, also when nothing is selected.
+func TestHelp(t *testing.T) {
+	for _, keys := range [][]string{{}, {"right"}, {"right", "down"}} {
+		r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 200, 60, utf8), append(keys, "?")...)
+		view := r.View()
+		for _, want := range []string{"x   ", "kill: SIGKILL", "s   ", "stop: ", "stays down", "p   ", "freeze: ", "pauses", "o   ", "power off: ", "without a shutdown", "c   ", "cut off: ", "drops"} {
+			if !strings.Contains(view, want) {
+				t.Errorf("%v: there is no %q:\n%s", keys, want, view)
+			}
+		}
+	}
+	for i := range 6 {
+		r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 200, 60, utf8), fmt.Sprint(i+1), "?")
+		seen := map[string]bool{}
+		for l := range strings.Lines(r.View()) {
+			if !strings.HasPrefix(l, "  ") || len(l) < 20 {
+				continue
+			}
+			for _, name := range strings.Fields(l[:2+helpColumn]) {
+				if seen[name] {
+					t.Errorf("page %d lists %s twice:\n%s", i+1, name, r.View())
+				}
+				seen[name] = true
+			}
+		}
+		for _, name := range []string{"q", "?", "tab", "ctrl+c", "1-6", ":"} {
+			if !seen[name] {
+				t.Errorf("page %d does not list %s:\n%s", i+1, name, r.View())
+			}
+		}
+	}
+}
+
+// long is a drill whose story and debrief are longer than any screen.
+func long(t testing.TB) *drill.Drill {
+	t.Helper()
+	d := drillsOf(t)[0]
+	for i := range 60 {
+		d.Story += fmt.Sprintf("\n\nstory number %d", i)
+		d.Debrief += fmt.Sprintf("\n\ndebrief number %d", i)
+	}
+	d.Predict = append(d.Predict, drill.Question{Ask: "The last question?", Answer: "The last answer."})
+	return d
+}
+
+// Everything that is longer than its space can be read to its end, on any screen, by the same keys.
+func TestScroll(t *testing.T) {
+	w := worldtest.Of("fault")
+	s := w.View.Nodes[2].Snapshot
+	for i := range 60 {
+		w.Events = append(w.Events, world.Event{At: worldtest.Now, Node: "frontend01", Subject: "redis01", Action: fmt.Sprintf("event-%02d", i)})
+		s.Pending = append(s.Pending, &agentv1.Pending{Step: fmt.Sprintf("step %d", i), Reason: "it is the first"})
+		for j := range w.Samples {
+			w.Samples[j].Queued[fmt.Sprintf("frontend%02d", i+1)] = 5
+		}
+	}
+	for _, size := range []struct{ w, h int }{{80, 24}, {40, 10}, {120, 40}} {
+		for name, tt := range map[string]struct {
+			keys        []string
+			first, last string
+		}{
+			"help":            {[]string{"?"}, "kill: SIGKILL", "Press any other key"},
+			"help of drills":  {[]string{"2", "?"}, "Drills", "Press any other key"},
+			"details":         {[]string{"right", "right", "enter"}, "frontend01 frontend", "event-59"},
+			"charts":          {[]string{"3"}, "captured", "queue of frontend60"},
+			"the tutorial":    {[]string{"6"}, "Swarm at scale", "the last line"},
+			"events":          {[]string{"4", "g"}, "number 0", "event-59"},
+			"a drill's end":   {[]string{"2", "enter", "enter", "enter", "y", "g"}, "kill redis01", "debrief number 59"},
+			"a drill's story": {[]string{"2"}, "", "- kill"},
+		} {
+			t.Run(fmt.Sprintf("%s %dx%d", name, size.w, size.h), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+					start := func() root {
+						r := open(t, &backend{}, w, size.w, size.h, utf8)
+						r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, tutorialText+strings.Repeat("\nmore\n", 60)+"\nthe last line\n", w, make(chan world.World),
+							func() time.Time { return worldtest.Now })
+						m, _ := r.Update(tea.WindowSizeMsg{Width: size.w, Height: size.h})
+						r, _ = press(m.(root), tt.keys...)
+						return r
+					}
+					r := start()
+					if !strings.Contains(r.View(), tt.first) {
+						t.Fatalf("there is no %q:\n%s", tt.first, r.View())
+					}
+					down, up := []string{"pgdn"}, "g"
+					ends := []string{"G", "end"}
+					if name == "a drill's story" { // the list has the other keys
+						down, ends = []string{"right"}, nil
+					}
+					for _, key := range append(ends, down...) {
+						to := start()
+						times := 1
+						if !slices.Contains(ends, key) {
+							times = 60
+						}
+						for range times {
+							to, _ = press(to, key)
+						}
+						whole(t, to.View(), size.w, size.h)
+						if !strings.Contains(to.View(), tt.last) {
+							t.Errorf("%s does not lead to %q:\n%s", key, tt.last, to.View())
+						}
+						if ends != nil {
+							if back, _ := press(to, up); !strings.Contains(back.View(), tt.first) {
+								t.Errorf("%s does not lead back:\n%s", up, back.View())
+							}
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// Where somebody types is in sight, however long the story is.
+func TestQuestionInSight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		r := open(t, &backend{}, worldtest.Of("healthy"), 80, 24, utf8)
+		r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+		m, _ := r.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
+		r, _ = press(m.(root), "2", "enter", "a")
+		if view := r.View(); !strings.Contains(view, "What is lost?") || !strings.Contains(view, "> a") {
+			t.Errorf("the first question:\n%s", view)
+		}
+		if r, _ = press(r, "enter", "b"); !strings.Contains(r.View(), "The last question?") || !strings.Contains(r.View(), "> b") {
+			t.Errorf("the last question:\n%s", r.View())
+		}
+	})
+}
+
+// A question, and what became of something, are told in full however narrow the screen is.
+func TestNotice(t *testing.T) {
+	b := &backend{err: errors.New("the agent of frontend01 refuses: there is a fault already, which ends by itself, and this one would be held against it")}
+	for _, size := range []struct{ w, h int }{{40, 10}, {80, 24}} {
+		r, _ := press(open(t, b, worldtest.Of("healthy"), size.w, size.h, utf8), "right", "right", " ", "right", " ", "right", " ", "down", "up", "c")
+		view := r.View()
+		whole(t, view, size.w, size.h)
+		if text := strings.Join(strings.Fields(view), " "); !strings.Contains(text, "Cut store off from frontend01, worker01, for 30s? y/N") {
+			t.Errorf("%d cells:\n%s", size.w, view)
+		}
+		r, _ = press(r, "y")
+		whole(t, r.View(), size.w, size.h)
+		if text := strings.Join(strings.Fields(r.View()), " "); !strings.Contains(text, b.err.Error()) {
+			t.Errorf("%d cells:\n%s", size.w, r.View())
+		}
+	}
+}
+
+// However narrow, the name of the page is told.
+func TestTabs(t *testing.T) {
+	for _, width := range []int{40, 60, 80} {
+		for i, name := range []string{"Lab", "Drills", "Votes", "Events", "Logs", "Tutorial"} {
+			r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), width, 24, utf8), fmt.Sprint(i+1))
+			if head, _, _ := strings.Cut(r.View(), "\n"); !strings.Contains(head, fmt.Sprintf(" %d %s ", i+1, name)) || !strings.Contains(head, " 6 ") {
+				t.Errorf("%d cells: %q", width, head)
+			}
+		}
+	}
+}
+
+// A line that is wider than the screen is read to its end.
+func TestSideways(t *testing.T) {
+	w := worldtest.Of("healthy")
+	w.Events = append(w.Events, world.Event{At: worldtest.Now, Node: "store", Subject: "pg", Action: "die", Message: strings.Repeat("long ", 40) + "the end"})
+	r, _ := press(open(t, &backend{}, w, 80, 24, utf8), "4")
+	if strings.Contains(r.View(), "the end") {
+		t.Fatal(r.View())
+	}
+	for range 20 {
+		r, _ = press(r, "right")
+	}
+	if !strings.Contains(r.View(), "the end") {
+		t.Error(r.View())
 	}
 }
 
@@ -469,12 +772,16 @@ func TestReadOnly(t *testing.T) {
 // Without Unicode everything is ASCII.
 func TestASCII(t *testing.T) {
 	for i := range 6 {
-		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 80, 24, "LANG=C"), fmt.Sprint(i+1))
+		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 80, 24, "LANG=C"), fmt.Sprint(i+1), "?")
 		for _, c := range r.View() {
 			if c > 0x7e {
-				if !strings.ContainsRune("↑↓←→", c) {
-					t.Errorf("page %d shows %q", i+1, c)
-				}
+				t.Errorf("help of page %d shows %q", i+1, c)
+			}
+		}
+		r, _ = press(r, "q")
+		for _, c := range r.View() {
+			if c > 0x7e {
+				t.Errorf("page %d shows %q", i+1, c)
 			}
 		}
 	}

@@ -1,7 +1,7 @@
 // Package tui is the terminal UI: the lab as a map that lives, drills, charts, events and logs.
 //
 // The root model (root.go) holds the pages (page/…), which know neither it nor each other; what they show is a world.World, folded out of what
-// live.go sees. All input and output is in commands and in live.go.
+// live.go sees. All input and output is in commands and in live.go; what comes from the terminal passes package terminal first.
 package tui
 
 import (
@@ -9,11 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
-	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/term"
 	"github.com/muesli/termenv"
 
 	"github.com/swarmlab/swarmlab/lab/console"
@@ -26,6 +27,8 @@ import (
 	"github.com/swarmlab/swarmlab/tui/page/logs"
 	"github.com/swarmlab/swarmlab/tui/page/tutorial"
 	"github.com/swarmlab/swarmlab/tui/page/votes"
+	"github.com/swarmlab/swarmlab/tui/scroll"
+	"github.com/swarmlab/swarmlab/tui/terminal"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
@@ -64,15 +67,49 @@ func newRoot(t theme.Theme, k keymap.Map, b Backend, catalogue []*drill.Drill, t
 		tutorial.New(t, k, text),
 	}
 	r := root{theme: t, keys: k, pages: pages, events: eventsPage, logs: logsPage, feed: feed, clock: clock, votes: b, seen: page.Seen{World: first, At: clock()}}
-	r.jump = textinput.New()
-	r.jump.Prompt, r.jump.CharLimit = ":", 20
+	r.jump, r.helped = t.Input(":", 20), scroll.New(k)
 	r, _ = r.allOf(r.seen)
 	return r
 }
 
 // Run shows the UI until somebody quits, or ctx ends.
 func Run(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) error {
-	p, err := program(ctx, t, b, first, feed)
+	t, renderer, giveBack, err := t.takeOver()
+	if err != nil {
+		return err
+	}
+	err = run(ctx, t, renderer, b, first, feed)
+	return errors.Join(err, giveBack())
+}
+
+// takeOver makes the terminal the UI's alone, and settles what it looks like. It is asked now, and never again: whoever asks while the program
+// reads its keys takes them from it.
+func (t Terminal) takeOver() (Terminal, *lipgloss.Renderer, func() error, error) {
+	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(console.Environment(t.Environ)))
+	renderer.SetHasDarkBackground(terminal.Dark(t.Environ))
+	nothing := func() error { return nil }
+	file, ok := t.In.(*os.File)
+	if !ok || !term.IsTerminal(file.Fd()) {
+		return t, renderer, nothing, nil
+	}
+	in, err := terminal.Open(file, t.Out)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return t, renderer, nothing, nil
+	case err != nil:
+		return t, nil, nil, err
+	}
+	t.In = in
+	if terminal.Answers(renderer.ColorProfile(), t.Environ) {
+		if dark, ok := in.Background(terminal.Patience); ok {
+			renderer.SetHasDarkBackground(dark)
+		}
+	}
+	return t, renderer, in.Close, nil
+}
+
+func run(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.World, feed <-chan world.World) error {
+	p, err := program(ctx, t, renderer, b, first, feed)
 	if err != nil {
 		return err
 	}
@@ -82,12 +119,12 @@ func Run(ctx context.Context, t Terminal, b Backend, first world.World, feed <-c
 	return nil
 }
 
-func program(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) (*tea.Program, error) {
+// program is the UI, on a renderer that knows what the terminal looks like.
+func program(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.World, feed <-chan world.World) (*tea.Program, error) {
 	catalogue, err := drill.Catalogue()
 	if err != nil {
 		return nil, err
 	}
-	renderer := lipgloss.NewRenderer(t.Out, termenv.WithEnvironment(console.Environment(t.Environ)))
 	keys := keymap.New()
 	if t.ReadOnly {
 		keys = keys.Without()

@@ -40,7 +40,10 @@ func TestPictures(t *testing.T) {
 	}
 	term := l.openTerminal(t, 112, 34, "tui")
 	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
-	term.press("+", "+", "+")
+	for _, rate := range []string{"50", "100", "200"} {
+		term.press("+")
+		term.shows("casting " + rate + "/s")
+	}
 	waitFor(t, l.patience, "the chart of captured votes fills up", func(context.Context) error {
 		for line := range strings.Lines(term.tmux("capture-pane", "-p")) {
 			if n := strings.Count(line, "▆") + strings.Count(line, "▇") + strings.Count(line, "█"); strings.HasPrefix(line, "captured/s") && n >= 20 {
@@ -49,20 +52,22 @@ func TestPictures(t *testing.T) {
 		}
 		return errors.New("it has few bars")
 	})
-	term.press("Right", "Right", "Down", "s")
+	term.press("Right", "Right", "Down")
+	term.shows("redis01 on frontend01")
+	term.press("s")
 	term.shows("stop redis01, for 30s?")
 	term.press("y")
 	term.shows("no voters come", "it ends by itself")
 	term.picture(filepath.Join(folder, "lab.png"))
 	term.heal(l)
-	term.press("-", "-", "-")
-	term.shows("no more votes")
+	for _, said := range []string{"100 votes a second", "50 votes a second", "no more votes"} {
+		term.press("-")
+		term.shows(said)
+	}
 
-	term.press("2", "/")
-	term.press("-l", "web-kill")
-	term.press("Enter", "Enter")
-	term.shows("your prediction")
+	term.choose("web-kill")
 	term.press("-l", "half of them")
+	term.shows("> half of them")
 	term.press("Enter")
 	term.shows("Run web-kill")
 	term.press("y")

@@ -39,6 +39,7 @@ func (t *terminal) tmux(args ...string) string {
 	return string(out)
 }
 
+// press sends a key, or arrows. Keys that come at once nobody pressed: between two of them something has to be seen.
 func (t *terminal) press(keys ...string) {
 	t.t.Helper()
 	t.tmux(append([]string{"send-keys"}, keys...)...)
@@ -61,10 +62,27 @@ func (t *terminal) shows(texts ...string) {
 // heal ends all faults from the map.
 func (t *terminal) heal(l *lab) {
 	t.t.Helper()
-	t.press("1", "H")
+	t.press("1")
+	t.shows("nodes whole")
+	t.press("H")
 	t.shows("End all faults now?")
 	t.press("y")
 	t.shows("all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+}
+
+// choose goes to a drill, and to its questions.
+func (t *terminal) choose(drill string) {
+	t.t.Helper()
+	t.press("2")
+	t.shows("What is broken")
+	t.press("/")
+	t.shows("keep the filter")
+	t.press("-l", drill)
+	t.shows("/" + drill)
+	t.press("Enter")
+	t.shows("enter run")
+	t.press("Enter")
+	t.shows("your prediction")
 }
 
 // A learner opens the terminal UI, breaks a container from the map, heals it, and runs a drill.
@@ -74,7 +92,9 @@ func TestTerminalUI(t *testing.T) {
 	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
 
 	// The second column is the frontends', and below the node's name stands its Redis.
-	term.press("Right", "Right", "Down", "s")
+	term.press("Right", "Right", "Down")
+	term.shows("redis01 on frontend01")
+	term.press("s")
 	term.shows("stop redis01, for 30s?", "y/N")
 	term.press("y")
 	term.shows("1 in force", "no voters come", "redis01")
@@ -83,7 +103,13 @@ func TestTerminalUI(t *testing.T) {
 	term.heal(l)
 
 	// From the queue's name up to its node, which is marked, and on to the worker, which is cut off from it alone.
-	term.press("Up", "Space", "Right", "c")
+	term.press("Up")
+	term.shows("frontend01 frontend 1")
+	term.press("Space")
+	term.shows("frontend01 ◆")
+	term.press("Right")
+	term.shows("worker01 worker 1")
+	term.press("c")
 	term.shows("Cut worker01 off from frontend01, for 30s?")
 	term.press("y")
 	term.shows("1 in force", "it ends by itself")
@@ -91,11 +117,10 @@ func TestTerminalUI(t *testing.T) {
 	term.shows("/worker01", "fault-injected: partition")
 	term.heal(l)
 
-	term.press("2", "/")
-	term.press("-l", "web-kill")
-	term.press("Enter", "Enter")
+	term.choose("web-kill")
 	term.shows("How many voters see an error?", "your prediction")
 	term.press("-l", "hardly any")
+	term.shows("> hardly any")
 	term.press("Enter")
 	term.shows("Run web-kill: kill frontend01?")
 	term.press("y")

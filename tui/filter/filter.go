@@ -6,6 +6,8 @@ import (
 
 	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
+
+	"github.com/swarmlab/swarmlab/tui/theme"
 )
 
 // maxWord bounds what is looked for, in characters.
@@ -14,10 +16,13 @@ const maxWord = 60
 // Filter is a value, as bubbletea's models are.
 type Filter struct{ input textinput.Model }
 
+// shown is how much of the word is seen while it is typed, in cells.
+const shown = 30
+
 // New lets everything through.
-func New() Filter {
-	input := textinput.New()
-	input.Prompt, input.CharLimit = "/", maxWord
+func New(t theme.Theme) Filter {
+	input := t.Input("/", maxWord)
+	input.Width = shown
 	return Filter{input}
 }
 

@@ -1,11 +1,15 @@
 package filter_test
 
 import (
+	"io"
 	"testing"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
 
 	"github.com/swarmlab/swarmlab/tui/filter"
+	"github.com/swarmlab/swarmlab/tui/theme"
 )
 
 func typed(f filter.Filter, keys ...tea.KeyMsg) filter.Filter {
@@ -19,7 +23,7 @@ func typed(f filter.Filter, keys ...tea.KeyMsg) filter.Filter {
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	word := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("Req ")}
-	all := filter.New()
+	all := filter.New(theme.New(lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii)), nil))
 	if all.Typing() || all.String() != "" || !all.Lets("anything") {
 		t.Errorf("%q", all)
 	}

@@ -20,6 +20,8 @@ type Page interface {
 	View() string
 	// Keys that the page takes now, the most important first.
 	Keys() []key.Binding
+	// Help is all keys that the page ever takes, with what they do, in more words.
+	Help() []key.Binding
 	// Typing: keys are text now, and none of them is anybody else's.
 	Typing() bool
 }

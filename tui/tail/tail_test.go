@@ -1,12 +1,16 @@
 package tail_test
 
 import (
+	"io"
 	"testing"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/tail"
+	"github.com/swarmlab/swarmlab/tui/theme"
 )
 
 const total, fits = 30, 10
@@ -16,6 +20,11 @@ func pressed(t tail.Tail, keys ...tea.KeyMsg) tail.Tail {
 		t, _ = t.Pressed(k, total, fits)
 	}
 	return t
+}
+
+// plain is a theme of no colours.
+func plain() theme.Theme {
+	return theme.New(lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii)), nil)
 }
 
 func runes(text string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(text)} }
@@ -39,17 +48,46 @@ func TestWindow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if from, to := pressed(tail.New(keymap.New()), tt.keys...).Window(total, fits); from != tt.from || to != tt.to {
+			if from, to := pressed(tail.New(plain(), keymap.New()), tt.keys...).Window(total, fits); from != tt.from || to != tt.to {
 				t.Errorf("%d to %d, want %d to %d", from, to, tt.from, tt.to)
 			}
 		})
 	}
 }
 
+// Lines that are wider than the screen are read to their end, and no further.
+func TestSideways(t *testing.T) {
+	t.Parallel()
+	const line, width = "0123456789012345678901234567890123456789", 30
+	list := tail.New(plain(), keymap.New())
+	right, left := tea.KeyMsg{Type: tea.KeyRight}, tea.KeyMsg{Type: tea.KeyLeft}
+	if got := list.Cut(line, width); got != line {
+		t.Errorf("got %q", got)
+	}
+	for range 3 {
+		list = list.Sideways(right, len(line), width)
+	}
+	if got := list.Cut(line, width); got != line[10:] {
+		t.Errorf("got %q", got)
+	}
+	if got := list.Sideways(left, len(line), width).Cut(line, width); got != line {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Keys that are no text move also while somebody types.
+func TestMovesWhileTyping(t *testing.T) {
+	t.Parallel()
+	typing := pressed(tail.New(plain(), keymap.New()), runes("/"), runes("r"), tea.KeyMsg{Type: tea.KeyPgUp})
+	if !typing.Typing() || typing.Below() != fits {
+		t.Errorf("%d below", typing.Below())
+	}
+}
+
 // What is read stays where it is when more comes; what is followed moves on.
 func TestGrown(t *testing.T) {
 	t.Parallel()
-	following := tail.New(keymap.New())
+	following := tail.New(plain(), keymap.New())
 	if from, to := following.Grown(5, total+5, fits).Window(total+5, fits); from != 25 || to != 35 {
 		t.Errorf("followed: %d to %d", from, to)
 	}
@@ -66,7 +104,7 @@ func TestGrown(t *testing.T) {
 // What is filtered by anew is followed.
 func TestFilter(t *testing.T) {
 	t.Parallel()
-	reading := pressed(tail.New(keymap.New()), runes("g"))
+	reading := pressed(tail.New(plain(), keymap.New()), runes("g"))
 	typing := pressed(reading, runes("/"), runes("r"))
 	if !typing.Typing() || typing.Below() != 0 || typing.Lets("pg") || !typing.Lets("redis") {
 		t.Errorf("%q, %d below", typing.Filter(), typing.Below())

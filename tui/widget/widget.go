@@ -41,6 +41,14 @@ func Line(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-ansi.StringWidth(text), 0))
 }
 
+// Join makes lines one text.
+func Join(lines []string) string { return strings.Join(lines, "\n") }
+
+// Wrap breaks a text into lines that are not wider than width, between words where there are any.
+func Wrap(text string, width int) []string {
+	return strings.Split(ansi.Wrap(strings.TrimSpace(text), max(width, 1), ""), "\n")
+}
+
 // Ends sets one text to the left and one to the right of a line; the right one gives way.
 func Ends(left, right string, width int) string {
 	room := width - ansi.StringWidth(left) - 1

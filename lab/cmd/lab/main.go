@@ -19,6 +19,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/tui"
 	"github.com/swarmlab/swarmlab/tui/live"
+	"github.com/swarmlab/swarmlab/tui/noquery"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
 
@@ -28,6 +29,7 @@ var version = "unknown"
 func main() { os.Exit(run()) }
 
 func run() int {
+	noquery.Restore()
 	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	// A closed terminal ends a command in order, unless it was started to outlive it (nohup).
 	if !signal.Ignored(syscall.SIGHUP) {

@@ -20,6 +20,7 @@ import (
 	"github.com/swarmlab/swarmlab/tui/filter"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/scroll"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
@@ -44,8 +45,13 @@ type Model struct {
 	predicting *drill.Drill
 	answer     textinput.Model
 	said       []string
+	// story is what is in sight of what is told of the drill under the cursor.
+	story scroll.Scroll
 	// run is the drill under way, or the one that ended last; nil: none was.
 	run *run
+	// told is what is in sight of what is told of that one. Up to its end it follows what is new, unless somebody scrolls up.
+	told   scroll.Scroll
+	follow bool
 }
 
 // run is one drill.
@@ -82,9 +88,9 @@ type begin struct {
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, r Runner, catalogue []*drill.Drill) Model {
-	answer := textinput.New()
-	answer.Prompt, answer.CharLimit, answer.Placeholder = "> ", 200, "your prediction; enter alone skips it"
-	return Model{theme: t, keys: k, runner: r, all: catalogue, filter: filter.New(), answer: answer}
+	answer := t.Input("> ", 200)
+	answer.Placeholder = "your prediction; enter alone skips it"
+	return Model{theme: t, keys: k, runner: r, all: catalogue, filter: filter.New(t), answer: answer, story: scroll.New(k), told: scroll.New(k)}
 }
 
 // Title implements page.Page.
@@ -98,13 +104,31 @@ func (m Model) Typing() bool { return m.filter.Typing() || m.predicting != nil }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding {
+	k := m.keys
 	switch {
+	case m.filter.Typing():
+		return []key.Binding{keymap.As(k.Enter, "keep the filter"), keymap.As(k.Back, "clear the filter")}
+	case m.predicting != nil:
+		return []key.Binding{keymap.As(k.Enter, "next"), keymap.As(k.Back, "cancel"), k.PageUp, k.PageDown}
 	case m.run != nil && !m.run.over:
-		return []key.Binding{m.keys.Abort}
+		return []key.Binding{k.Abort, k.Up, k.Down, k.PageUp, k.PageDown}
 	case m.run != nil:
-		return []key.Binding{m.keys.Back}
+		return []key.Binding{k.Back, k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom}
 	}
-	return []key.Binding{m.keys.Up, m.keys.Down, m.keys.Filter, m.keys.Run}
+	return []key.Binding{k.Up, k.Down, k.Filter, k.Run, keymap.As(k.Right, "scroll text"), k.PageDown, k.PageUp}
+}
+
+// Help implements page.Page.
+func (m Model) Help() []key.Binding {
+	k := m.keys
+	return []key.Binding{
+		keymap.As(k.Run, "run the drill: you predict what will happen, and confirm"),
+		keymap.As(k.Abort, "abort the drill: the fault ends at once"),
+		keymap.As(k.Filter, "show only drills that contain a word"),
+		k.Up, k.Down, k.PageUp, k.PageDown, k.Top, k.Bottom,
+		keymap.As(k.Right, "scroll down in the description"), keymap.As(k.Left, "scroll up in the description"),
+		keymap.As(k.Back, "clear the filter, or close a drill that is over"),
+	}
 }
 
 // Update implements page.Page.
@@ -121,12 +145,14 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 		return m, next(m.run.feed)
 	case ended:
 		m.run.journal, m.run.err, m.run.over = msg.journal, msg.err, true
+		lines, after := m.account()
+		m.told, m.follow = m.told.To(after, len(lines), m.room()), false
 	case tea.KeyMsg:
 		return m.pressed(msg)
 	case tea.MouseMsg:
 		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft && m.run == nil && m.predicting == nil {
 			if _, at := m.list(m.left()); msg.X < m.left() && msg.Y >= 0 && msg.Y < len(at) && at[msg.Y] >= 0 {
-				m.cursor = at[msg.Y]
+				m.at(at[msg.Y])
 			}
 		}
 	}
@@ -141,6 +167,7 @@ func (m Model) begin(b begin) (page.Page, tea.Cmd) {
 	ctx, cancel := context.WithCancel(context.Background())
 	feed := make(chan tea.Msg, 64)
 	m.run = &run{drill: d, said: b.said, abort: cancel, feed: feed}
+	m.told, m.follow = scroll.New(m.keys), true
 	r := m.runner
 	go func() {
 		defer cancel()
@@ -163,54 +190,101 @@ func (r *run) hear(u runner.Update) {
 	r.counted, r.broken = append(r.counted, u.Counted), append(r.broken, u.Broken)
 }
 
+// at moves the cursor to a drill, of which the beginning is told.
+func (m *Model) at(drill int) {
+	m.cursor = max(min(drill, len(m.found())-1), 0)
+	m.story = scroll.New(m.keys)
+}
+
 func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	k := m.keys
 	var cmd tea.Cmd
-	if m.filter.Typing() {
+	switch {
+	case m.filter.Typing():
 		m.filter, cmd = m.filter.Pressed(msg)
-		m.cursor = 0
+		m.at(0)
 		return m, cmd
-	}
-	if m.predicting != nil {
+	case m.predicting != nil:
 		return m.predict(msg)
+	case m.run != nil:
+		return m.watched(msg), nil
 	}
 	found := m.found()
 	switch {
-	case m.run != nil && !m.run.over:
-		if key.Matches(msg, k.Abort) {
-			m.run.abort()
-		}
-	case m.run != nil:
-		if key.Matches(msg, k.Back) || key.Matches(msg, k.Run) {
-			m.run = nil
-		}
 	case key.Matches(msg, k.Filter):
 		m.filter, cmd = m.filter.Begin()
 		return m, cmd
 	case key.Matches(msg, k.Back):
 		m.filter = m.filter.Set("")
+		m.at(m.cursor)
 	case key.Matches(msg, k.Up):
-		m.cursor = max(m.cursor-1, 0)
+		m.at(m.cursor - 1)
 	case key.Matches(msg, k.Down):
-		m.cursor = min(m.cursor+1, max(len(found)-1, 0))
+		m.at(m.cursor + 1)
+	case key.Matches(msg, k.PageUp):
+		m.at(m.cursor - m.size.Height/2)
+	case key.Matches(msg, k.PageDown):
+		m.at(m.cursor + m.size.Height/2)
 	case key.Matches(msg, k.Top):
-		m.cursor = 0
+		m.at(0)
 	case key.Matches(msg, k.Bottom):
-		m.cursor = max(len(found)-1, 0)
+		m.at(len(found))
+	case key.Matches(msg, k.Left):
+		m.turn(tea.KeyPgUp)
+	case key.Matches(msg, k.Right):
+		m.turn(tea.KeyPgDown)
 	case key.Matches(msg, k.Run) && m.cursor < len(found):
 		m.predicting, m.said = found[m.cursor], nil
 		m.answer.SetValue("")
 		if len(m.predicting.Predict) == 0 {
 			return m.confirm()
 		}
-		return m, m.answer.Focus()
+		cmd = m.answer.Focus()
+		m.toQuestion()
+		return m, cmd
 	}
 	return m, nil
+}
+
+// watched takes a key while a drill is under way, or over.
+func (m Model) watched(msg tea.KeyMsg) Model {
+	k := m.keys
+	lines, _ := m.account()
+	told, taken := m.told, false
+	if m.follow {
+		told = told.To(len(lines), len(lines), m.room())
+	}
+	if told, taken = told.Pressed(msg, len(lines), m.room()); taken {
+		m.told, m.follow = told, !m.run.over && told.AtEnd(len(lines), m.room())
+		return m
+	}
+	switch {
+	case !m.run.over && key.Matches(msg, k.Abort):
+		m.run.abort()
+	case m.run.over && key.Matches(msg, k.Back, k.Run):
+		m.run = nil
+	}
+	return m
+}
+
+// turn moves the story by a page.
+func (m *Model) turn(by tea.KeyType) {
+	lines, _ := m.storyLines(m.right())
+	m.story, _ = m.story.Pressed(tea.KeyMsg{Type: by}, len(lines), m.size.Height)
+}
+
+// toQuestion brings into sight where somebody types.
+func (m *Model) toQuestion() {
+	lines, at := m.storyLines(m.right())
+	m.story = m.story.Show(at, len(lines), m.size.Height)
 }
 
 // predict takes in what somebody thinks will happen, question after question.
 func (m Model) predict(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	switch msg.Type {
+	case tea.KeyPgUp, tea.KeyPgDown:
+		m.turn(msg.Type)
+		return m, nil
 	case tea.KeyEsc:
 		m.predicting = nil
 		return m, nil
@@ -220,10 +294,12 @@ func (m Model) predict(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 		if len(m.said) >= len(m.predicting.Predict) {
 			return m.confirm()
 		}
+		m.toQuestion()
 		return m, nil
 	}
 	var cmd tea.Cmd
 	m.answer, cmd = m.answer.Update(msg)
+	m.toQuestion()
 	return m, cmd
 }
 
@@ -256,14 +332,18 @@ func (m Model) View() string {
 		return widget.Fit(m.running(), m.size.Width, m.size.Height)
 	}
 	left := m.left()
-	right := max(m.size.Width-left-2, 1)
 	lines, _ := m.list(left)
-	list, text := strings.Split(widget.Fit(strings.Join(lines, "\n"), left, m.size.Height), "\n"), strings.Split(widget.Fit(m.story(right), right, m.size.Height), "\n")
+	story, _ := m.storyLines(m.right())
+	list := strings.Split(widget.Fit(widget.Join(lines), left, m.size.Height), "\n")
+	text := strings.Split(m.story.View(m.theme, story, m.right(), m.size.Height), "\n")
 	for i := range list {
 		list[i] += "  " + text[i]
 	}
-	return strings.Join(list, "\n")
+	return widget.Join(list)
 }
+
+// right is the width of the story beside the list.
+func (m Model) right() int { return max(m.size.Width-m.left()-2, 1) }
 
 // left is the width of the list of drills.
 func (m Model) left() int { return min(max(m.size.Width*2/5, 28), 46) }
@@ -301,95 +381,148 @@ func (m Model) list(width int) (lines []string, at []int) {
 	return lines, at
 }
 
-// story is what is known before a drill: what will be seen is sealed.
-func (m Model) story(width int) string {
+// storyLines are what is known before a drill: what will be seen is sealed. at is the line in which somebody types.
+func (m Model) storyLines(width int) (lines []string, at int) {
 	found := m.found()
 	if m.cursor >= len(found) {
-		return ""
+		return nil, 0
 	}
 	t, d := m.theme, found[m.cursor]
-	wrap := func(text string) string { return ansi.Wordwrap(strings.TrimSpace(text), width, "") }
-	parts := []string{t.Bold.Render(wrap(d.Title)), "", wrap(d.Story), "", t.Bold.Render("Predict")}
+	say := func(style lipgloss.Style, text string) {
+		for _, l := range widget.Wrap(text, width) {
+			lines = append(lines, style.Render(l))
+		}
+	}
+	say(t.Bold, d.Title)
+	lines = append(lines, "")
+	say(t.Plain, d.Story)
+	lines = append(lines, "", t.Bold.Render("Predict"))
 	for i, q := range d.Predict {
-		parts = append(parts, wrap("- "+q.Ask))
+		say(t.Plain, "- "+q.Ask)
 		switch {
 		case m.predicting != d || i > len(m.said):
 		case i == len(m.said):
 			m.answer.Width = max(width-4, 1)
-			parts = append(parts, m.answer.View())
+			at = len(lines)
+			lines = append(lines, m.answer.View())
 		case m.said[i] != "":
-			parts = append(parts, t.Dim.Render(wrap("  "+m.said[i])))
+			say(t.Dim, "  "+m.said[i])
 		}
 	}
-	parts = append(parts, "", t.Bold.Render("What is broken"))
+	lines = append(lines, "", t.Bold.Render("What is broken"))
 	for _, i := range d.Inject {
 		line := i.What()
 		if i.For > 0 {
 			line += fmt.Sprintf(", for %s", i.For)
 		}
-		parts = append(parts, wrap("- "+line))
+		say(t.Plain, "- "+line)
 	}
 	if d.Machines {
-		parts = append(parts, "", t.Warn.Render("needs virtual machines"))
+		lines = append(lines, "")
+		say(t.Warn, "needs virtual machines")
 	}
-	return strings.Join(parts, "\n")
+	return lines, at
+}
+
+// leastTold is the room that charts leave for what is told.
+const leastTold = 4
+
+// charts is how many charts there are room for, and how high each of them is.
+func (m Model) charts() (number, height int) {
+	height = min(max(m.size.Height/10, 1), 4)
+	return min(max((m.size.Height-1-leastTold)/height, 0), 4), height
+}
+
+// room is the height of what is told below the charts.
+func (m Model) room() int {
+	number, height := m.charts()
+	return max(m.size.Height-1-number*height, 1)
 }
 
 // running shows the drill under way, or how it ended.
 func (m Model) running() string {
 	t, r := m.theme, m.run
-	head := t.Bold.Render(r.drill.Title)
 	state := t.Accent.Render(r.last.Phase)
 	if r.last.Left > 0 {
 		state += t.Dim.Render(fmt.Sprintf("  %.0f s left", r.last.Left.Seconds()))
 	}
-	var foot []string
 	switch {
-	case r.over && r.err != nil && r.journal == nil:
+	case r.over && r.journal == nil:
 		state = t.Bad.Render("not run")
-		foot = append(foot, t.Bad.Render(ansi.Wordwrap(widget.Plain(r.err.Error()), m.size.Width, "")))
 	case r.over:
 		state = t.Bad.Render(strings.ToUpper(string(r.journal.Result)))
 		if r.journal.Result == journal.Passed {
 			state = t.Good.Render(strings.ToUpper(string(r.journal.Result)))
 		}
-		foot = m.after()
 	}
-	lines := []string{widget.Ends(head, state, m.size.Width)}
-	height := min(max(m.size.Height/10, 1), 4)
+	head := ansi.Truncate(r.drill.Title, max(m.size.Width-ansi.StringWidth(state)-1, 0), t.Glyphs.Ellipsis)
+	lines := []string{widget.Ends(t.Bold.Render(head), state, m.size.Width)}
+	number, height := m.charts()
 	for _, c := range []struct {
 		name   string
 		values []float64
 		style  lipgloss.Style
-	}{{"accepted/s", r.accepted, t.Accent}, {"failed/s", r.failed, t.Bad}, {"queued", r.queued, t.Warn}, {"counted/s", r.counted, t.Good}} {
+	}{{"accepted/s", r.accepted, t.Accent}, {"failed/s", r.failed, t.Bad}, {"queued", r.queued, t.Warn}, {"counted/s", r.counted, t.Good}}[:number] {
 		lines = append(lines, widget.Strip(t, c.style, c.name, c.values, r.broken, m.size.Width, height)...)
 	}
-	room := max(m.size.Height-len(lines)-len(strings.Split(strings.Join(foot, "\n"), "\n")), 0)
-	for _, u := range r.lines[max(len(r.lines)-room, 0):] {
-		mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: t.Good.Render(t.Glyphs.Good), runner.Warning: t.Warn.Render("!"), runner.Bad: t.Bad.Render(t.Glyphs.Bad)}[u.Tone]
-		line := fmt.Sprintf("%s %5.1f s  %s", mark, u.At.Seconds(), widget.Plain(u.Line))
-		lines = append(lines, ansi.Truncate(line, m.size.Width, t.Glyphs.Ellipsis))
+	told, _ := m.account()
+	at := m.told
+	if m.follow {
+		at = at.To(len(told), len(told), m.room())
 	}
-	return strings.Join(append(lines, foot...), "\n")
+	return widget.Join(append(lines, at.View(t, told, m.size.Width, m.room())))
+}
+
+// account is what happened in the drill, and, from the line after on, what is told when it is over.
+func (m Model) account() (lines []string, after int) {
+	t, r := m.theme, m.run
+	for _, u := range r.lines {
+		mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: t.Good.Render(t.Glyphs.Good), runner.Warning: t.Warn.Render("!"), runner.Bad: t.Bad.Render(t.Glyphs.Bad)}[u.Tone]
+		at := fmt.Sprintf("%s %5.1f s  ", mark, u.At.Seconds())
+		for _, l := range widget.Wrap(widget.Plain(u.Line), m.size.Width-ansi.StringWidth(at)) {
+			lines = append(lines, at+l)
+			at = strings.Repeat(" ", ansi.StringWidth(at))
+		}
+	}
+	after = len(lines)
+	switch {
+	case r.over && r.journal == nil:
+		why := "it was not run"
+		if r.err != nil {
+			why = r.err.Error()
+		}
+		for _, l := range widget.Wrap(widget.Plain(why), m.size.Width) {
+			lines = append(lines, t.Bad.Render(l))
+		}
+	case r.over:
+		lines = append(lines, m.after()...)
+	}
+	return lines, after
 }
 
 // after is what is told when a drill is over: verdict, answers, debrief.
 func (m Model) after() []string {
 	t, j, d := m.theme, m.run.journal, m.run.drill
-	wrap := func(text string) string { return ansi.Wordwrap(strings.TrimSpace(text), m.size.Width, "") }
 	lines := []string{""}
+	say := func(style lipgloss.Style, text string) {
+		for _, l := range widget.Wrap(text, m.size.Width) {
+			lines = append(lines, style.Render(l))
+		}
+	}
 	for _, reason := range j.Reasons {
-		lines = append(lines, t.Bad.Render(wrap("! "+widget.Plain(reason))))
+		say(t.Bad, "! "+widget.Plain(reason))
 	}
 	if v := j.Verdict; v != nil {
-		lines = append(lines, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
+		say(t.Plain, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
 	}
 	for i, q := range d.Predict {
-		lines = append(lines, t.Bold.Render(wrap(q.Ask)))
+		say(t.Bold, q.Ask)
 		if i < len(m.run.said) && m.run.said[i] != "" {
-			lines = append(lines, t.Accent.Render(wrap("you said: "+widget.Plain(m.run.said[i]))))
+			say(t.Accent, "you said: "+widget.Plain(m.run.said[i]))
 		}
-		lines = append(lines, wrap(q.Answer))
+		say(t.Plain, q.Answer)
 	}
-	return append(lines, t.Bold.Render("Debrief"), wrap(d.Debrief))
+	say(t.Bold, "Debrief")
+	say(t.Plain, d.Debrief)
+	return lines
 }

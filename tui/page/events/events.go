@@ -6,6 +6,7 @@ import (
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -25,7 +26,7 @@ type Model struct {
 }
 
 // New makes the page.
-func New(t theme.Theme, k keymap.Map) Model { return Model{theme: t, keys: k, tail: tail.New(k)} }
+func New(t theme.Theme, k keymap.Map) Model { return Model{theme: t, keys: k, tail: tail.New(t, k)} }
 
 // Title implements page.Page.
 func (m Model) Title() string { return "Events" }
@@ -38,6 +39,9 @@ func (m Model) Typing() bool { return m.tail.Typing() }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding { return m.tail.Keys() }
+
+// Help implements page.Page.
+func (m Model) Help() []key.Binding { return m.tail.Help() }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -54,6 +58,11 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case tea.KeyMsg:
 		var cmd tea.Cmd
 		m.tail, cmd = m.tail.Pressed(msg, len(m.matching()), m.fits())
+		widest := 0
+		for _, l := range m.lines() {
+			widest = max(widest, ansi.StringWidth(l))
+		}
+		m.tail = m.tail.Sideways(msg, widest, m.size.Width)
 		return m, cmd
 	}
 	return m, nil
@@ -76,21 +85,31 @@ func (m Model) matching() []world.Event {
 	return found
 }
 
+// lines are the events in sight.
+func (m Model) lines() []string {
+	all := m.matching()
+	from, to := m.tail.Window(len(all), m.fits())
+	var lines []string
+	for _, e := range all[from:to] {
+		lines = append(lines, widget.Event(m.theme, e, m.size.Width))
+	}
+	return lines
+}
+
 // View implements page.Page.
 func (m Model) View() string {
 	t, all := m.theme, m.matching()
 	head := widget.EventHead(t)
 	switch {
-	case m.tail.Typing():
+	case m.tail.Typing(), m.tail.Filter() != "" && ansi.StringWidth(head)+1+ansi.StringWidth(m.tail.Filter()) > m.size.Width:
 		head = m.tail.Filter()
 	case m.tail.Filter() != "":
 		head = widget.Ends(head, t.Accent.Render(m.tail.Filter()), m.size.Width)
 	}
 	var b strings.Builder
 	b.WriteString(head)
-	from, to := m.tail.Window(len(all), m.fits())
-	for _, e := range all[from:to] {
-		b.WriteString("\n" + widget.Event(t, e, m.size.Width))
+	for _, l := range m.lines() {
+		b.WriteString("\n" + m.tail.Cut(l, m.size.Width))
 	}
 	if len(all) == 0 {
 		b.WriteString("\n" + t.Dim.Render("Nothing happened yet."))

@@ -323,7 +323,7 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 	return widget.Ends(text, right, d.box-2)
 }
 
-// summary is the lab in a line, or in two where one is too narrow.
+// summary is the lab in a line, or in as many as it takes where one is too narrow.
 func (d *drawing) summary() []string {
 	t := d.theme
 	whole := 0
@@ -346,10 +346,28 @@ func (d *drawing) summary() []string {
 		return name + " " + t.Bad.Render(fmt.Sprint(status))
 	}
 	votes := d.world.Now()
-	lab := strings.Join([]string{state, page("voting", d.world.Voting), page("results", d.world.Results)}, "   ")
-	flow := fmt.Sprintf("captured %s/s   waiting %s   counted %s/s", widget.Number(votes.Captured), widget.Number(float64(votes.Waiting())), widget.Number(votes.Counted))
-	if ansi.StringWidth(lab)+3+len(flow) <= d.width {
-		return []string{widget.Line(lab+"   "+flow, d.width)}
+	lab := []string{state, page("voting", d.world.Voting), page("results", d.world.Results)}
+	flow := []string{"captured " + widget.Number(votes.Captured) + "/s", "waiting " + widget.Number(float64(votes.Waiting())), "counted " + widget.Number(votes.Counted) + "/s"}
+	if lines := filled(append(slices.Clone(lab), flow...), d.width); len(lines) == 1 {
+		return lines
 	}
-	return []string{widget.Line(lab, d.width), widget.Line(flow, d.width)}
+	return append(filled(lab, d.width), filled(flow, d.width)...)
+}
+
+// filled sets words beside each other, in lines of a width.
+func filled(words []string, width int) []string {
+	const between = "   "
+	lines := []string{words[0]}
+	for _, w := range words[1:] {
+		last := &lines[len(lines)-1]
+		if ansi.StringWidth(*last)+len(between)+ansi.StringWidth(w) <= width {
+			*last += between + w
+		} else {
+			lines = append(lines, w)
+		}
+	}
+	for i := range lines {
+		lines[i] = widget.Line(lines[i], width)
+	}
+	return lines
 }

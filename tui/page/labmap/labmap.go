@@ -15,6 +15,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/scroll"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
@@ -41,10 +42,15 @@ type Model struct {
 	selected Place
 	// marked nodes are those from which the selected one is to be cut off; none: from all.
 	marked []string
+	// open: all that is known of what is selected stands in place of the map.
+	open   bool
+	scroll scroll.Scroll
 }
 
 // New makes the page.
-func New(t theme.Theme, k keymap.Map, b Breaker) Model { return Model{theme: t, keys: k, breaker: b} }
+func New(t theme.Theme, k keymap.Map, b Breaker) Model {
+	return Model{theme: t, keys: k, breaker: b, scroll: scroll.New(k)}
+}
 
 // Title implements page.Page.
 func (m Model) Title() string { return "Lab" }
@@ -57,6 +63,9 @@ func (m Model) Typing() bool { return false }
 
 // View implements page.Page: the map, and what room it leaves is the panel's.
 func (m Model) View() string {
+	if m.open {
+		return m.scroll.View(m.theme, m.known(), m.size.Width, m.size.Height)
+	}
 	top := m.drawing().draw()
 	room := m.size.Height - strings.Count(top, "\n") - 2
 	if room >= leastPanel {
@@ -76,13 +85,35 @@ func (m Model) drawing() *drawing {
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding {
 	k := m.keys
-	if m.selected == (Place{}) {
+	open := keymap.As(k.Enter, "details")
+	switch {
+	case m.selected == (Place{}):
 		return []key.Binding{k.Down, k.Right, k.Faster, k.Slower, k.Heal}
+	case m.open:
+		return []key.Binding{keymap.As(k.Back, "map"), k.Up, k.Down, k.PageUp, k.PageDown, k.Logs, k.Events}
+	case m.selected.Container == "":
+		return []key.Binding{k.PowerOff, k.Pause, k.Stop, k.Kill, k.Partition, k.Mark, open, k.Logs, k.Events, k.Heal, k.Back}
 	}
-	if m.selected.Container == "" {
-		return []key.Binding{k.PowerOff, k.Pause, k.Stop, k.Kill, k.Partition, k.Mark, k.Logs, k.Events, k.Heal, k.Back}
+	return []key.Binding{k.Kill, k.Stop, k.Pause, open, k.Logs, k.Events, k.Heal, k.Faster, k.Slower, k.Back}
+}
+
+// Help implements page.Page. The keys that break something are told also when nothing is selected that they could break.
+func (m Model) Help() []key.Binding {
+	k := m.keys
+	return []key.Binding{
+		keymap.As(k.Kill, "kill: SIGKILL to the main process of the container, or to the Docker engine of the node. It crashes and is started again at once"),
+		keymap.As(k.Stop, "stop: stops the container in order, or the Docker engine of the node with its containers. It stays down until the fault ends"),
+		keymap.As(k.Pause, "freeze: pauses all processes of the container, or of the whole node. Connections stay open, and nothing answers"),
+		keymap.As(k.PowerOff, "power off: cuts the power of the node, without a shutdown. It starts again when the fault ends. For nodes only"),
+		keymap.As(k.Partition, "cut off: drops all packets between the node and the marked nodes, or all other nodes if none is marked. For nodes only"),
+		keymap.As(k.Mark, "mark or unmark the node, for cutting off another one from it"),
+		keymap.As(k.Heal, fmt.Sprintf("end all faults now. Each fault started here ends by itself after %s", lease)),
+		keymap.As(k.Enter, "details of the selected container or node"),
+		keymap.As(k.Logs, "logs of the container, or of the node's agent"),
+		keymap.As(k.Events, "events of the node"),
+		k.Up, k.Down, k.Left, k.Right, k.PageUp, k.PageDown, k.Top, k.Bottom,
+		keymap.As(k.Back, "clear the selection and the marks"),
 	}
-	return []key.Binding{k.Kill, k.Stop, k.Pause, k.Logs, k.Events, k.Heal, k.Faster, k.Slower, k.Back}
 }
 
 // Update implements page.Page.
@@ -95,7 +126,7 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case tea.KeyMsg:
 		return m.pressed(msg)
 	case tea.MouseMsg:
-		if msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
+		if !m.open && msg.Action == tea.MouseActionPress && msg.Button == tea.MouseButtonLeft {
 			if hit, ok := m.drawing().at(msg.X, msg.Y); ok {
 				m.selected = hit
 			}
@@ -106,6 +137,16 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 
 func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 	k := m.keys
+	if m.open {
+		if key.Matches(msg, k.Back, k.Enter) {
+			m.open = false
+			return m, nil
+		}
+		var taken bool
+		if m.scroll, taken = m.scroll.Pressed(msg, len(m.known()), m.size.Height); taken {
+			return m, nil
+		}
+	}
 	switch {
 	case key.Matches(msg, k.Up):
 		m.selected = m.move(0, -1)
@@ -115,11 +156,21 @@ func (m Model) pressed(msg tea.KeyMsg) (page.Page, tea.Cmd) {
 		m.selected = m.move(-1, 0)
 	case key.Matches(msg, k.Right):
 		m.selected = m.move(1, 0)
+	case key.Matches(msg, k.PageUp):
+		m.selected = m.move(0, -aPage)
+	case key.Matches(msg, k.PageDown):
+		m.selected = m.move(0, aPage)
+	case key.Matches(msg, k.Top):
+		m.selected = m.move(0, -toEnd)
+	case key.Matches(msg, k.Bottom):
+		m.selected = m.move(0, toEnd)
 	case key.Matches(msg, k.Back):
 		m.selected, m.marked = Place{}, nil
 	case key.Matches(msg, k.Heal):
 		return m, m.ask("End all faults now?", func(ctx context.Context) (string, error) { return "all faults are over", m.breaker.Heal(ctx) })
 	case m.selected == (Place{}):
+	case key.Matches(msg, k.Enter):
+		m.open, m.scroll = true, scroll.New(k)
 	case key.Matches(msg, k.Logs):
 		return m, func() tea.Msg { return page.ShowLogs{Node: m.selected.Node, Container: m.selected.Container} }
 	case key.Matches(msg, k.Events):
@@ -214,6 +265,12 @@ func (m Model) ask(question string, do func(context.Context) (string, error)) te
 		}}
 	}
 }
+
+// How far keys move in a column, in lines: a page, and to its end, which is not that far away.
+const (
+	aPage = 10
+	toEnd = 1 << 20
+)
 
 // move goes from what is selected to what stands beside it.
 func (m Model) move(columnsOn, on int) Place {

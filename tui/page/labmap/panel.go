@@ -85,6 +85,21 @@ func (m Model) words(width, height int) string {
 	return strings.Join(lines, "\n")
 }
 
+// known is what is known of what is selected, and all that happened there, in full.
+func (m Model) known() []string {
+	var lines []string
+	for _, l := range m.details() {
+		lines = append(lines, m.theme.Wrap(l, m.size.Width)...)
+	}
+	lines = append(lines, "")
+	for _, e := range m.seen.World.Events {
+		if e.Node == m.selected.Node {
+			lines = append(lines, m.theme.Wrap(widget.Event(m.theme, e, m.size.Width), m.size.Width)...)
+		}
+	}
+	return lines
+}
+
 // details are what there is to say of what is selected, the most important first.
 func (m Model) details() []string {
 	n, ok := m.seen.World.View.Node(m.selected.Node)

@@ -3,10 +3,10 @@ package logs
 
 import (
 	"context"
-	"strings"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -49,7 +49,7 @@ type arrived struct {
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, s Source) Model {
-	return Model{theme: t, keys: k, source: s, stop: func() {}, tail: tail.New(k)}
+	return Model{theme: t, keys: k, source: s, stop: func() {}, tail: tail.New(t, k)}
 }
 
 // Title implements page.Page.
@@ -63,6 +63,9 @@ func (m Model) Typing() bool { return m.tail.Typing() }
 
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding { return m.tail.Keys() }
+
+// Help implements page.Page.
+func (m Model) Help() []key.Binding { return m.tail.Help() }
 
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
@@ -86,6 +89,11 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case tea.KeyMsg:
 		var cmd tea.Cmd
 		m.tail, cmd = m.tail.Pressed(msg, len(m.matching(m.lines)), m.fits())
+		widest := 0
+		for _, l := range m.inSight() {
+			widest = max(widest, ansi.StringWidth(l))
+		}
+		m.tail = m.tail.Sideways(msg, widest, m.size.Width)
 		return m, cmd
 	}
 	return m, nil
@@ -133,34 +141,63 @@ func (m Model) follow(of page.ShowLogs) (page.Page, tea.Cmd) {
 // next waits for one message of a stream.
 func next(feed chan tea.Msg) tea.Cmd { return func() tea.Msg { return <-feed } }
 
-func (m Model) fits() int { return max(m.size.Height-1, 1) }
+func (m Model) fits() int { return max(m.size.Height-len(m.head()), 1) }
+
+// head says whose lines these are, and why there are no more: in a line, or in as many as it takes.
+func (m Model) head() []string {
+	t, name := m.theme, m.of.Container
+	if name == "" {
+		name = "the agent"
+	}
+	name += " on " + m.of.Node
+	style, state := t.Good, "follows"
+	switch {
+	case m.ended != "":
+		style, state = t.Warn, widget.Plain(m.ended)
+	case m.tail.Below() > 0:
+		style, state = t.Warn, widget.Number(float64(m.tail.Below()))+" newer below: "+m.keys.Follow.Help().Key+" follows"
+	}
+	filter := ""
+	if word := m.tail.Filter(); word != "" {
+		filter = t.Accent.Render(word) + "  "
+	}
+	if right := filter + style.Render(state); ansi.StringWidth(name)+1+ansi.StringWidth(right) <= m.size.Width {
+		return []string{widget.Ends(t.Bold.Render(name), right, m.size.Width)}
+	}
+	lines := []string{t.Bold.Render(name)}
+	if filter != "" {
+		lines = append(lines, filter)
+	}
+	for _, l := range widget.Wrap(state, m.size.Width) {
+		lines = append(lines, style.Render(l))
+	}
+	return lines
+}
+
+// inSight are the lines in sight.
+func (m Model) inSight() []string {
+	all := m.matching(m.lines)
+	from, to := m.tail.Window(len(all), m.fits())
+	var lines []string
+	for _, l := range all[from:to] {
+		lines = append(lines, widget.Plain(l))
+	}
+	return lines
+}
 
 // View implements page.Page.
 func (m Model) View() string {
 	t := m.theme
 	if m.of.Node == "" {
-		return widget.Fit(t.Dim.Render("Select a node or a container on the page Lab, and press "+m.keys.Logs.Help().Key+"."), m.size.Width, m.size.Height)
+		var lines []string
+		for _, l := range widget.Wrap("Select a node or a container on the page Lab, and press "+m.keys.Logs.Help().Key+".", m.size.Width) {
+			lines = append(lines, t.Dim.Render(l))
+		}
+		return widget.Fit(widget.Join(lines), m.size.Width, m.size.Height)
 	}
-	name := m.of.Container
-	if name == "" {
-		name = "the agent"
+	lines := m.head()
+	for _, l := range m.inSight() {
+		lines = append(lines, m.tail.Cut(l, m.size.Width))
 	}
-	state := t.Good.Render("follows")
-	switch {
-	case m.ended != "":
-		state = t.Warn.Render(widget.Plain(m.ended))
-	case m.tail.Below() > 0:
-		state = t.Warn.Render(widget.Number(float64(m.tail.Below())) + " newer below: " + m.keys.Follow.Help().Key + " follows")
-	}
-	if filter := m.tail.Filter(); filter != "" {
-		state = t.Accent.Render(filter) + "  " + state
-	}
-	shown := m.matching(m.lines)
-	from, to := m.tail.Window(len(shown), m.fits())
-	var b strings.Builder
-	b.WriteString(widget.Ends(t.Bold.Render(name+" on "+m.of.Node), state, m.size.Width))
-	for _, l := range shown[from:to] {
-		b.WriteString("\n" + widget.Plain(l))
-	}
-	return widget.Fit(b.String(), m.size.Width, m.size.Height)
+	return widget.Fit(widget.Join(lines), m.size.Width, m.size.Height)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/scroll"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
@@ -23,14 +24,14 @@ type Model struct {
 	keys  keymap.Map
 	text  string
 	size  page.Size
-	// lines are the text, set for the size; from is the first that is shown.
-	lines []string
-	from  int
+	// lines are the text, set for the size.
+	lines  []string
+	scroll scroll.Scroll
 }
 
 // New makes the page of a text in Markdown.
 func New(t theme.Theme, k keymap.Map, markdown string) Model {
-	return Model{theme: t, keys: k, text: markdown}
+	return Model{theme: t, keys: k, text: markdown, scroll: scroll.New(k)}
 }
 
 // Title implements page.Page.
@@ -43,8 +44,11 @@ func (m Model) Init() tea.Cmd { return nil }
 func (m Model) Typing() bool { return false }
 
 // Keys implements page.Page.
-func (m Model) Keys() []key.Binding {
-	return []key.Binding{m.keys.Up, m.keys.Down, m.keys.Left, m.keys.Right, m.keys.Top, m.keys.Bottom}
+func (m Model) Keys() []key.Binding { return m.scroll.Keys() }
+
+// Help implements page.Page.
+func (m Model) Help() []key.Binding {
+	return append(m.scroll.Keys(), keymap.As(m.keys.Left, "page up"), keymap.As(m.keys.Right, "page down"))
 }
 
 // Update implements page.Page.
@@ -53,27 +57,17 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case page.Size:
 		m.size = msg
 		m.lines = m.set()
-		m.from = m.within(m.from)
 	case tea.KeyMsg:
-		switch k := m.keys; {
-		case key.Matches(msg, k.Up):
-			m.from = m.within(m.from - 1)
-		case key.Matches(msg, k.Down):
-			m.from = m.within(m.from + 1)
-		case key.Matches(msg, k.Left):
-			m.from = m.within(m.from - m.size.Height)
-		case key.Matches(msg, k.Right):
-			m.from = m.within(m.from + m.size.Height)
-		case key.Matches(msg, k.Top):
-			m.from = 0
-		case key.Matches(msg, k.Bottom):
-			m.from = m.within(len(m.lines))
+		switch {
+		case key.Matches(msg, m.keys.Left):
+			msg = tea.KeyMsg{Type: tea.KeyPgUp}
+		case key.Matches(msg, m.keys.Right):
+			msg = tea.KeyMsg{Type: tea.KeyPgDown}
 		}
+		m.scroll, _ = m.scroll.Pressed(msg, len(m.lines), m.size.Height)
 	}
 	return m, nil
 }
-
-func (m Model) within(from int) int { return max(min(from, len(m.lines)-m.size.Height), 0) }
 
 // set breaks the text into lines: headings stand out, code keeps its lines.
 func (m Model) set() []string {
@@ -86,9 +80,13 @@ func (m Model) set() []string {
 		case strings.HasPrefix(l, "```"):
 			code = !code
 		case code:
-			lines = append(lines, t.Accent.Render(l))
+			for _, part := range strings.Split(ansi.Hardwrap(l, max(m.size.Width, 1), true), "\n") {
+				lines = append(lines, t.Accent.Render(part))
+			}
 		case strings.HasPrefix(l, "#"):
-			lines = append(lines, t.Bold.Render(ansi.Truncate(strings.TrimLeft(l, "# "), width, t.Glyphs.Ellipsis)))
+			for _, part := range widget.Wrap(strings.TrimLeft(l, "# "), width) {
+				lines = append(lines, t.Bold.Render(part))
+			}
 		default:
 			lines = append(lines, strings.Split(ansi.Wrap(l, max(width, 1), ""), "\n")...)
 		}
@@ -101,5 +99,5 @@ func (m Model) View() string {
 	if m.text == "" {
 		return widget.Fit(m.theme.Dim.Render("HOWTO.md is not in this clone."), m.size.Width, m.size.Height)
 	}
-	return widget.Fit(strings.Join(m.lines[min(m.from, len(m.lines)):], "\n"), m.size.Width, m.size.Height)
+	return m.scroll.View(m.theme, m.lines, m.size.Width, m.size.Height)
 }

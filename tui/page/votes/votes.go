@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
+	"github.com/swarmlab/swarmlab/tui/scroll"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 )
@@ -38,6 +39,7 @@ type Model struct {
 	failed  error
 	seen    page.Seen
 	size    page.Size
+	scroll  scroll.Scroll
 }
 
 // judged is a verdict.
@@ -51,7 +53,7 @@ const judgeWithin = 5 * time.Minute
 
 // New makes the page.
 func New(t theme.Theme, k keymap.Map, j Judge) Model {
-	return Model{theme: t, keys: k, judge: j}
+	return Model{theme: t, keys: k, judge: j, scroll: scroll.New(k)}
 }
 
 // Title implements page.Page.
@@ -66,6 +68,15 @@ func (m Model) Typing() bool { return false }
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding { return []key.Binding{m.keys.Faster, m.keys.Slower, m.keys.Judge} }
 
+// Help implements page.Page.
+func (m Model) Help() []key.Binding {
+	k := m.keys
+	return append([]key.Binding{
+		keymap.As(k.Faster, "cast votes from here: 50 a second, and twice as many each time"), keymap.As(k.Slower, "cast half as many votes, and none below 50 a second"),
+		keymap.As(k.Judge, "verify: compare the ledgers, which hold what voters were promised, with the votes that were counted"),
+	}, m.scroll.Keys()...)
+}
+
 // Update implements page.Page.
 func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	switch msg := msg.(type) {
@@ -76,6 +87,7 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	case judged:
 		m.judging, m.verdict, m.failed = false, &msg.verdict, msg.err
 	case tea.KeyMsg:
+		m.scroll, _ = m.scroll.Pressed(msg, len(m.lines()), m.size.Height)
 		if key.Matches(msg, m.keys.Judge) && !m.judging {
 			m.judging = true
 			j := m.judge
@@ -90,8 +102,8 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	return m, nil
 }
 
-// tally is what is counted, and what the ledgers say of it.
-func (m Model) tally() string {
+// tally is what is counted, and what the ledgers say of it: in a line, or in as many as it takes.
+func (m Model) tally() []string {
 	t, w := m.theme, m.seen.World
 	count := t.Dim.Render("no tally yet")
 	if !w.TallyAt.IsZero() {
@@ -100,24 +112,31 @@ func (m Model) tally() string {
 			count += " " + t.Warn.Render("as of "+widget.Ago(age)+" ago")
 		}
 	}
-	word := t.Dim.Render(m.keys.Judge.Help().Key + " judges by the ledgers")
+	style, word, more := t.Dim, m.keys.Judge.Help().Key+" judges by the ledgers", ""
 	switch {
 	case m.judging:
-		word = t.Accent.Render("judging" + t.Glyphs.Ellipsis)
+		style, word = t.Accent, "judging"+t.Glyphs.Ellipsis
 	case m.failed != nil:
-		word = t.Bad.Render(widget.Plain(m.failed.Error()))
+		style, word = t.Bad, widget.Plain(m.failed.Error())
 	case m.verdict != nil:
-		style := t.Warn
+		style, word = t.Warn, string(m.verdict.Result)
 		switch m.verdict.Result {
 		case verdict.Pass:
 			style = t.Good
 		case verdict.Fail:
 			style = t.Bad
 		}
-		word = style.Render(string(m.verdict.Result)) + fmt.Sprintf(" %d acknowledged, %d lost, %d stale, %d double", m.verdict.Sent.Acknowledged,
+		more = fmt.Sprintf(" %d acknowledged, %d lost, %d stale, %d double", m.verdict.Sent.Acknowledged,
 			m.verdict.Found[verdict.Lost], m.verdict.Found[verdict.Stale], m.verdict.Found[verdict.Double])
 	}
-	return widget.Ends(count, word, m.size.Width)
+	if ansi.StringWidth(count)+1+ansi.StringWidth(word+more) <= m.size.Width {
+		return []string{widget.Ends(count, style.Render(word)+more, m.size.Width)}
+	}
+	lines := widget.Wrap(count, m.size.Width)
+	for _, l := range widget.Wrap(word+more, m.size.Width) {
+		lines = append(lines, style.Render(l))
+	}
+	return lines
 }
 
 // staleAfter is when a tally is called old.
@@ -127,7 +146,10 @@ const staleAfter = 3 * time.Second
 const scale = 8
 
 // View implements page.Page.
-func (m Model) View() string {
+func (m Model) View() string { return m.scroll.View(m.theme, m.lines(), m.size.Width, m.size.Height) }
+
+// lines are the tally and the charts.
+func (m Model) lines() []string {
 	samples := m.seen.World.Samples
 	charts := []chart{
 		{"captured", "votes a second", m.theme.Accent, watch.Series(samples, func(s watch.Rates) float64 { return s.Captured })},
@@ -141,13 +163,12 @@ func (m Model) View() string {
 			return -1
 		})})
 	}
-	height := min(max((m.size.Height-1-len(charts))/len(charts), 1), 9)
-	var b strings.Builder
-	b.WriteString(m.tally() + "\n")
+	lines := m.tally()
+	height := min(max((m.size.Height-len(lines)-len(charts))/len(charts), 1), 9)
 	for _, c := range charts {
-		b.WriteString(m.draw(c, height) + "\n")
+		lines = append(lines, m.draw(c, height)...)
 	}
-	return widget.Fit(strings.TrimSuffix(b.String(), "\n"), m.size.Width, m.size.Height)
+	return lines
 }
 
 type chart struct {
@@ -168,7 +189,7 @@ func queues(samples []watch.Rates) []string {
 }
 
 // draw draws a chart with its name above and its scale beside.
-func (m Model) draw(c chart, height int) string {
+func (m Model) draw(c chart, height int) []string {
 	width := max(m.size.Width-scale-1, 1)
 	shown := c.values[max(len(c.values)-width, 0):]
 	top, now := 1.0, -1.0
@@ -178,8 +199,11 @@ func (m Model) draw(c chart, height int) string {
 	if len(shown) > 0 {
 		now = shown[len(shown)-1]
 	}
-	head := widget.Ends(m.theme.Bold.Render(c.name)+" "+m.theme.Dim.Render(c.unit), fmt.Sprintf("now %s, at most %s in %d s", widget.Number(now), widget.Number(top), len(shown)), m.size.Width)
-	lines := []string{head}
+	name, values := m.theme.Bold.Render(c.name), fmt.Sprintf("now %s, at most %s in %d s", widget.Number(now), widget.Number(top), len(shown))
+	if len(c.name)+1+len(c.unit)+1+len(values) <= m.size.Width {
+		name += " " + m.theme.Dim.Render(c.unit)
+	}
+	lines := []string{widget.Ends(name, values, m.size.Width)}
 	for i, row := range widget.Chart(shown, width, height, top, m.theme.Blocks) {
 		label := ""
 		switch i {
@@ -190,5 +214,5 @@ func (m Model) draw(c chart, height int) string {
 		}
 		lines = append(lines, m.theme.Dim.Render(fmt.Sprintf("%*s ", scale, label))+c.style.Render(row))
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/term"
+
+	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
+	"github.com/swarmlab/swarmlab/tui/noquery"
+	"github.com/swarmlab/swarmlab/tui/terminal/terminaltest"
+)
+
+// played has this binary be the lab command, with all that is linked into it.
+const played = "SWARMLAB_PLAYS_LAB"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(played) != "" {
+		os.Exit(run())
+	}
+	noquery.Restore()
+	os.Exit(m.Run())
+}
+
+// patience bounds every command.
+const patience = 5 * time.Minute
+
+// lab is the command in a folder. It does not know that a test, or CI, runs it.
+func lab(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Dir = dir
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); !slices.Contains([]string{"CI", "TERM", "COLORTERM", "NO_COLOR", "LC_ALL", "LANG"}, name) {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	cmd.Env = append(cmd.Env, played+"=1", "TERM=xterm-256color", "LANG=C.UTF-8", "GORACE=atexit_sleep_ms=0", pace.Variable+"=20")
+	return cmd
+}
+
+// on has a command run on a terminal, as its own.
+func on(tty *terminaltest.Terminal, cmd *exec.Cmd) *exec.Cmd {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.TTY, tty.TTY, tty.TTY
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	return cmd
+}
+
+// commands are all commands, with those below them, as completion knows them.
+func commands(t *testing.T, path ...string) [][]string {
+	t.Helper()
+	out, err := lab(t.Context(), t.TempDir(), append(append([]string{"__complete"}, path...), "")...).Output()
+	if err != nil {
+		t.Fatalf("complete %q: %v", path, err)
+	}
+	var all [][]string
+	for line := range strings.Lines(string(out)) {
+		name, does, ok := strings.Cut(strings.TrimSpace(line), "\t")
+		if !ok || does == "" || name == "help" {
+			continue
+		}
+		below := append(slices.Clone(path), name)
+		if help, err := lab(t.Context(), t.TempDir(), append(slices.Clone(below), "--help")...).Output(); err != nil || !bytes.Contains(help, []byte("Usage:\n  lab "+strings.Join(below, " "))) {
+			break // these are arguments
+		}
+		all = append(append(all, below), commands(t, below...)...)
+	}
+	return all
+}
+
+// No command asks the terminal anything, whatever becomes of it: a terminal that does not answer would let each of them wait, and the answer of one
+// that is far away would stand at the prompt.
+func TestNoCommandAsks(t *testing.T) {
+	t.Parallel()
+	all := commands(t)
+	if len(all) < 25 || !slices.ContainsFunc(all, func(c []string) bool { return strings.Join(c, " ") == "drill run" }) {
+		t.Fatalf("these are not all commands: %q", all)
+	}
+	var calls [][]string
+	for _, c := range all {
+		calls = append(calls, c, append(slices.Clone(c), "--help"))
+	}
+	calls = append(calls, nil, []string{"--help"}, []string{"help"}, []string{"no-such-command"}, []string{"__complete", "tui", ""}, []string{"__complete", "logs", ""}, []string{"reap"})
+	folder := t.TempDir() // no clone: a command says so, and does nothing
+	running := fleettest.New(t)
+	for _, c := range calls {
+		asksNothing(t, folder, c...)
+	}
+	for _, c := range [][]string{{"version"}, {"status"}, {"status", "--json"}, {"tui", "--help"}, {"drill", "list"}, {"drill", "show", "redis-stop"}, {"logs", "manager"}, {"report", "list"}, {"doctor"}, {"__complete", "logs", ""}} {
+		asksNothing(t, running.Dir, c...)
+	}
+}
+
+func asksNothing(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tty := terminaltest.Open(t, terminaltest.Never)
+	err := on(tty, lab(ctx, dir, args...)).Run()
+	if ctx.Err() != nil {
+		t.Errorf("lab %s does not end: %v", strings.Join(args, " "), err)
+	}
+	tty.Settle()
+	if tty.Wrote() == "" {
+		t.Errorf("lab %s says nothing", strings.Join(args, " "))
+	}
+	if asked := tty.Asked(); len(asked) > 0 {
+		t.Errorf("lab %s asks the terminal %q", strings.Join(args, " "), asked)
+	}
+}
+
+// `lab tui` asks for the background, once, and works on whatever terminal.
+func TestUIOnTerminals(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	for name, how := range terminaltest.All() {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			tty := terminaltest.Open(t, how)
+			cmd := on(tty, lab(ctx, running.Dir, "tui"))
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tty.Await(0, "6 of 6 nodes whole")
+			tty.Answered()
+			if strings.Contains(tty.Wrote(), "1e1e") || strings.Contains(tty.Wrote(), "open the page") {
+				t.Errorf("an answer is taken for keys: %q", tty.Wrote())
+			}
+			if asked := strings.Join(tty.Asked(), " "); asked != "\x1b]11;?\x1b\\ \x1b[c" {
+				t.Errorf("it asked %q", asked)
+			}
+			tty.Press("4", "HAPPENED")
+			tty.Type("q")
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// However the UI ends, the terminal is as it was, and its screen is the one from before.
+func TestTerminalIsGivenBack(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	for name, end := range map[string]func(*terminaltest.Terminal, *os.Process) error{
+		"q":          func(tty *terminaltest.Terminal, _ *os.Process) error { tty.Type("q"); return nil },
+		"ctrl-c":     func(tty *terminaltest.Terminal, _ *os.Process) error { tty.Type("\x03"); return nil },
+		"terminated": func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
+		"hung up":    func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			tty := terminaltest.Open(t, terminaltest.AtOnce)
+			before, err := term.GetState(tty.TTY.Fd())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := on(tty, lab(ctx, running.Dir, "tui"))
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tty.Await(0, "6 of 6 nodes whole")
+			tty.Answered()
+			if err := end(tty, cmd.Process); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			tty.Settle()
+			if after, err := term.GetState(tty.TTY.Fd()); err != nil || *after != *before {
+				t.Errorf("the terminal is not as it was: %v", err)
+			}
+			wrote := tty.Wrote()
+			for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?25l": "\x1b[?25h", "\x1b[?1002h": "\x1b[?1002l", "\x1b[?2004h": "\x1b[?2004l"} {
+				if strings.LastIndex(wrote, off) < strings.LastIndex(wrote, on) {
+					t.Errorf("%q is not taken back", on)
+				}
+			}
+		})
+	}
+}
