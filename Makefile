@@ -97,7 +97,7 @@ test-prerequisites:
 	@vagrant/prerequisites.sh test
 
 .PHONY: tools
-tools: $(tools)/golangci-lint $(tools)/gotestsum
+tools: $(tools)/golangci-lint $(tools)/gotestsum $(tools)/platforms
 
 # Lint has vetted. The limit of time is for a test that hangs. With the race detector each process would sleep for a second when it ends.
 .PHONY: unit
@@ -132,7 +132,7 @@ host-test: ## the lab of containers on Debian 13 with systemd and cgroup v2, in 
 	@MAKE="$(MAKE)" .ci/host-test.sh
 
 .PHONY: lint
-lint: $(tools)/golangci-lint generated ## linters, for Go, shell and Ruby; generated code is up to date
+lint: $(tools)/golangci-lint $(tools)/platforms generated ## linters, for Go, shell and Ruby; generated code is up to date
 	@.ci/lint.sh
 
 .PHONY: generated
@@ -153,6 +153,10 @@ $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@echo "building golangci-lint (a few minutes, once)"
 	@mkdir -p $(tools)
 	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(tools)/platforms: .ci/tools/platforms/main.go .ci/tools/lint/go.mod .ci/tools/lint/go.sum
+	@mkdir -p $(tools)
+	@go build -modfile=.ci/tools/lint/go.mod -o $@ ./.ci/tools/platforms
 
 $(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
 	@mkdir -p $(tools)
