@@ -2,17 +2,22 @@ package console
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
-// The spinner's frames and how often the moving lines are drawn.
-var frames = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+// The spinner's frames, and those for what shows ASCII only.
+var (
+	frames      = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+	framesASCII = []string{"|", "/", "-", `\`}
+)
 
 const (
+	// drawEvery is how often the moving lines are drawn.
 	drawEvery = 100 * time.Millisecond
 	// sayEvery bounds the lines that one phase writes into a pipe.
 	sayEvery = 2 * time.Second
@@ -24,8 +29,9 @@ type Board struct {
 
 	mu     sync.Mutex
 	phases []*Phase
-	// drawn is the number of moving lines that stand at the bottom of the terminal.
-	drawn int
+	// drawn: moving lines stand at the bottom of the terminal, and the cursor at the beginning of the first. There it stays wherever a terminal that
+	// is made narrower or wider moves the lines to, and all that there is to erase is behind it.
+	drawn bool
 	frame int
 	stop  chan struct{}
 	ended sync.WaitGroup
@@ -87,13 +93,14 @@ func (b *Board) Close() {
 	b.ended.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.erase()
+	b.write(b.erased())
 }
 
 // Begin starts a phase.
 func (b *Board) Begin(name string) *Phase {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	name = plain.Line(name)
 	p := &Phase{b: b, name: name, started: time.Now()}
 	b.phases = append(b.phases, p)
 	if b.c.live {
@@ -128,7 +135,7 @@ func (b *Board) Timings() []Timing {
 func (p *Phase) Say(text string) {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	text = firstLine(text)
+	text = plain.Line(firstLine(text))
 	if p.ended || text == p.say {
 		return
 	}
@@ -166,38 +173,61 @@ func Seconds(d time.Duration) string {
 
 // print writes a line that stays.
 func (b *Board) print(text string) {
-	b.erase()
-	fmt.Fprintln(b.c, text)
-	b.draw()
+	b.write(b.erased() + b.c.shown(text+"\n") + b.moving())
 }
 
-func (b *Board) erase() {
-	if b.drawn > 0 {
-		fmt.Fprintf(b.c, "\x1b[%dA\x1b[J", b.drawn)
-		b.drawn = 0
+// draw writes the moving lines anew.
+func (b *Board) draw() { b.write(b.erased() + b.moving()) }
+
+// write writes in one piece, so that nothing flickers and nothing comes between.
+func (b *Board) write(text string) {
+	if text != "" {
+		_, _ = io.WriteString(b.c.w, text) // to a terminal that went away: nobody is left to be told
 	}
 }
 
-// draw writes the moving lines anew, in one piece so that they do not flicker.
-func (b *Board) draw() {
+const (
+	eraseDown = "\r\x1b[J"
+	// With autowrap off a line that is longer than the terminal, which may have become narrower just now, stays one.
+	autowrapOff, autowrapOn = "\x1b[?7l", "\x1b[?7h"
+)
+
+// erased takes the moving lines away.
+func (b *Board) erased() string {
+	if !b.drawn {
+		return ""
+	}
+	b.drawn = false
+	return eraseDown
+}
+
+// moving are the moving lines, as they are drawn where none are. They fit the terminal as it is now: what scrolls out of it cannot be erased.
+func (b *Board) moving() string {
 	if !b.c.live {
-		return
+		return ""
 	}
-	var lines strings.Builder
-	if b.drawn > 0 {
-		fmt.Fprintf(&lines, "\x1b[%dA\x1b[J", b.drawn)
+	width, height := b.c.size()
+	spinner := frames
+	if b.c.ascii {
+		spinner = framesASCII
 	}
-	b.drawn = 0
+	var lines []string
 	for _, p := range b.phases {
-		if p.ended {
+		if p.ended || len(lines) >= max(height-1, 1) {
 			continue
 		}
-		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(frames[b.frame%len(frames)]), p.name,
-			Seconds(time.Since(p.started)), b.c.Dim(p.say))
-		lines.WriteString(ansi.Truncate(line, b.c.width-1, "…") + "\n")
-		b.drawn++
+		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(spinner[b.frame%len(spinner)]), p.name, Seconds(time.Since(p.started)), b.c.Dim(p.say))
+		lines = append(lines, b.c.cut(b.c.shown(line), width-1))
 	}
-	fmt.Fprint(b.c, lines.String())
+	if len(lines) == 0 {
+		return ""
+	}
+	b.drawn = true
+	text := autowrapOff + strings.Join(lines, "\n") + autowrapOn + "\r"
+	if up := len(lines) - 1; up > 0 {
+		text += fmt.Sprintf("\x1b[%dA", up)
+	}
+	return text
 }
 
 func firstLine(text string) string {

@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 
 	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
 // Theme is the one place for looks. Its styles do nothing where NO_COLOR is set.
@@ -53,10 +54,6 @@ func Unicode(environ []string) bool {
 	if term := values.Getenv("TERM"); term == "linux" || term == "dumb" || strings.HasPrefix(term, "vt") {
 		return false
 	}
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if value := strings.ToLower(values.Getenv(name)); value != "" {
-			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
-		}
-	}
-	return false
+	utf8, _ := plain.Unicode(values.Getenv)
+	return utf8
 }
