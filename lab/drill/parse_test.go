@@ -2,6 +2,7 @@ package drill
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,6 +44,99 @@ errors_at_most: 0.5
 debrief: A debrief.
 fix: A fix.
 `
+
+// bomb is a text that doubles with each line.
+var bomb = func() string {
+	text := "debrief: A debrief.\nstory2:\n  - &a0 [x]\n"
+	for i := range 20 {
+		text += fmt.Sprintf("  - &a%d [*a%d, *a%d]\n", i+1, i, i)
+	}
+	return strings.TrimSuffix(text, "\n")
+}()
+
+// What a drill says once and means several times is written out, by anchors and merge keys; and who saved it does not matter.
+func TestAnchors(t *testing.T) {
+	t.Parallel()
+	const shared = `id: mine
+title: A title
+section: Redis failures
+story: &text A story.
+inject:
+  - &stop {fault: stop, container: redis01, for: 8s}
+  - {<<: *stop, container: redis02, at: 1s}
+  - {at: 2s, <<: [{for: 3s}, *stop]}
+  - <<: {fault: kill, container: worker01, at: 3s}
+  - {<<: {fault: kill, container: worker01, at: 4s}}
+expect:
+  - &up
+    see: both serve
+    when: &both all(["frontend01", "frontend02"], server(#) == "up")
+    within: 2s
+  - <<: *up
+    see: votes go on
+    when: let enough = 0.5 * rate; accepted > enough
+recover:
+  - {see: both again, when: *both, within: 5s}
+debrief: *text
+fix: A fix.
+`
+	for name, text := range map[string]string{
+		"as it is": shared, "a byte order mark": "\ufeff" + shared, "from Windows": "\ufeff" + strings.ReplaceAll(shared, "\n", "\r\n"),
+	} {
+		d, err := Parse("mine.yaml", []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		second, third := d.Inject[1], d.Inject[2]
+		if second.What() != "stop redis02" || second.For != 8*time.Second || second.At != time.Second || third.What() != "stop redis01" || third.For != 3*time.Second {
+			t.Errorf("%s: %+v, %+v", name, second, third)
+		}
+		if d.Expect[1].Within != 2*time.Second || d.Expect[1].See != "votes go on" || d.Debrief != "A story." {
+			t.Errorf("%s: %+v, %q", name, d.Expect[1], d.Debrief)
+		}
+		for _, c := range slices.Concat(d.Expect, d.Recover) {
+			if !c.When.Set() {
+				t.Errorf("%s: %q has no condition", name, c.See)
+			}
+		}
+		if d.Recover[0].When.Text != d.Expect[0].When.Text {
+			t.Errorf("%s: %q", name, d.Recover[0].When.Text)
+		}
+	}
+}
+
+// A mistake that shows on a lab only has its place, too.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	d, err := Parse("mine.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Inject[1].Mistake("no %s", "such").Error(); got != "mine.yaml:14: no such" {
+		t.Error(got)
+	}
+	s := scene()
+	s.Server = func(name string) (string, error) { return "", NoSuchError{"node " + name} }
+	for _, check := range []func(Scene) error{d.Expect[0].When.Check, func(s Scene) error { _, err := d.Expect[0].When.Holds(s); return err }} {
+		err := check(s)
+		var missing NoSuchError
+		if !errors.As(err, &missing) || err.Error() != `mine.yaml:19: "server(\"frontend01\") == \"down\"": the lab has no node frontend01` {
+			t.Errorf("%v", err)
+		}
+	}
+	// Also what is not looked at now.
+	c, err := Compile(`whole || server("frontend01") == "up"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(s); err == nil {
+		t.Error("what it names is not there")
+	}
+	if err := c.Check(scene()); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestParse(t *testing.T) {
 	t.Parallel()
@@ -92,6 +186,14 @@ func TestMistakes(t *testing.T) {
 		"always within":          {"    always: true\n", "    always: true\n    within: 1s\n", "no within"},
 		"after no injection":     {"    within: 2s\n", "    within: 2s\n    after: 3\n", "there is no injection 3"},
 		"share":                  {"errors_at_most: 0.5", "errors_at_most: 2", "errors_at_most: give a share"},
+		"not UTF-8":              {"A title", "A t\xefitle", "mine.yaml: the file is not in UTF-8"},
+		"no anchor":              {"for: 8s", "for: *long", "mine.yaml:13: there is no anchor &long before the alias *long"},
+		"an alias of itself":     {"load:\n", "load: &l\n  <<: *l\n", "mine.yaml:9: there is no anchor &l"},
+		"merge of a word":        {"  rate: 100\n", "  rate: 100\n  <<: word\n", "mine.yaml:10: a merge key (<<) takes"},
+		"merge brings a mistake": {"  - fault: kill\n", "  - <<: {colour: red}\n    fault: kill\n", `mine.yaml:14: unknown field "colour"`},
+		"what is merged twice":   {"fault: kill\n", "fault: kill\n    fault: kill\n", "mine.yaml:15: "},
+		"aliases without end":    {"debrief: A debrief.", bomb, "its aliases make it larger than a drill can be"},
+		"closure with a mistake": {"accepted > 50", `all(["frontend01"], sever(#) == "up")`, "mine.yaml:22: all([\"frontend01\"], sever(#) == \"up\"): unknown name sever"},
 		"steady with times":      {"recover:\n", "steady:\n  - see: x\n    when: whole\n    within: 1s\nrecover:\n", "needs no times"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (r *run) breakThings(ctx context.Context) {
 	if !r.loop(ctx, func(now time.Time) bool {
 		r.tick(now)
 		r.injectNext(ctx, begun, now, later)
-		r.endDue(ctx, now)
+		r.endDue(now)
 		return r.aborted != "" || r.injected() && !r.clock(now).Before(end) && !r.awaited(now) && r.released(begun, now)
 	}) {
 		r.abort(ctx)
@@ -130,7 +130,7 @@ func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[in
 	length, _ := r.leases()
 	go func() {
 		// Once begun it is brought to its end: what is injected must be known to be healed.
-		broken, err := r.Breaker.Inject(context.WithoutCancel(ctx), h.node, h.Injection, length, r.holder())
+		broken, err := r.Breaker.Inject(r.healing, h.node, h.Injection, length, r.holder())
 		r.news <- func() { r.wasInjected(ctx, h, broken, err) }
 	}()
 }
@@ -203,10 +203,10 @@ func (r *run) wasEnded(h *held) {
 }
 
 // endDue ends the faults whose time is over.
-func (r *run) endDue(ctx context.Context, now time.Time) {
+func (r *run) endDue(now time.Time) {
 	for _, h := range r.faults {
 		if h.state == inForce && !r.clock(now).Before(h.until) && r.released(h.ordered, now) {
-			r.end(ctx, h)
+			r.end(h)
 		}
 	}
 }
@@ -224,15 +224,15 @@ func (r *run) released(begun, now time.Time) bool {
 	}
 }
 
-// end ends a fault, whatever becomes of ctx.
-func (r *run) end(ctx context.Context, h *held) {
+// end ends a fault, whatever becomes of the drill.
+func (r *run) end(h *held) {
 	h.state = ending
 	h.release()
 	now := time.Now()
 	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
 	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.longer(healTimeout, backAtLeast))
+		ctx, cancel := context.WithTimeout(r.healing, r.longer(healTimeout, backAtLeast))
 		defer cancel()
 		err := r.Breaker.End(ctx, h.broken)
 		r.news <- func() { r.wasHealed(h, err) }
@@ -240,6 +240,9 @@ func (r *run) end(ctx context.Context, h *held) {
 }
 
 func (r *run) wasHealed(h *held, err error) {
+	if err != nil && r.healing.Err() != nil {
+		return // nobody waits for it any more
+	}
 	h.state = over
 	result := &r.journal.Faults[h.result]
 	if err != nil {
@@ -267,13 +270,12 @@ func (r *run) first() time.Time {
 // recover heals what is in force, and waits for the steady state. It does so whatever becomes of ctx; an interrupt ends only the wait for more
 // than the healing.
 func (r *run) recover(ctx context.Context) {
-	healing := context.WithoutCancel(ctx)
 	aborted := r.aborted != ""
 	r.begin(phaseRecovery)
 	begun := time.Now()
 	for _, h := range r.faults {
 		if h.state == inForce {
-			r.end(ctx, h)
+			r.end(h)
 		}
 	}
 	if !aborted {
@@ -285,16 +287,20 @@ func (r *run) recover(ctx context.Context) {
 	end := begun.Add(within)
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
 	// What is being injected or healed is brought to its end first.
-	r.loop(healing, func(time.Time) bool {
+	healed := r.loop(r.healing, func(time.Time) bool {
 		busy := false
 		for _, h := range r.faults {
 			if h.state == inForce { // an injection that was under way when it was aborted
-				r.end(ctx, h)
+				r.end(h)
 			}
 			busy = busy || h.state == injecting || h.state == ending
 		}
 		return !busy
 	})
+	if !healed {
+		r.leave()
+		return
+	}
 	if aborted {
 		return
 	}
@@ -322,6 +328,23 @@ func (r *run) recover(ctx context.Context) {
 			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", within, m))
 		}
 		r.say(Bad, "the steady state is not back within %s", within)
+	}
+}
+
+// leave notes what is not known to be healed when nobody waits for it any more. It is not renewed, so its lease ends it.
+func (r *run) leave() {
+	length, _ := r.leases()
+	for _, h := range r.faults {
+		if h.state != inForce && h.state != ending && h.state != injecting {
+			continue
+		}
+		if h.state == inForce {
+			h.release()
+		}
+		h.state = over
+		text := fmt.Sprintf("%s on %s was not waited for: it ends by itself, within %s", h.What(), h.node, length)
+		r.undecided = append(r.undecided, text)
+		r.say(Warning, "%s", text)
 	}
 }
 

@@ -95,6 +95,9 @@ type Options struct {
 	SteadyWithin time.Duration
 	// Untimed: how long things take is not judged, and they have longer: for a machine that is slow or busy.
 	Untimed bool
+	// Abandon: once it is closed, a drill that is aborted does not wait any longer until what it broke is healed. What is not healed by then ends when
+	// its lease does. nil: it is waited for.
+	Abandon <-chan struct{}
 	// Tell is told how it goes; it must not wait.
 	Tell func(Update)
 }
@@ -147,8 +150,17 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 		o.Tell = func(Update) {}
 	}
 	begun := time.Now()
+	healing, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	go func() {
+		select {
+		case <-o.Abandon:
+			abandon()
+		case <-healing.Done():
+		}
+	}()
 	run := &run{
-		Runner: r, drill: d, options: o, begun: begun, observer: newObserver(begun, r.Lab.Stage, d.Load.Rate),
+		Runner: r, drill: d, options: o, begun: begun, healing: healing, observer: newObserver(begun, r.Lab.Stage, d.Load.Rate),
 		journal: &journal.Journal{
 			Format: journal.Format, ID: journal.NewID(begun, d.ID), Lab: r.Lab.Name, Provider: r.Lab.Provider, Version: r.Version, By: r.By,
 			Drill: told(d), Begun: begun.UTC(),
