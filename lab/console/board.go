@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
@@ -29,9 +31,8 @@ type Board struct {
 
 	mu     sync.Mutex
 	phases []*Phase
-	// drawn: moving lines stand at the bottom of the terminal, and the cursor at the beginning of the first. There it stays wherever a terminal that
-	// is made narrower or wider moves the lines to, and all that there is to erase is behind it.
-	drawn bool
+	// drawn are the widths of the moving lines that stand at the bottom of the terminal, above the cursor.
+	drawn []int
 	frame int
 	stop  chan struct{}
 	ended sync.WaitGroup
@@ -172,36 +173,46 @@ func Seconds(d time.Duration) string {
 }
 
 // print writes a line that stays.
-func (b *Board) print(text string) {
-	b.write(b.erased() + b.c.shown(text+"\n") + b.moving())
-}
+func (b *Board) print(text string) { b.write(b.erased() + b.c.shown(text+"\n") + b.moving()) }
 
 // draw writes the moving lines anew.
 func (b *Board) draw() { b.write(b.erased() + b.moving()) }
 
 // write writes in one piece, so that nothing flickers and nothing comes between.
 func (b *Board) write(text string) {
-	if text != "" {
-		_, _ = io.WriteString(b.c.w, text) // to a terminal that went away: nobody is left to be told
+	if text == "" {
+		return
 	}
+	_, _ = io.WriteString(b.c.w, text) // to a terminal that went away: nobody is left to be told
 }
 
 const (
-	eraseDown = "\r\x1b[J"
+	// eraseDown erases what stands from the cursor's line on, and leaves the cursor at its beginning: first that line, then those below. The whole screen
+	// is never erased at once, of which tmux would keep a copy among what was scrolled out.
+	eraseDown = "\x1b[K\x1b7\x1b[B\x1b[J\x1b8"
 	// With autowrap off a line that is longer than the terminal, which may have become narrower just now, stays one.
 	autowrapOff, autowrapOn = "\x1b[?7l", "\x1b[?7h"
 )
 
-// erased takes the moving lines away.
+// erased takes the moving lines away, if there are any. A terminal that was made narrower meanwhile may have broken them.
 func (b *Board) erased() string {
-	if !b.drawn {
+	if len(b.drawn) == 0 {
 		return ""
 	}
-	b.drawn = false
-	return eraseDown
+	width, _ := b.c.size()
+	rows := 0
+	for _, w := range b.drawn {
+		if b.c.reflows {
+			rows += max((w+width-1)/width, 1)
+		} else {
+			rows++
+		}
+	}
+	b.drawn = nil
+	return fmt.Sprintf("\r\x1b[%dA", rows) + eraseDown
 }
 
-// moving are the moving lines, as they are drawn where none are. They fit the terminal as it is now: what scrolls out of it cannot be erased.
+// moving are the moving lines; empty: there are none. They fit the terminal as it is now: what scrolls out of it cannot be erased.
 func (b *Board) moving() string {
 	if !b.c.live {
 		return ""
@@ -211,23 +222,20 @@ func (b *Board) moving() string {
 	if b.c.ascii {
 		spinner = framesASCII
 	}
-	var lines []string
+	var lines strings.Builder
 	for _, p := range b.phases {
-		if p.ended || len(lines) >= max(height-1, 1) {
+		if p.ended || len(b.drawn) >= max(height-1, 1) {
 			continue
 		}
 		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(spinner[b.frame%len(spinner)]), p.name, Seconds(time.Since(p.started)), b.c.Dim(p.say))
-		lines = append(lines, b.c.cut(b.c.shown(line), width-1))
+		line = b.c.cut(b.c.shown(line), width-1)
+		b.drawn = append(b.drawn, ansi.StringWidth(line))
+		lines.WriteString(line + "\n")
 	}
-	if len(lines) == 0 {
+	if len(b.drawn) == 0 {
 		return ""
 	}
-	b.drawn = true
-	text := autowrapOff + strings.Join(lines, "\n") + autowrapOn + "\r"
-	if up := len(lines) - 1; up > 0 {
-		text += fmt.Sprintf("\x1b[%dA", up)
-	}
-	return text
+	return autowrapOff + lines.String() + autowrapOn
 }
 
 func firstLine(text string) string {

@@ -27,6 +27,8 @@ type Console struct {
 	live bool
 	// ascii: what reads it shows nothing else.
 	ascii bool
+	// reflows: a terminal that breaks lines which are too long when it is made narrower, and does not cut them.
+	reflows bool
 	// measure asks the terminal for its size in columns and rows; nil where there is none to ask.
 	measure func() (width, height int, err error)
 	Style
@@ -91,6 +93,7 @@ func New(w io.Writer, environ []string) *Console {
 	c := &Console{w: w}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(f.Fd()) {
 		c.live = env.Getenv("TERM") != "dumb"
+		c.reflows = reflows(env)
 		c.measure = func() (width, height int, err error) { return term.GetSize(f.Fd()) }
 	}
 	// Where no locale is set nothing is said: pipes, containers and Windows set none, and take UTF-8.
@@ -175,6 +178,25 @@ func (c *Console) size() (width, height int) {
 		height = defaultHeight
 	}
 	return width, height
+}
+
+// reflows reports whether a terminal says that it is one of those that break lines when they are made narrower: tmux, and those that have a variable of
+// their own. Of others, xterm among them, it is taken that they cut lines; where that is wrong a piece of a line is left, where it were wrong the other
+// way lines would be erased that are to stay.
+func reflows(env Environment) bool {
+	if env.Getenv("TMUX") != "" {
+		return true
+	}
+	if env.Getenv("STY") != "" { // GNU screen, in whatever
+		return false
+	}
+	for _, name := range []string{"VTE_VERSION", "TERM_PROGRAM", "KITTY_WINDOW_ID", "KONSOLE_VERSION", "ALACRITTY_WINDOW_ID", "WT_SESSION"} {
+		if env.Getenv(name) != "" {
+			return true
+		}
+	}
+	term := env.Getenv("TERM")
+	return strings.HasPrefix(term, "foot") || strings.HasPrefix(term, "alacritty")
 }
 
 // Environment is a given environment, as os.Environ gives it: of a variable that stands there twice the last counts. Termenv looks in it for

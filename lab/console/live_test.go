@@ -14,16 +14,22 @@ import (
 type screen struct {
 	width, height int
 	lines         []string
-	row           int
-	nowrap        bool
-	failed        error
+	row, saved    int
+	// fresh: the cursor is at the beginning of its row.
+	fresh  bool
+	nowrap bool
+	// kept counts how often the whole screen was erased, which tmux keeps a copy of.
+	kept   int
+	failed error
 }
 
 func (s *screen) Write(p []byte) (int, error) {
 	text := string(p)
 	for text != "" {
 		var sequence string
-		if strings.HasPrefix(text, "\x1b[") {
+		if strings.HasPrefix(text, "\x1b7") || strings.HasPrefix(text, "\x1b8") {
+			sequence, text = text[:2], text[2:]
+		} else if strings.HasPrefix(text, "\x1b[") {
 			end := strings.IndexFunc(text[2:], func(r rune) bool { return r >= '@' && r <= '~' })
 			sequence, text = text[:end+3], text[end+3:]
 		} else {
@@ -49,9 +55,27 @@ func (s *screen) take(sequence string) {
 	switch {
 	case sequence == "\n":
 		s.row++
-	case sequence == "\r": // the next text begins a line: boards write nothing into the middle of one
+		s.fresh = true
+	case sequence == "\r":
+		s.fresh = true
+	case sequence == "\x1b7":
+		s.saved = s.row
+	case sequence == "\x1b8":
+		s.row, s.fresh = s.saved, true
+	case sequence == "\x1b[B":
+		s.row = min(s.row+1, max(len(s.lines)-1, s.top()+s.height-1))
+	case sequence == "\x1b[K":
+		if s.fresh {
+			s.lines[s.row] = ""
+		}
 	case sequence == "\x1b[J":
-		s.lines = append(s.lines[:s.row], "")
+		if s.fresh && s.row == s.top() {
+			s.kept++
+		}
+		s.lines = s.lines[:s.row+1]
+		if s.fresh {
+			s.lines[s.row] = ""
+		}
 	case sequence == "\x1b[?7l":
 		s.nowrap = true
 	case sequence == "\x1b[?7h":
@@ -62,11 +86,11 @@ func (s *screen) take(sequence string) {
 			s.failed = fmt.Errorf("what is %q?", sequence)
 			return
 		}
-		s.row = max(s.row-up, len(s.lines)-s.height, 0)
+		s.row = max(s.row-up, s.top())
 	case s.nowrap:
-		s.lines[s.row] = ansi.Truncate(s.lines[s.row]+sequence, s.width, "")
+		s.lines[s.row] = ansi.Truncate(s.before()+sequence, s.width, "")
 	default:
-		for rest := s.lines[s.row] + sequence; ; s.row++ {
+		for rest := s.before() + sequence; ; s.row++ {
 			for len(s.lines) <= s.row {
 				s.lines = append(s.lines, "")
 			}
@@ -76,6 +100,19 @@ func (s *screen) take(sequence string) {
 			}
 		}
 	}
+}
+
+// top is the first row that can be reached.
+func (s *screen) top() int { return max(len(s.lines)-s.height, 0) }
+
+// before is what stands before the cursor: what is written at the beginning of a row takes the place of all of it, as each row of a board is erased
+// behind what is written.
+func (s *screen) before() string {
+	if s.fresh {
+		s.fresh = false
+		return ""
+	}
+	return s.lines[s.row]
 }
 
 // resize makes the screen narrower or wider; one that reflows breaks lines that are too long, with the cursor in what it stood on, one that does not
@@ -119,6 +156,7 @@ func TestBoardFollowsTheSize(t *testing.T) {
 	t.Parallel()
 	for _, reflow := range []bool{false, true} {
 		s, c := newScreen(80, 24)
+		c.reflows = reflow
 		b := newBoard(c)
 		b.Note("-")
 		first, second := b.Begin("first"), b.Begin("second")
@@ -129,10 +167,10 @@ func TestBoardFollowsTheSize(t *testing.T) {
 			for range 5 {
 				b.draw()
 			}
-			if got := len(s.lines); got != 3 || s.failed != nil {
+			if got := len(s.lines); got != 4 || s.failed != nil {
 				t.Errorf("reflow %t, %d columns: %d lines, %v:\n%s", reflow, width, got, s.failed, strings.Join(s.lines, "\n"))
 			}
-			for _, line := range s.lines[len(s.lines)-2:] {
+			for _, line := range s.lines {
 				if ansi.StringWidth(line) > width {
 					t.Errorf("%d columns: %q", width, line)
 				}
@@ -147,6 +185,9 @@ func TestBoardFollowsTheSize(t *testing.T) {
 			if s.with(word) != 1 {
 				t.Errorf("reflow %t: %d lines with %q:\n%s", reflow, s.with(word), word, strings.Join(s.lines, "\n"))
 			}
+		}
+		if s.kept > 0 {
+			t.Errorf("reflow %t: the whole screen was erased %d times", reflow, s.kept)
 		}
 		if s.with("long") != 0 {
 			t.Errorf("reflow %t: moving lines are left:\n%s", reflow, strings.Join(s.lines, "\n"))
@@ -165,8 +206,13 @@ func TestBoardMadeNarrowerMeanwhile(t *testing.T) {
 	for range 5 {
 		b.draw()
 	}
-	if len(s.lines) != 2 || s.failed != nil {
-		t.Errorf("%v\n%s", s.failed, strings.Join(s.lines, "\n"))
+	b.phases[0].Done("well")
+	if len(s.lines) != 3 || s.failed != nil || s.kept > 0 {
+		t.Errorf("%v, erased %d times\n%s", s.failed, s.kept, strings.Join(s.lines, "\n"))
+	}
+	b.Close()
+	if s.with("long") != 0 || s.with("✓ first") != 1 || s.kept > 0 {
+		t.Errorf("erased %d times\n%s", s.kept, strings.Join(s.lines, "\n"))
 	}
 }
 
@@ -184,6 +230,18 @@ func TestBoardOnALowTerminal(t *testing.T) {
 	}
 	if s.with("before") != 1 || s.with("phase") != 2 {
 		t.Errorf("\n%s", strings.Join(s.lines, "\n"))
+	}
+}
+
+func TestReflows(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]bool{
+		"": false, "TERM=xterm-256color": false, "XTERM_VERSION=XTerm(379) TERM=xterm": false, "TMUX=/tmp/t,1,0 XTERM_VERSION=XTerm(379)": true,
+		"VTE_VERSION=7006": true, "STY=1.pts VTE_VERSION=7006": false, "TERM_PROGRAM=iTerm.app": true, "WT_SESSION=a": true, "TERM=foot-extra": true,
+	} {
+		if got := reflows(Environment(strings.Fields(environ))); got != want {
+			t.Errorf("%s: %t", environ, got)
+		}
 	}
 }
 
