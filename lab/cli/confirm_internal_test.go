@@ -69,7 +69,7 @@ func TestAnswersAreForTheirQuestions(t *testing.T) {
 func TestInterruptedQuestion(t *testing.T) {
 	t.Parallel()
 	in, typing := io.Pipe()
-	defer typing.Close()
+	t.Cleanup(func() { _ = typing.Close() })
 	a, out := asking(in)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

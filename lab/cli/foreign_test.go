@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/report/reporttest"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // evil is a text that would set the terminal's title, fill its clipboard, clear and recolour it, hide, and turn round.
@@ -248,10 +249,27 @@ func TestASCII(t *testing.T) {
 	lab.Agents["store"].Hook(func(h *fleettest.Hooks) { h.Lines = map[string][]string{"pg": {"größer 表 ✓"}} })
 	lab.Agents["store"].Update(nil, func(s *agentv1.NodeSnapshot) { s.Whole, s.Role.Healthy, s.Role.Message = false, false, "später …" })
 	for _, args := range [][]string{
-		{"status"}, {"status", "--json"}, {"heal"}, {"logs", "store", "pg"}, {"drill", "list"}, {"drill", "show", "redis-stop", "--answers"},
-		{"drill", "--help"}, {"drill", "run", "--help"}, {"fault", "--help"}, {"fault", "nosuch"}, {"report", "list"}, {"report", "show"}, {"doctor", "--help"},
-		{"load", "--votes", "30", "--concurrency", "2"}, {"load", "--votes", "20", "--json"}, {"vote", "a", "--no-wait"}, {"verify", "--timeout", "0s"}, {"dead-letters"},
-		{"down", "--help"}, {"--help"}, {"doctor"},
+		{"status"},
+		{"status", "--json"},
+		{"heal"},
+		{"logs", "store", "pg"},
+		{"drill", "list"},
+		{"drill", "show", "redis-stop", "--answers"},
+		{"drill", "--help"},
+		{"drill", "run", "--help"},
+		{"fault", "--help"},
+		{"fault", "nosuch"},
+		{"report", "list"},
+		{"report", "show"},
+		{"doctor", "--help"},
+		{"load", "--votes", "30", "--concurrency", "2"},
+		{"load", "--votes", "20", "--json"},
+		{"vote", "a", "--no-wait"},
+		{"verify", "--timeout", "0s"},
+		{"dead-letters"},
+		{"down", "--help"},
+		{"--help"},
+		{"doctor"},
 	} {
 		for _, locale := range []string{"LC_ALL=C", "LC_ALL=POSIX", "LC_CTYPE=en_US.ISO-8859-1"} {
 			var out, errs bytes.Buffer

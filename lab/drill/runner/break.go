@@ -60,7 +60,7 @@ func (r *run) breakThings(ctx context.Context) {
 	if !r.loop(ctx, func(now time.Time) bool {
 		r.tick(now)
 		r.injectNext(ctx, begun, now, later)
-		r.endDue(now)
+		r.endDue(ctx, now)
 		return r.aborted != "" || r.injected() && !r.clock(now).Before(end) && !r.awaited(now) && r.released(begun, now)
 	}) {
 		r.abort(ctx)
@@ -130,7 +130,9 @@ func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[in
 	length, _ := r.leases()
 	go func() {
 		// Once begun it is brought to its end: what is injected must be known to be healed.
-		broken, err := r.Breaker.Inject(r.healing, h.node, h.Injection, length, r.holder())
+		work, cancel := r.lasting(ctx)
+		defer cancel()
+		broken, err := r.Breaker.Inject(work, h.node, h.Injection, length, r.holder())
 		r.news <- func() { r.wasInjected(ctx, h, broken, err) }
 	}()
 }
@@ -203,10 +205,10 @@ func (r *run) wasEnded(h *held) {
 }
 
 // endDue ends the faults whose time is over.
-func (r *run) endDue(now time.Time) {
+func (r *run) endDue(ctx context.Context, now time.Time) {
 	for _, h := range r.faults {
 		if h.state == inForce && !r.clock(now).Before(h.until) && r.released(h.ordered, now) {
-			r.end(h)
+			r.end(ctx, h)
 		}
 	}
 }
@@ -224,23 +226,48 @@ func (r *run) released(begun, now time.Time) bool {
 	}
 }
 
-// end ends a fault, whatever becomes of the drill.
-func (r *run) end(h *held) {
+// lasting outlives ctx, so that what is broken comes to its end. It ends when nobody waits for that any more.
+func (r *run) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		select {
+		case <-r.options.Abandon:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// abandoned reports whether nobody waits for the healing any more.
+func (r *run) abandoned() bool {
+	select {
+	case <-r.options.Abandon:
+		return true
+	default:
+		return false
+	}
+}
+
+// end ends a fault, whatever becomes of ctx.
+func (r *run) end(ctx context.Context, h *held) {
 	h.state = ending
 	h.release()
 	now := time.Now()
 	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
 	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
 	go func() {
-		ctx, cancel := context.WithTimeout(r.healing, r.longer(healTimeout, backAtLeast))
+		ctx, cancel := r.lasting(ctx)
 		defer cancel()
+		ctx, cancelLate := context.WithTimeout(ctx, r.longer(healTimeout, backAtLeast))
+		defer cancelLate()
 		err := r.Breaker.End(ctx, h.broken)
 		r.news <- func() { r.wasHealed(h, err) }
 	}()
 }
 
 func (r *run) wasHealed(h *held, err error) {
-	if err != nil && r.healing.Err() != nil {
+	if err != nil && r.abandoned() {
 		return // nobody waits for it any more
 	}
 	h.state = over
@@ -275,7 +302,7 @@ func (r *run) recover(ctx context.Context) {
 	begun := time.Now()
 	for _, h := range r.faults {
 		if h.state == inForce {
-			r.end(h)
+			r.end(ctx, h)
 		}
 	}
 	if !aborted {
@@ -287,11 +314,13 @@ func (r *run) recover(ctx context.Context) {
 	end := begun.Add(within)
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
 	// What is being injected or healed is brought to its end first.
-	healed := r.loop(r.healing, func(time.Time) bool {
+	healing, cancel := r.lasting(ctx)
+	defer cancel()
+	healed := r.loop(healing, func(time.Time) bool {
 		busy := false
 		for _, h := range r.faults {
 			if h.state == inForce { // an injection that was under way when it was aborted
-				r.end(h)
+				r.end(ctx, h)
 			}
 			busy = busy || h.state == injecting || h.state == ending
 		}

@@ -21,10 +21,8 @@ import (
 // run is one drill under way. All but the observer belongs to the goroutine of Run.
 type run struct {
 	*Runner
-	drill   *drill.Drill
-	options Options
-	// healing outlives the context of Run, so that all that is broken comes to its end. It ends when nobody waits for that any more.
-	healing  context.Context
+	drill    *drill.Drill
+	options  Options
 	begun    time.Time
 	observer *observer
 	journal  *journal.Journal

@@ -150,17 +150,8 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 		o.Tell = func(Update) {}
 	}
 	begun := time.Now()
-	healing, abandon := context.WithCancel(context.WithoutCancel(ctx))
-	defer abandon()
-	go func() {
-		select {
-		case <-o.Abandon:
-			abandon()
-		case <-healing.Done():
-		}
-	}()
 	run := &run{
-		Runner: r, drill: d, options: o, begun: begun, healing: healing, observer: newObserver(begun, r.Lab.Stage, d.Load.Rate),
+		Runner: r, drill: d, options: o, begun: begun, observer: newObserver(begun, r.Lab.Stage, d.Load.Rate),
 		journal: &journal.Journal{
 			Format: journal.Format, ID: journal.NewID(begun, d.ID), Lab: r.Lab.Name, Provider: r.Lab.Provider, Version: r.Version, By: r.By,
 			Drill: told(d), Begun: begun.UTC(),
