@@ -36,7 +36,7 @@ repeated. Says which votes and ledgers would go, and on a terminal asks first, u
 				return err
 			}
 			if goes := a.goes(cmd.Context(), lab); len(goes) > 0 {
-				fmt.Fprintf(a.err, "With the lab %s go %s.\n", lab.Name, listed(goes))
+				fmt.Fprintf(a.err, "Taking the lab %s away deletes %s.\n", lab.Name, listed(goes))
 				if !yes && !set(a.getenv(envYes)) && !set(a.getenv(envCI)) && isTerminal(a.In) {
 					if err := a.confirm(cmd.Context(), "Go on?"); err != nil {
 						return err
