@@ -83,23 +83,24 @@ func Parse(file string, text []byte) (*Drill, error) {
 	if len(tree.Docs) != 1 {
 		return nil, &Error{File: file, Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(tree.Docs))}
 	}
-	if body := tree.Docs[0].Body; body != nil {
-		if tree.Docs[0].Body, err = expand(file, body); err != nil {
-			return nil, err
-		}
+	body := tree.Docs[0].Body
+	if body == nil || body.Type() == ast.NullType || body.Type() == ast.CommentType {
+		return nil, &Error{File: file, Text: "there is no drill in the file"}
+	}
+	if tree.Docs[0].Body, err = expand(file, body); err != nil {
+		return nil, err
 	}
 	d := Drill{
 		Load:          Load{Rate: DefaultRate, Change: defaultChange, Before: defaultBefore, After: defaultAfter},
 		RecoverWithin: defaultRecoverWithin,
 	}
-	if err := yaml.NodeToValue(tree.Docs[0].Body, &d, yaml.Strict()); err != nil {
-		mistake := yamlError(file, err)
-		if mistake.Line == 0 {
-			mistake.Line = lineOf(tree, mistake.Text)
-		}
-		return nil, mistake
-	}
 	r := reader{file: file, tree: tree}
+	if r.shape(tree.Docs[0].Body); len(r.errs) > 0 {
+		return nil, errors.Join(r.errs...)
+	}
+	if err := yaml.NodeToValue(tree.Docs[0].Body, &d, yaml.Strict()); err != nil {
+		return nil, yamlError(file, err)
+	}
 	r.check(&d)
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
@@ -121,32 +122,6 @@ func yamlError(file string, err error) *Error {
 	return e
 }
 
-var quoted = regexp.MustCompile(`"([^"]+)"$`)
-
-// lineOf finds the line of the value that an error of the standard library quotes, which knows nothing of lines; 0 if there is none.
-func lineOf(tree *ast.File, text string) int {
-	value := quoted.FindStringSubmatch(text)
-	if value == nil {
-		return 0
-	}
-	v := valueFinder{value: value[1]}
-	ast.Walk(&v, tree.Docs[0].Body)
-	return v.line
-}
-
-type valueFinder struct {
-	value string
-	line  int
-}
-
-// Visit implements ast.Visitor.
-func (v *valueFinder) Visit(node ast.Node) ast.Visitor {
-	if t := node.GetToken(); v.line == 0 && t != nil && t.Value == v.value {
-		v.line = t.Position.Line
-	}
-	return v
-}
-
 // compile makes conditions of their texts.
 func (r *reader) compile(at string, c *Condition) {
 	if c.Text == "" {
@@ -155,7 +130,7 @@ func (r *reader) compile(at string, c *Condition) {
 	compiled, err := Compile(c.Text)
 	if err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
-		r.wrong(at, "%s: %s", c.Text, text)
+		r.wrong(at, "%s: %s", strings.Join(strings.Fields(c.Text), " "), text)
 		return
 	}
 	*c = compiled
