@@ -35,7 +35,7 @@ up: prerequisites build ## bring the lab up, or what is broken of it
 	@bin/lab up
 
 .PHONY: down
-down: ## take the lab away, with everything in it
+down: ## take the lab away, with everything in it; YES=1 does not ask about its votes
 	@if [ -x bin/lab ] || $(MAKE) bin/lab; then bin/lab down; fi
 
 .PHONY: prerequisites

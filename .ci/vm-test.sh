@@ -47,7 +47,7 @@ finish() {
 	trap - EXIT
 	if [ -d .vagrant/machines ]; then
 		echo "== cleaning up"
-		make down || status=1
+		YES=1 make down || status=1
 	fi
 	printf '\n'
 	printf '%s\n' "${rows[@]}" "$(printf '%-36s %2d min %2d s' "in all" $(((SECONDS - begun) / 60)) $(((SECONDS - begun) % 60)))"

@@ -2,18 +2,15 @@
 
 # What a lab consists of, for the Vagrantfile: its settings, and its nodes with their addresses and ports.
 #
-# The same rules are written in Go (lab/settings, lab/topology), which tells mistakes with line numbers before Vagrant
-# is called at all; here they are told to those who call Vagrant themselves. This file knows nothing of Vagrant.
+# The same rules are written in Go (lab/settings, lab/topology), which tells all mistakes before Vagrant is called at
+# all; here the first is told to those who call Vagrant themselves. This file knows nothing of Vagrant.
 # Run as a program (topology.rb FOLDER [NETWORKS_CONF]) it prints the lab as JSON, by which the two are compared.
 
 require 'ipaddr'
 require 'json'
-require 'yaml'
+require_relative 'topology_file'
 
 module Swarmlab
-  # A mistake in the settings or in the topology, to be shown as it is.
-  class Error < StandardError; end
-
   # One node. Ports are pairs [host, guest], to be published on the host's 127.0.0.1.
   Node = Struct.new(:name, :role, :ordinal, :octet, :address, :memory, :cpus, :ports, keyword_init: true)
 
@@ -126,7 +123,7 @@ module Swarmlab
     def read(conf)
       lines = File.readlines(conf, chomp: true).map(&:strip).select { |line| line.start_with?('*') }
       lines.flat_map { |line| line.delete_prefix('*').split }.filter_map do |field|
-        IPAddr.new(field) if field.match?(%r{\A[0-9a-f.:]+/\d+\z}i)
+        IPAddr.new(field) if field.match?(%r{\A[0-9a-f.:]+/(0|[1-9]\d*)\z}i)
       rescue IPAddr::Error
         nil
       end
@@ -135,93 +132,42 @@ module Swarmlab
 
   # The nodes of topology.yaml under the given settings.
   class Topology
-    ROLES = %w[manager interlock frontend worker store].freeze
-    KEYS = %w[name role octet memory cpus count].freeze
-    OCTETS = (2..254).freeze
-    PRIVATE = %w[10.0.0.0/8 172.16.0.0/12 192.168.0.0/16].map { |net| IPAddr.new(net) }.freeze
-    # Within each node these are the swarm's overlays, docker0 and docker_gwbridge: they would hide the lab's own.
-    RESERVED = %w[10.0.0.0/16 172.17.0.0/16 172.18.0.0/16].map { |net| IPAddr.new(net) }.freeze
+    OCTETS = TopologyFile::NUMBERS.fetch('octet')
     AGENT_PORT = 7400
 
     attr_reader :subnet, :nodes
 
-    def initialize(file, settings, networks_conf)
-      @file = file
+    def initialize(path, settings, networks_conf)
+      @path = path
       @settings = settings
-      raw = read
-      @roles = ROLES + Array(raw['roles'])
-      @network = settings.subnet ? network(settings.subnet) : usual(network(raw['subnet']), networks_conf)
+      file = TopologyFile.new(path)
+      @network = settings.subnet ? asked : usual(file.subnet, networks_conf)
       @subnet = "#{@network}/#{@network.prefix}"
-      @nodes = groups(raw['nodes']).flat_map { |group| expand(group) }
+      @nodes = file.groups.flat_map { |group| expand(group) }
       check_unique
       check_single
+      check_counts
       number_roles
     end
 
     private
 
     def fail!(message)
-      raise Error, "#{@file}: #{message}"
+      raise Error, "#{@path}: #{message}"
     end
 
-    def read
-      raw = YAML.safe_load(File.read(@file))
-      fail!('expected a mapping with subnet and nodes') unless raw.is_a?(Hash)
-      raw
-    rescue Errno::ENOENT
-      fail!('the file is missing')
-    rescue Psych::Exception => e
-      fail!("not valid YAML: #{e.message}")
-    end
-
-    def network(cidr)
-      address, bits = cidr.to_s.split('/', 2)
-      fail!("subnet #{cidr.inspect}: expected a network such as 192.168.33.0/24") unless bits.to_s.match?(/\A\d{1,2}\z/)
-      net = IPAddr.new(cidr)
-      fail!("subnet #{cidr}: write #{net}/#{bits}") unless net.to_s == address
-      check_network(net, cidr)
-    rescue IPAddr::Error
-      fail!("subnet #{cidr.inspect}: expected a network such as 192.168.33.0/24")
+    # The subnet that somebody chose.
+    def asked
+      net, reason = Subnet.read(@settings.subnet.to_s)
+      net || raise(Error, reason)
     end
 
     # The subnet where nobody chose one.
     def usual(net, networks_conf)
+      fail!('subnet is missing') unless net
       return net if @settings.provider != 'virtualbox' || HostOnly.new(networks_conf).allows?(net)
 
       IPAddr.new(HostOnly::SUBNET)
-    end
-
-    def check_network(net, cidr)
-      fail!("subnet #{cidr} is not private") unless PRIVATE.any? { |range| range.include?(net) }
-      taken = RESERVED.find { |range| range.include?(net) || net.include?(range) }
-      fail!("subnet #{cidr} overlaps #{taken}, a network within each node") if taken
-      net
-    end
-
-    def groups(nodes)
-      fail!('nodes: expected a list') unless nodes.is_a?(Array) && !nodes.empty?
-      nodes.each { |group| check(group) }
-    end
-
-    def check(group)
-      fail!("nodes: expected {name: …, role: …, octet: …}, found #{group.inspect}") unless group.is_a?(Hash)
-      name = group['name'].to_s
-      fail!("#{name.inspect} is no node name") unless name.match?(/\A[a-z]([a-z0-9-]{0,30}[a-z0-9])?\z/)
-      unknown = group.keys - KEYS
-      fail!("node #{name}: unknown field #{unknown.first}") unless unknown.empty?
-      fail!("node #{name}: unknown role #{group['role'].inspect}") unless @roles.include?(group['role'])
-      check_number(name, group, 'octet', OCTETS, true)
-      check_number(name, group, 'memory', 128..(1 << 20), false)
-      check_number(name, group, 'cpus', 1..256, false)
-      check_number(name, group, 'count', Settings::COUNTS, false)
-    end
-
-    def check_number(name, group, key, range, required)
-      value = group[key]
-      return if !group.key?(key) && !required
-      return if value.is_a?(Integer) && range.cover?(value)
-
-      fail!("node #{name}: #{key} is #{value.inspect}; expected a number, #{range.first} to #{range.last}")
     end
 
     def expand(group)
@@ -233,8 +179,12 @@ module Swarmlab
     end
 
     def count(group)
-      override = { 'frontend' => @settings.frontends, 'worker' => @settings.workers }[group['role']]
-      override || group['count']
+      counts[group['role']] || group['count']
+    end
+
+    # How many nodes are asked for, by role.
+    def counts
+      { 'frontend' => @settings.frontends, 'worker' => @settings.workers }.compact
     end
 
     def node(group, name, octet)
@@ -274,6 +224,12 @@ module Swarmlab
       fail!("#{managers} nodes have the role manager; a lab has exactly one") unless managers == 1
       many = %w[interlock store].find { |role| counts.fetch(role, 0) > 1 }
       fail!("several nodes have the role #{many}; a lab has one") if many
+    end
+
+    def check_counts
+      counts.each do |role, count|
+        fail!("a count of #{count} is asked for role #{role}, but no node has it") if nodes.none? { |n| n.role == role }
+      end
     end
 
     def number_roles

@@ -27,7 +27,7 @@ func (a *App) snapshot(ctx context.Context, lab *settings.Lab, f *fleet.Fleet) f
 		return view
 	}
 	hear := cmp.Or(a.Hear, hearWithin)
-	fmt.Fprintf(a.Err, "no answer from %s yet; waiting for up to %s more\n", strings.Join(late, ", "), hear)
+	fmt.Fprintf(a.err, "no answer from %s yet; waiting for up to %s more\n", strings.Join(late, ", "), hear)
 	return ask(ctx, f, hear)
 }
 

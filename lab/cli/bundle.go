@@ -24,7 +24,7 @@ registry where it answers, else built from Debian packages and, for Consul, from
 			}
 			images, err := bundle.Make(cmd.Context(), bundle.Options{
 				Root: lab.Dir, Arch: lab.Arch(), Offline: offline,
-				Progress: func(image, state string) { fmt.Fprintf(a.Err, "%s: %s\n", image, state) },
+				Progress: func(image, state string) { fmt.Fprintf(a.err, "%s: %s\n", image, state) },
 			})
 			if asJSON {
 				if printErr := a.printJSON(images); printErr != nil {
@@ -40,7 +40,7 @@ registry where it answers, else built from Debian packages and, for Consul, from
 				if i.UpToDate {
 					note += ", was up to date"
 				}
-				fmt.Fprintf(a.Out, "%-26s %s (%s)\n", i.Reference, i.Path, note)
+				fmt.Fprintf(a.out, "%-26s %s (%s)\n", i.Reference, i.Path, note)
 			}
 			return err
 		},

@@ -6,6 +6,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,10 @@ type App struct {
 	// Ask is how long agents may take to answer a command that shows something, Hear how long those may take that are asked
 	// again because they had not; 0 for the usual.
 	Ask, Hear time.Duration
+
+	// out and err are Out and Err for words: whatever others wrote is harmless there. What is a document or JSON is not written to them.
+	out, err *console.Console
+	answers  *answers
 }
 
 // Exit statuses.
@@ -63,6 +68,7 @@ var errSaid = errors.New("said")
 
 // Main runs the command and returns its exit status.
 func Main(ctx context.Context, app App, args []string) int {
+	app.out, app.err, app.answers = console.New(app.Out, app.Environ), console.New(app.Err, app.Environ), &answers{in: app.In}
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -72,10 +78,10 @@ func Main(ctx context.Context, app App, args []string) int {
 	case errors.Is(err, errSaid):
 		return exitBad
 	}
-	fmt.Fprintf(app.Err, "lab: %v\n", err)
+	fmt.Fprintf(app.err, "lab: %v\n", err)
 	var usage usageError
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
-		fmt.Fprintf(app.Err, "See `%s --help`.\n", cmd.CommandPath())
+		fmt.Fprintf(app.err, "See `%s --help`.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitBad
@@ -95,8 +101,8 @@ PROVIDER. They are remembered until the lab is taken down.`,
 		SilenceUsage:  true,
 	}
 	root.SetIn(a.In)
-	root.SetOut(a.Out)
-	root.SetErr(a.Err)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.tui(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(), a.reap(),
@@ -168,18 +174,27 @@ func (a *App) lifecycle() (*lifecycle.Lifecycle, error) {
 		return nil, err
 	}
 	a.replay(lab)
-	return &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.console()}, nil
+	return &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.out}, nil
 }
-
-func (a *App) console() *console.Console { return console.New(a.Out, a.Environ) }
 
 // grouped prints numbers as 1,234,567.
 func grouped() *message.Printer { return message.NewPrinter(language.English) }
 
-func (a *App) printJSON(v any) error {
-	e := json.NewEncoder(a.Out)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+// printJSON prints a value for people and programs.
+func (a *App) printJSON(v any) error { return a.encode(v, "  ") }
+
+// printLine prints a value as one line.
+func (a *App) printLine(v any) error { return a.encode(v, "") }
+
+func (a *App) encode(v any, indent string) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", indent)
+	err := e.Encode(v)
+	if err == nil {
+		err = a.out.JSON(b.Bytes())
+	}
+	if err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil

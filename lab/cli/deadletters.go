@@ -47,11 +47,11 @@ acknowledged vote is a lost one, which lab verify tells; what somebody put into 
 			if asJSON {
 				err = a.printJSON(newDeadQueues(queues))
 			} else {
-				printDeadLetters(a.console(), queues)
+				printDeadLetters(a.out, queues)
 			}
 			for _, q := range queues {
 				if q.Err != nil {
-					fmt.Fprintf(a.Err, "lab: %v\n", q.Err)
+					fmt.Fprintf(a.err, "lab: %v\n", q.Err)
 					err = errSaid
 				}
 			}
@@ -111,19 +111,16 @@ func printDeadLetters(c *console.Console, queues []census.DeadLetters) {
 		}
 		fmt.Fprintf(c, "%s  %s\n", c.Bold(q.Node), total)
 		for _, l := range q.Latest {
-			fmt.Fprintf(c, "  %s  %s put aside by %s\n", l.At.Local().Format(time.DateTime), l.Kind, harmless(l.Consumer))
-			fmt.Fprintf(c, "    %s\n    %s\n", harmless(l.Reason), c.Dim(harmless(l.Text)))
+			fmt.Fprintf(c, "  %s  %s put aside by %s\n", l.At.Local().Format(time.DateTime), l.Kind, quoted(c, l.Consumer))
+			fmt.Fprintf(c, "    %s\n    %s\n", quoted(c, l.Reason), c.Dim(quoted(c, l.Text)))
 		}
 	}
 }
 
-// harmless shows a text that anybody may have put into a queue: it neither commands the terminal nor fills it.
-func harmless(text string) string {
+// quoted shows a text that anybody may have put into a queue so that one sees what it is made of, and in one line.
+func quoted(c *console.Console, text string) string {
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }) {
 		text = strconv.QuoteToGraphic(text)
 	}
-	if runes := []rune(text); len(runes) > shownText {
-		text = string(runes[:shownText-1]) + "…"
-	}
-	return text
+	return c.Fit(text, shownText)
 }

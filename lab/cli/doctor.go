@@ -28,7 +28,7 @@ What does not answer at once is asked again, for half a minute; "could not tell"
 				return err
 			}
 			options := doctor.For(lab)
-			options.Waiting = func(what string) { fmt.Fprintln(a.Err, what) }
+			options.Waiting = func(what string) { fmt.Fprintln(a.err, what) }
 			findings := doctor.Run(cmd.Context(), options)
 			if asJSON {
 				if err := a.printJSON(map[string]any{"findings": findings}); err != nil {
@@ -56,7 +56,7 @@ const (
 // printFindings writes each finding on one line, for pipes, or broken to the terminal's width. Commands are left to the
 // terminal to break, so that they can be copied whole.
 func (a *App) printFindings(findings []doctor.Finding) {
-	c := a.console()
+	c := a.out
 	wrap := func(text string, indent int) string {
 		if !c.Live() || c.Width() <= 2*findingIndent {
 			return text

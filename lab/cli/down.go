@@ -1,26 +1,128 @@
 package cli
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
 	"github.com/spf13/cobra"
 
+	"github.com/swarmlab/swarmlab/lab/docker"
+	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/ledger"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/settings"
+)
+
+// Environment variables that say whether anybody is to be asked.
+const (
+	envYes = "YES"
+	envCI  = "CI"
 )
 
 func (a *App) down() *cobra.Command {
-	return &cobra.Command{
-		Use:     "down",
-		Short:   "Take the lab away: nodes, volumes, networks",
-		Long:    "Removes everything that the lab consists of, votes included. Images and keys stay for the next lab. May be repeated.",
-		Example: "  lab down",
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "down",
+		Short: "Take the lab away: nodes, volumes, networks",
+		Long: `Removes everything that the lab consists of, votes and ledgers included. Images, keys, and the journals and reports of drills stay. May be
+repeated. Says which votes and ledgers would go, and on a terminal asks first, unless --yes or YES=1 is given or CI is set.`,
+		Example: "  lab down\n  lab down --yes\n  YES=1 make down",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lab, err := a.lab()
 			if err != nil {
 				return err
 			}
+			if goes := a.goes(cmd.Context(), lab); len(goes) > 0 {
+				fmt.Fprintf(a.err, "Taking the lab %s away deletes %s.\n", lab.Name, listed(goes))
+				if !yes && !set(a.getenv(envYes)) && !set(a.getenv(envCI)) && isTerminal(a.In) {
+					if err := a.confirm(cmd.Context(), "Go on?"); err != nil {
+						return err
+					}
+				}
+			}
 			// Power faults go with the machines: nobody is to switch these on meanwhile.
-			l := &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.console()}
+			l := &lifecycle.Lifecycle{Lab: lab, Host: a.Host, Console: a.out}
 			return l.Down(cmd.Context())
 		},
 	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask (default by the environment: YES=1, or CI)")
+	return cmd
+}
+
+// set reports whether an environment variable says yes.
+func set(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "0", "n", "no", "false":
+		return false
+	}
+	return true
+}
+
+// goes tells what cannot be made again once the lab is gone: votes and ledgers. Nothing is asked for longer than an agent that is well needs.
+func (a *App) goes(ctx context.Context, lab *settings.Lab) []string {
+	goes := a.votesOf(ctx, lab)
+	if ledgers, err := os.ReadDir(lab.LedgerDir()); err == nil {
+		n := 0
+		for _, l := range ledgers {
+			if strings.HasSuffix(l.Name(), ledger.Suffix) {
+				n++
+			}
+		}
+		if n > 0 {
+			goes = append(goes, grouped().Sprintf("%d %s of votes cast by lab load and drills", n, plural(n, "ledger")))
+		}
+	}
+	return goes
+}
+
+// votesOf tells in words which votes the nodes hold.
+func (a *App) votesOf(ctx context.Context, lab *settings.Lab) []string {
+	unknown := []string{"the votes on its nodes (nobody could tell how many)"}
+	if lab.Saved == nil {
+		// What is left of a lab that was not taken down, or of which .lab was removed.
+		ctx, cancel := context.WithTimeout(ctx, askWithin)
+		defer cancel()
+		volumes, err := docker.Engine{}.Volumes(ctx, "")
+		if err != nil {
+			return nil
+		}
+		for _, v := range volumes {
+			if v.Labels[docker.LabelFolder] == lab.Dir {
+				return unknown
+			}
+		}
+		return nil
+	}
+	f, err := lifecycle.Connect(lab, fleet.Observe)
+	if err != nil {
+		return unknown
+	}
+	defer f.Close() //nolint:errcheck // only read
+	v := ask(ctx, f, askWithin).Votes()
+	var votes []string
+	p := grouped()
+	switch {
+	case !v.CountedKnown:
+		return unknown
+	case v.Counted > 0:
+		votes = append(votes, p.Sprintf("%.0f counted votes", v.Counted))
+	}
+	switch {
+	case !v.QueuedKnown:
+		votes = append(votes, "the votes that wait to be counted (nobody could tell how many)")
+	case v.Queued > 0:
+		votes = append(votes, p.Sprintf("%.0f votes that wait to be counted", v.Queued))
+	}
+	return votes
+}
+
+// listed joins words as people do.
+func listed(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }

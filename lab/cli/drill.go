@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +19,9 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/steal"
@@ -97,7 +98,7 @@ func (a *App) drillList() *cobra.Command {
 				}
 				return a.printJSON(shown)
 			}
-			c, section := a.console(), ""
+			c, section := a.out, ""
 			for _, d := range all {
 				if d.Section != section {
 					if section != "" {
@@ -120,16 +121,21 @@ func (a *App) drillShow() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use: "show [DRILL]", Short: "Tell a drill: its story, what it breaks, what must be seen", Example: "  lab drill show redis-stop\n  lab drill show --file mine.yaml --answers",
-		RunE: func(_ *cobra.Command, given []string) error {
+		RunE: func(cmd *cobra.Command, given []string) error {
 			drills, err := choose(given, file, false)
 			if err != nil {
 				return err
 			}
 			for _, d := range drills {
-				introduce(a.console(), d)
-				printExpectations(a.console(), d)
+				if file != "" {
+					if err := a.checkNames(cmd.Context(), d); err != nil {
+						return err
+					}
+				}
+				introduce(a.out, d)
+				printExpectations(a.out, d)
 				if answers {
-					printAfterwards(a.console(), d)
+					printAfterwards(a.out, d)
 				}
 			}
 			return nil
@@ -140,6 +146,29 @@ func (a *App) drillShow() *cobra.Command {
 	cmd.Flags().StringVar(&file, "file", "", "a drill of your own")
 	_ = cmd.MarkFlagFilename("file", "yaml", "yml") // it fails for a flag that is not there
 	return cmd
+}
+
+// checkNames finds what a drill of one's own names and the lab does not have, as running it does: nodes by the topology, containers where a lab is up
+// and all of its nodes answer. Outside of a clone there is nothing to hold it against.
+func (a *App) checkNames(ctx context.Context, d *drill.Drill) error {
+	lab, err := a.lab()
+	if errors.Is(err, settings.ErrNoClone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var view fleet.View
+	if lab.Saved != nil {
+		if f, err := lifecycle.Connect(lab, fleet.Observe); err == nil {
+			defer f.Close() //nolint:errcheck // only read
+			view = ask(ctx, f, cmp.Or(a.Ask, askWithin))
+		}
+	}
+	if err := runner.Check(d, lab.Topology, view); err != nil {
+		return usageError{err}
+	}
+	return nil
 }
 
 // choose finds the drills that were named, or all.
@@ -211,7 +240,7 @@ func prose(c *console.Console, text string) {
 
 // introduce tells what is known before a drill: what will be seen is sealed.
 func introduce(c *console.Console, d *drill.Drill) {
-	fmt.Fprintf(c, "%s  %s\n%s\n\n", c.Bold(d.Title), c.Dim(d.ID), c.Dim(d.Section))
+	fmt.Fprintf(c, "%s  %s\n%s\n\n", c.Bold(plain.Line(d.Title)), c.Dim(d.ID), c.Dim(d.Section))
 	prose(c, d.Story)
 	fmt.Fprintf(c, "\n%s\n", c.Bold("What is broken"))
 	for _, i := range d.Inject {
@@ -277,7 +306,7 @@ func (a *App) drillRun() *cobra.Command {
 		Use:   "run DRILL…",
 		Short: "Run drills, one after the other",
 		Long: `Runs drills. Tells the story and what to predict, asks, and goes on by itself from there: steady state, load, fault, recovery, verdict.
-ctrl-C heals at once. A lab that is not in its steady state is left alone.
+ctrl-C heals at once, and waits until it is healed; ctrl-C again does not wait. A lab that is not in its steady state is left alone.
 
 With --untimed all has ten times as long, and at least two minutes, and the faults last until it was seen; how long it took, and how many tries
 failed, is measured and not judged. What became of the votes is judged as ever.
@@ -328,6 +357,13 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		return err
 	}
 	defer done()
+	if flags.file != "" {
+		for _, d := range drills {
+			if err := a.checkNames(ctx, d); err != nil {
+				return err
+			}
+		}
+	}
 	o, err := a.outages(lab)
 	if err != nil {
 		return err
@@ -344,8 +380,8 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 	steady := cmp.Or(a.SteadyWithin, steadyFirst)
 	for _, d := range drills {
 		if !flags.yes {
-			introduce(console.New(a.Err, a.Environ), d)
-			if err := a.confirm(fmt.Sprintf("\nThis breaks things on the lab %s: %s. Go on?", lab.Name, strings.Join(newShownDrill(d).Faults, "; "))); err != nil {
+			introduce(a.err, d)
+			if err := a.confirm(ctx, fmt.Sprintf("\nThis breaks things on the lab %s: %s. Go on?", lab.Name, strings.Join(newShownDrill(d).Faults, "; "))); err != nil {
 				return err
 			}
 		}
@@ -358,13 +394,13 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 			return err
 		}
 		if flags.json {
-			if err := json.NewEncoder(a.Out).Encode(j); err != nil {
-				return fmt.Errorf("print: %w", err)
+			if err := a.printLine(j); err != nil {
+				return err
 			}
 		} else if len(drills) == 1 {
-			printRun(a.console(), lab, j)
+			printRun(a.out, lab, j)
 			if !flags.yes {
-				printAfterwards(a.console(), d)
+				printAfterwards(a.out, d)
 			}
 		}
 		if ctx.Err() != nil {
@@ -373,7 +409,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		steady = steadyNext
 	}
 	if len(drills) > 1 && !flags.json {
-		printEnded(a.console(), lab, ended, len(drills))
+		printEnded(a.out, lab, ended, len(drills))
 	}
 	if len(ended) < len(drills) || slices.ContainsFunc(ended, func(j *journal.Journal) bool { return j.Result != journal.Passed }) {
 		return errSaid
@@ -386,7 +422,7 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 	return slices.DeleteFunc(drills, func(d *drill.Drill) bool {
 		skip := d.Machines && lab.Provider == settings.ProviderDocker
 		if skip {
-			fmt.Fprintf(a.Err, "left out: %s needs virtual machines\n", d.ID)
+			fmt.Fprintf(a.err, "left out: %s needs virtual machines\n", d.ID)
 		}
 		return skip
 	})
@@ -412,10 +448,10 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages, un
 func (a *App) runDrill(
 	ctx context.Context, r *runner.Runner, d *drill.Drill, flags drillFlags, steady time.Duration,
 ) (*journal.Journal, error) {
-	c := console.New(a.Err, a.Environ)
+	c := a.err
 	board := console.NewBoard(c)
 	defer board.Close()
-	board.Note(fmt.Sprintf("%s  %s", c.Bold(d.Title), c.Dim(d.ID)))
+	board.Note(fmt.Sprintf("%s  %s", c.Bold(plain.Line(d.Title)), c.Dim(d.ID)))
 	o := flags.options(steady)
 	if flags.hold {
 		o.Hold = a.enter()
@@ -435,6 +471,12 @@ func (a *App) runDrill(
 			board.Note(drillLine(c, u))
 		}
 	}
+	abandon, ended := make(chan struct{}), make(chan struct{})
+	defer close(ended)
+	o.Abandon = abandon
+	go secondInterrupt(ctx, ended, func() {
+		board.Note("Interrupted: what was broken is healed. ctrl-C again does not wait for that; then it ends by itself, within seconds.")
+	}, func() { close(abandon) })
 	j, err := r.Run(ctx, d, o)
 	if phase != nil {
 		if err == nil {
@@ -451,12 +493,7 @@ func (a *App) enter() <-chan struct{} {
 	pressed := make(chan struct{})
 	go func() {
 		defer close(pressed)
-		b := make([]byte, 1)
-		for {
-			if n, err := a.In.Read(b); err != nil || n == 1 && b[0] == '\n' {
-				return
-			}
-		}
+		_, _ = a.answers.line()
 	}()
 	return pressed
 }
@@ -475,7 +512,7 @@ func saidOfDrill(u runner.Update) string {
 
 func drillLine(c *console.Console, u runner.Update) string {
 	mark := map[runner.Tone]string{runner.Plain: " ", runner.Good: c.Good("✓"), runner.Warning: c.Warn("!"), runner.Bad: c.Bad("✗")}[u.Tone]
-	return fmt.Sprintf("  %s %6.1f s  %s", mark, u.At.Seconds(), u.Line)
+	return fmt.Sprintf("  %s %6.1f s  %s", mark, u.At.Seconds(), plain.Line(u.Line))
 }
 
 // printEnded tells of all runs, a line each.
@@ -496,7 +533,7 @@ func printEnded(c *console.Console, lab *settings.Lab, ended []*journal.Journal,
 	}
 	for _, j := range ended {
 		for _, reason := range j.Reasons {
-			fmt.Fprintf(c, "  %s %s: %s\n", c.Warn("!"), j.Drill.ID, shorter(reason, c.Width()-6-len(j.Drill.ID)))
+			fmt.Fprintf(c, "  %s %s: %s\n", c.Warn("!"), j.Drill.ID, c.Fit(reason, c.Width()-6-len(j.Drill.ID)))
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -92,9 +93,9 @@ as theirs has. The clock of a node that is a container is its host's and stays r
 				return a.printJSON(newShownFault(injected))
 			}
 			shown := newShownFault(injected)
-			fmt.Fprintf(a.Out, "%s on %s: %s\n", shown.Fault, node, shown.Evidence)
+			fmt.Fprintf(a.out, "%s on %s: %s\n", plain.Line(shown.Fault), node, plain.Line(shown.Evidence))
 			if !shown.Ending {
-				fmt.Fprintf(a.Out, "it ends by itself in %s; lab heal ends it now\n", length)
+				fmt.Fprintf(a.out, "it ends by itself in %s; lab heal ends it now\n", length)
 			}
 			return nil
 		},

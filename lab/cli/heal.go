@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
 func (a *App) heal() *cobra.Command {
@@ -16,7 +17,9 @@ func (a *App) heal() *cobra.Command {
 		Short: "End all faults, and start again what was stopped by hand",
 		Long: `Ends every fault on every node, before its time is over, and waits until its effect is gone: first those of nodes without power, whose
 agents answer again then. A container that somebody stopped by
-hand stays stopped, because it is taken that this was meant; heal ends that, too.`,
+hand stays stopped, because it is taken that this was meant; heal ends that, too.
+
+ctrl-C ends the command in order, ctrl-C again at once; faults then end when their time is over.`,
 		Example: "  lab heal",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,10 +28,19 @@ hand stays stopped, because it is taken that this was meant; heal ends that, too
 				return err
 			}
 			defer done()
-			// First: the agent of a node without power heals nothing.
-			healed, powerless := a.healOutages(cmd.Context(), lab)
-			others, err := f.Heal(cmd.Context())
-			healed, err = append(healed, others...), errors.Join(powerless, err)
+			var healed []fleet.Healed
+			err = untilSecondInterrupt(cmd.Context(), func() {
+				fmt.Fprintln(a.err, "Ending. ctrl-C again leaves at once: what is broken ends by itself when its time is over.")
+			}, func() error {
+				// First: the agent of a node without power heals nothing.
+				over, powerless := a.healOutages(cmd.Context(), lab)
+				others, err := f.Heal(cmd.Context())
+				healed = append(over, others...)
+				return errors.Join(powerless, err)
+			})
+			if errors.Is(err, errLeft) {
+				return err
+			}
 			if asJSON {
 				if healed == nil {
 					healed = []fleet.Healed{}
@@ -40,13 +52,13 @@ hand stays stopped, because it is taken that this was meant; heal ends that, too
 			}
 			for _, h := range healed {
 				if h.Fault != "" {
-					fmt.Fprintf(a.Out, "%s on %s is over\n", h.Fault, h.Node)
+					fmt.Fprintf(a.out, "%s on %s is over\n", plain.Line(h.Fault), h.Node)
 				} else {
-					fmt.Fprintf(a.Out, "started %s on %s\n", h.Container, h.Node)
+					fmt.Fprintf(a.out, "started %s on %s\n", plain.Line(h.Container), h.Node)
 				}
 			}
 			if len(healed) == 0 && err == nil {
-				fmt.Fprintln(a.Out, "no fault is in force, and nothing was stopped by hand")
+				fmt.Fprintln(a.out, "no fault is in force, and nothing was stopped by hand")
 			}
 			return err
 		},

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -138,7 +135,7 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 	if flags.json {
 		err = errors.Join(err, a.printJSON(result))
 	} else {
-		result.print(a.console())
+		result.print(a.out)
 	}
 	if err == nil && (result.Acknowledged < result.Votes || result.Interrupted) {
 		return errSaid
@@ -158,7 +155,7 @@ func reach(ctx context.Context, url string) error {
 
 // castAll shows how it goes on the standard error.
 func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, book load.Book) (load.Summary, error) {
-	board := console.NewBoard(console.New(a.Err, a.Environ))
+	board := console.NewBoard(a.err)
 	defer board.Close()
 	votes, answers := board.Begin("votes"), board.Begin("answers")
 
@@ -181,24 +178,6 @@ func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, bo
 		votes.Say(saidOfVotes(p, flags.duration))
 		answers.Say(saidOfAnswers(p))
 	})
-}
-
-// secondInterrupt calls first when ctx ends, which is the first interrupt's doing, and second at the next one.
-func secondInterrupt(ctx context.Context, ended <-chan struct{}, first, second func()) {
-	select {
-	case <-ctx.Done():
-	case <-ended:
-		return
-	}
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupts)
-	first()
-	select {
-	case <-interrupts:
-		second()
-	case <-ended:
-	}
 }
 
 func saidOfVotes(p load.Progress, duration time.Duration) string {
@@ -247,10 +226,10 @@ func (r loadResult) print(c *console.Console) {
 		}
 		fmt.Fprintf(c, "  %-13s%s\n", name, count)
 	}
-	line("acknowledged", r.Acknowledged, c.Good, most(r.ServedBy))
+	line("acknowledged", r.Acknowledged, c.Good, most(c, r.ServedBy))
 	line("refused", r.Refused, c.Bad, "the app said that they are not counted")
 	line("unknown", r.Unknown, c.Bad, "given up; they may or may not be counted")
-	line("tried again", r.Retried, c.Warn, most(r.Troubles))
+	line("tried again", r.Retried, c.Warn, most(c, r.Troubles))
 	if r.Overdue > 0 {
 		line("not cast", r.Overdue, c.Warn, fmt.Sprintf("were due, but all %d connections were busy", r.Plan.Concurrency))
 	}
@@ -277,8 +256,11 @@ func (r loadResult) print(c *console.Console) {
 	fmt.Fprintln(c, "Next: `lab verify` waits until the votes are counted, and judges.")
 }
 
+// shownName is how many columns the name of a server, or of a trouble, has.
+const shownName = 40
+
 // most names the three that happened most often.
-func most(counts map[string]int64) string {
+func most(c *console.Console, counts map[string]int64) string {
 	names := slices.SortedFunc(maps.Keys(counts), func(x, y string) int {
 		if counts[x] != counts[y] {
 			return int(min(max(counts[y]-counts[x], -1), 1))
@@ -291,10 +273,7 @@ func most(counts map[string]int64) string {
 			said = append(said, "…")
 			break
 		}
-		said = append(said, grouped().Sprintf("%s %d", printable(name), counts[name]))
+		said = append(said, grouped().Sprintf("%s %d", c.Fit(name, shownName), counts[name]))
 	}
 	return strings.Join(said, ", ")
 }
-
-// printable keeps what a server calls itself from playing with the terminal.
-func printable(name string) string { return shorter(name, 40) }

@@ -46,7 +46,7 @@ Next: ` + "`lab verify`" + ` waits until the votes are counted, and judges.
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}
-	if got := most(map[string]int64{"\x1b[2Jname": 4}); got != "?[2Jname 4" {
+	if got := most(console.New(&bytes.Buffer{}, nil), map[string]int64{"\x1b[2Jname": 4}); got != "name 4" {
 		t.Errorf("%q", got)
 	}
 	p := load.Progress{Counts: r.Counts, Planned: 2000000, Elapsed: time.Second, Overdue: 5, Rate: 20008.1, P50: time.Millisecond, P99: time.Second}

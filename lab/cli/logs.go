@@ -34,9 +34,9 @@ func (a *App) logs() *cobra.Command {
 				o.Container = given[1]
 			}
 			err = f.Logs(cmd.Context(), given[0], o, func(text string, stderr bool) error {
-				to := a.Out
+				to := a.out
 				if stderr {
-					to = a.Err
+					to = a.err
 				}
 				_, err := fmt.Fprintln(to, text)
 				return err

@@ -34,7 +34,7 @@ func (a *App) replay(lab *settings.Lab) {
 		return
 	}
 	if _, err := a.outages(lab); err != nil {
-		fmt.Fprintf(a.Err, "lab: %v\n", err)
+		fmt.Fprintf(a.err, "lab: %v\n", err)
 	}
 }
 
@@ -45,10 +45,10 @@ func (a *App) endOutages(ctx context.Context, lab *settings.Lab) {
 	}
 	over, err := a.healOutages(ctx, lab)
 	for _, h := range over {
-		fmt.Fprintf(a.Out, "%s on %s is over\n", h.Fault, h.Node)
+		fmt.Fprintf(a.out, "%s on %s is over\n", h.Fault, h.Node)
 	}
 	if err != nil {
-		fmt.Fprintf(a.Err, "lab: %v\n", err)
+		fmt.Fprintf(a.err, "lab: %v\n", err)
 	}
 }
 
@@ -78,7 +78,7 @@ func (a *App) cutPower(ctx context.Context, lab *settings.Lab, kind, node string
 	if asJSON {
 		return a.printJSON(newShownOutage(f))
 	}
-	fmt.Fprintf(a.Out, "%s on %s: %s\nit ends by itself in %s; lab heal ends it now\n", f.Kind, f.Node, f.Evidence, lease)
+	fmt.Fprintf(a.out, "%s on %s: %s\nit ends by itself in %s; lab heal ends it now\n", f.Kind, f.Node, f.Evidence, lease)
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (a *App) addOutages(s *status, lab *settings.Lab) {
 	}
 	faults, err := o.List()
 	if err != nil {
-		fmt.Fprintf(a.Err, "lab: %v\n", err)
+		fmt.Fprintf(a.err, "lab: %v\n", err)
 	}
 	for _, f := range faults {
 		for i := range s.Nodes {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,13 +12,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/verdict"
@@ -63,12 +63,12 @@ func (a *App) reportList() *cobra.Command {
 			case asJSON:
 				err = a.printJSON(runs)
 			case len(runs)+len(broken) == 0:
-				fmt.Fprintf(a.Err, "%v\n", journal.ErrEmpty)
+				fmt.Fprintf(a.err, "%v\n", journal.ErrEmpty)
 			default:
-				printRuns(a.console(), runs)
+				printRuns(a.out, runs)
 			}
 			for _, b := range broken {
-				fmt.Fprintf(a.Err, "lab: %v\n", b)
+				fmt.Fprintf(a.err, "lab: %v\n", b)
 				err = errSaid
 			}
 			return err
@@ -96,7 +96,7 @@ it could be shown, not how the run went. With --json it prints the whole journal
 			if asJSON {
 				return a.printJSON(j)
 			}
-			printRun(a.console(), lab, j)
+			printRun(a.out, lab, j)
 			return nil
 		},
 	}
@@ -129,7 +129,13 @@ Whoever reads it learns who ran the drill, and when.`,
 				return err
 			}
 			if flags.out == "-" {
-				return report.HTML(a.Out, j)
+				var page bytes.Buffer
+				if err := report.HTML(&page, j); err != nil {
+					return err
+				}
+				// It may be a terminal, and a page loses nothing that is to be seen.
+				_, err := io.WriteString(a.Out, plain.Text(page.String()))
+				return err
 			}
 			path := cmp.Or(flags.out, j.ID+report.Suffix)
 			if a.Dir != "" && !filepath.IsAbs(path) {
@@ -138,7 +144,7 @@ Whoever reads it learns who ran the drill, and when.`,
 			if err := export(path, flags.force, func(w io.Writer) error { return report.HTML(w, j) }); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.Out, path)
+			fmt.Fprintln(a.out, path)
 			return nil
 		},
 	}
@@ -249,7 +255,7 @@ func printRuns(c *console.Console, runs []shownRun) {
 	const format = "%-37s %-12s %s %s %7s"
 	fmt.Fprintln(c, c.Dim(fmt.Sprintf(format, "ID", "WHEN", fmt.Sprintf("%-9s", "RESULT"), "LOST/DOUBLE", "LENGTH")))
 	for _, r := range runs {
-		fmt.Fprintf(c, format+"\n", shorter(r.ID, 37), r.Begun.Local().Format("Jan _2 15:04"), coloured(c, r.Result, 9), violations(c, r), length(r.LengthMS))
+		fmt.Fprintf(c, format+"\n", c.Fit(r.ID, 37), r.Begun.Local().Format("Jan _2 15:04"), coloured(c, r.Result, 9), violations(c, r), length(r.LengthMS))
 	}
 }
 
@@ -286,28 +292,15 @@ func coloured(c *console.Console, r journal.Result, width int) string {
 	}
 }
 
-// shorter makes what a file says fit, and harmless to a terminal.
-func shorter(text string, width int) string {
-	return ansi.Truncate(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return '?'
-		}
-		return r
-	}, text), max(width, 1), "…")
-}
-
 func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
 	p := grouped()
 	say := func(format string, args ...any) { fmt.Fprintln(c, strings.TrimRight(p.Sprintf(format, args...), " ")) }
-	say("%s  %s", coloured(c, j.Result, 0), shorter(cmp.Or(j.Drill.Title, j.Drill.ID), c.Width()-12))
+	say("%s  %s", coloured(c, j.Result, 0), c.Fit(cmp.Or(j.Drill.Title, j.Drill.ID), c.Width()-12))
 	for _, reason := range j.Reasons {
-		say("  %s %s", c.Warn("!"), shorter(reason, c.Width()-4))
+		say("  %s %s", c.Warn("!"), c.Fit(reason, c.Width()-4))
 	}
 	for _, remark := range j.Remarks {
-		say("  %s", shorter(remark, c.Width()-2))
+		say("  %s", c.Fit(remark, c.Width()-2))
 	}
 	say("")
 	say("%-10s %s", "run", j.ID)
@@ -315,7 +308,7 @@ func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
 	if j.LengthMS > 0 {
 		took = "for " + console.Seconds(time.Duration(j.LengthMS)*time.Millisecond)
 	}
-	say("%-10s %s, %s, by %s", "begun", j.Begun.Local().Format(time.DateTime), took, shorter(cmp.Or(j.By, "somebody"), 40))
+	say("%-10s %s, %s, by %s", "begun", j.Begun.Local().Format(time.DateTime), took, c.Fit(cmp.Or(j.By, "somebody"), 40))
 	for i, f := range j.Faults {
 		head := ""
 		if i == 0 {
@@ -325,7 +318,7 @@ func printRun(c *console.Console, lab *settings.Lab, j *journal.Journal) {
 		if f.HealedMS > 0 {
 			until = "gone at " + fmt.Sprintf("%.1f s", seconds(f.HealedMS))
 		}
-		say("%-10s %s, at %s, %s", head, shorter(f.What+" on "+f.Node, 40), fmt.Sprintf("%.1f s", seconds(f.InjectedMS)), until)
+		say("%-10s %s, at %s, %s", head, c.Fit(f.What+" on "+f.Node, 40), fmt.Sprintf("%.1f s", seconds(f.InjectedMS)), until)
 	}
 	printChecks(c, j.Checks)
 	printFigures(c, j)
@@ -362,9 +355,9 @@ func printChecks(c *console.Console, checks []journal.Check) {
 		case !k.Held:
 			sign, how = c.Bad("✗"), "not within "+console.Seconds(time.Duration(k.LimitMS())*time.Millisecond)
 		}
-		fmt.Fprintf(c, "  %s %-16s %s\n", sign, how, shorter(k.See, c.Width()-21))
+		fmt.Fprintf(c, "  %s %-16s %s\n", sign, how, c.Fit(k.See, c.Width()-21))
 		if !k.Held && k.Saw != "" {
-			fmt.Fprintf(c, "    %-16s %s\n", "", c.Dim(shorter(k.Saw, c.Width()-21)))
+			fmt.Fprintf(c, "    %-16s %s\n", "", c.Dim(c.Fit(k.Saw, c.Width()-21)))
 		}
 	}
 }
@@ -389,8 +382,8 @@ func printFigures(c *console.Console, j *journal.Journal) {
 		default:
 			sign = c.Bad("✗")
 		}
-		line := p.Sprintf("%12v %-5s %-16s", f.Value, shorter(f.Unit, 8), limit)
-		fmt.Fprintf(c, "  %s %s %s\n", sign, line, shorter(f.Name, c.Width()-41))
+		line := p.Sprintf("%12v %-5s %-16s", f.Value, c.Fit(f.Unit, 8), limit)
+		fmt.Fprintf(c, "  %s %s %s\n", sign, line, c.Fit(f.Name, c.Width()-41))
 	}
 }
 

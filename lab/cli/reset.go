@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,7 +32,7 @@ The nodes themselves stay. Asks first.`,
 				return l.Reset(cmd.Context(), to) // which says that there is no lab, before anything is asked
 			}
 			if !yes {
-				if err := a.confirm(fmt.Sprintf("All votes and containers of the lab %s will be removed. Go on?", l.Lab.Name)); err != nil {
+				if err := a.confirm(cmd.Context(), fmt.Sprintf("All votes and containers of the lab %s will be removed. Go on?", l.Lab.Name)); err != nil {
 					return err
 				}
 			}
@@ -45,20 +42,4 @@ The nodes themselves stay. Asks first.`,
 	cmd.Flags().StringVar(&stage, "stage", settings.StageApplication.String(), "stage to build up to again: "+strings.Join(settings.StageNames(), ", "))
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	return cmd
-}
-
-// confirm asks; without an answer nothing is done.
-func (a *App) confirm(question string) error {
-	fmt.Fprintf(a.Err, "%s [y/N] ", question)
-	answer, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && (!errors.Is(err, io.EOF) || answer == "") {
-		fmt.Fprintln(a.Err)
-		return usageError{errors.New("nobody answered, so nothing was done; --yes goes on without asking")}
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	default:
-		return errors.New("nothing was done")
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/pki"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -47,7 +48,7 @@ CLOCK is the node's clock minus the manager's: + is ahead.`,
 					return err
 				}
 			} else {
-				s.print(a.console(), lab)
+				s.print(a.out, lab)
 			}
 			if !s.Whole {
 				return errSaid
@@ -328,7 +329,7 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 			if i > 0 {
 				head = fmt.Sprintf("%-11s %-15s %-11s %-9s", "", "", "", "")
 			}
-			say("%s %-12s %s", head, one.Name, one.describe(c.Style))
+			say("%s %-12s %s", head, plain.Line(one.Name), one.describe(c.Style))
 		}
 	}
 	s.printTroubles(c)
@@ -336,7 +337,7 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 		say("")
 	}
 	for _, alarm := range s.Alarms {
-		say("%s %s", c.Bad("ALARM"), alarm)
+		say("%s %s", c.Bad("ALARM"), plain.Line(alarm))
 	}
 	say("")
 	say("votes       captured %s · queued %s · counted %s · dead letters %s",
@@ -353,7 +354,7 @@ func (s status) printTroubles(c *console.Console) {
 			fmt.Fprintln(c)
 			first = false
 		}
-		fmt.Fprintf(c, "%s %s: %s\n", c.Warn("!"), node, text)
+		fmt.Fprintf(c, "%s %s: %s\n", c.Warn("!"), node, plain.Line(text))
 	}
 	for _, n := range s.Nodes {
 		if n.Error != "" {
@@ -397,7 +398,8 @@ func (s status) printTroubles(c *console.Console) {
 
 // describe says how a container is, in at most 16 columns, in the words of `docker ps`.
 func (s statusContainer) describe(style console.Style) string {
-	text := s.State
+	state := plain.Line(s.State)
+	text := state
 	if s.State == "running" {
 		text = "up"
 		if s.Since != nil {
@@ -408,9 +410,9 @@ func (s statusContainer) describe(style console.Style) string {
 	case s.HandStopped:
 		return style.Warn("stopped by hand")
 	case s.State == "exited" || s.State == "restarting":
-		return style.Bad(fmt.Sprintf("%s (%d)", s.State, s.ExitCode))
+		return style.Bad(fmt.Sprintf("%s (%d)", state, s.ExitCode))
 	case s.State != "running":
-		return style.Bad(s.State)
+		return style.Bad(state)
 	case s.Ownership == "adopted" || s.Ownership == "foreign":
 		return style.Good(text) + ", " + s.Ownership
 	case s.Ownership == "different":

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,6 +14,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/ledger"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
 )
@@ -89,7 +89,7 @@ others, and no violation unless --exclusive says that there are to be none.`,
 
 // settled waits and judges, and shows what it waits for on the standard error.
 func (a *App) settled(ctx context.Context, v *verify.Verifier, o verify.Options) (verify.Verdict, error) {
-	board := console.NewBoard(console.New(a.Err, a.Environ))
+	board := console.NewBoard(a.err)
 	defer board.Close()
 	phase := board.Begin("verify")
 	got, err := v.Settled(ctx, o, func(missing []string) { phase.Say(strings.Join(missing, "; ")) })
@@ -109,7 +109,7 @@ func (a *App) tell(got verify.Verdict, asJSON bool) error {
 			return err
 		}
 	} else {
-		printVerdict(a.console(), got)
+		printVerdict(a.out, got)
 	}
 	if got.Result != verdict.Pass {
 		return errSaid
@@ -129,12 +129,12 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 			failed = &got
 		}
 		if asJSON {
-			err = json.NewEncoder(a.Out).Encode(got)
+			err = a.printLine(got)
 		} else {
 			if first {
-				fmt.Fprintf(a.Out, "%s\n", a.console().Dim(watchHead))
+				fmt.Fprintf(a.out, "%s\n", a.out.Dim(watchHead))
 			}
-			_, err = fmt.Fprintf(a.Out, "%s\n", watchLine(a.console(), got))
+			_, err = fmt.Fprintf(a.out, "%s\n", watchLine(a.out, got))
 		}
 		if err != nil {
 			return fmt.Errorf("print: %w", err)
@@ -157,19 +157,19 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 		return err
 	}
 	if failed != nil && got.Result != verdict.Fail {
-		fmt.Fprintf(a.Err, "lab: what is wrong at %s is not to be seen any more:\n", failed.At.Local().Format(time.TimeOnly))
+		fmt.Fprintf(a.err, "lab: what is wrong at %s is not to be seen any more:\n", failed.At.Local().Format(time.TimeOnly))
 		got = *failed
 	}
 	if asJSON {
-		if err := json.NewEncoder(a.Out).Encode(got); err != nil {
-			return fmt.Errorf("print: %w", err)
+		if err := a.printLine(got); err != nil {
+			return err
 		}
 		if got.Result != verdict.Pass {
 			return errSaid
 		}
 		return nil
 	}
-	fmt.Fprintln(a.Out)
+	fmt.Fprintln(a.out)
 	return a.tell(got, false)
 }
 
@@ -217,7 +217,7 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 		say("%s  nothing wrong was found, but not all is known", c.Warn(string(v.Result)))
 	}
 	for _, m := range v.Missing {
-		say("  %s %s", c.Warn("!"), m)
+		say("  %s %s", c.Warn("!"), plain.Line(m))
 	}
 	say("")
 	say("%-13s %11d  of %d voters, in %d %s", "votes", v.Sent.Votes, v.Sent.Voters, len(v.Ledgers), plural(len(v.Ledgers), "ledger"))
@@ -272,7 +272,7 @@ func printExamples(c *console.Console, kind verdict.Kind, v verify.Verdict) {
 	examples = examples[:min(len(examples), shownExamples)]
 	fmt.Fprintf(c, "\n%s\n", c.Bold(fmt.Sprintf("%s, for example", kind)))
 	for _, x := range examples {
-		fmt.Fprintf(c, "  %s\n", x.Why)
+		fmt.Fprintf(c, "  %s\n", plain.Line(x.Why))
 		if x.VoterID != nil {
 			fmt.Fprintf(c, "    voter     %s\n", x.VoterID)
 		}
@@ -294,7 +294,7 @@ func printExamples(c *console.Console, kind verdict.Kind, v verify.Verdict) {
 					fmt.Fprintf(c, ", answered %s", clock(*cast.Answered))
 				}
 				if cast.ServedBy != "" {
-					fmt.Fprintf(c, " by %s", cast.ServedBy)
+					fmt.Fprintf(c, " by %s", plain.Line(cast.ServedBy))
 				}
 				fmt.Fprintln(c)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
@@ -50,9 +51,9 @@ then that voter's cookie is kept below .lab, and a second vote replaces the firs
 				}
 				return err
 			}
-			fmt.Fprintf(a.Out, "voted %s, served by %s\n", result.Vote, result.ServedBy)
+			fmt.Fprintf(a.out, "voted %s, served by %s\n", result.Vote, plain.Line(result.ServedBy))
 			if result.Tally != nil {
-				fmt.Fprintf(a.Out, "counted: a %d, b %d\n", result.Tally.A, result.Tally.B)
+				fmt.Fprintf(a.out, "counted: a %d, b %d\n", result.Tally.A, result.Tally.B)
 			}
 			return err
 		},

@@ -17,6 +17,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/voting"
 	"github.com/swarmlab/swarmlab/lab/watch"
@@ -289,13 +290,14 @@ func (w *watchPrinter) print(l sight) {
 	}
 	var err error
 	if w.json {
-		err = json.NewEncoder(w.app.Out).Encode(l)
+		err = w.app.printLine(l)
 	} else {
 		node := l.Node
 		if node == "" {
 			node = "-"
 		}
-		_, err = fmt.Fprintf(w.app.Out, "%s  %-10s  %-11s  %-11s  %s\n", l.At.Local().Format(time.TimeOnly), node, l.Subject, l.Action, l.Message)
+		_, err = fmt.Fprintf(w.app.out, "%s  %-10s  %-11s  %-11s  %s\n", l.At.Local().Format(time.TimeOnly),
+			plain.Line(node), plain.Line(l.Subject), plain.Line(l.Action), plain.Line(l.Message))
 	}
 	if err != nil {
 		w.fail(err)

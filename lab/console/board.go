@@ -2,17 +2,24 @@ package console
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
-// The spinner's frames and how often the moving lines are drawn.
-var frames = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+// The spinner's frames, and those for what shows ASCII only.
+var (
+	frames      = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+	framesASCII = []string{"|", "/", "-", `\`}
+)
 
 const (
+	// drawEvery is how often the moving lines are drawn.
 	drawEvery = 100 * time.Millisecond
 	// sayEvery bounds the lines that one phase writes into a pipe.
 	sayEvery = 2 * time.Second
@@ -24,8 +31,8 @@ type Board struct {
 
 	mu     sync.Mutex
 	phases []*Phase
-	// drawn is the number of moving lines that stand at the bottom of the terminal.
-	drawn int
+	// drawn are the widths of the moving lines that stand at the bottom of the terminal, above the cursor.
+	drawn []int
 	frame int
 	stop  chan struct{}
 	ended sync.WaitGroup
@@ -87,13 +94,14 @@ func (b *Board) Close() {
 	b.ended.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.erase()
+	b.write(b.erased())
 }
 
 // Begin starts a phase.
 func (b *Board) Begin(name string) *Phase {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	name = plain.Line(name)
 	p := &Phase{b: b, name: name, started: time.Now()}
 	b.phases = append(b.phases, p)
 	if b.c.live {
@@ -128,7 +136,7 @@ func (b *Board) Timings() []Timing {
 func (p *Phase) Say(text string) {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
-	text = firstLine(text)
+	text = plain.Line(firstLine(text))
 	if p.ended || text == p.say {
 		return
 	}
@@ -165,39 +173,69 @@ func Seconds(d time.Duration) string {
 }
 
 // print writes a line that stays.
-func (b *Board) print(text string) {
-	b.erase()
-	fmt.Fprintln(b.c, text)
-	b.draw()
-}
+func (b *Board) print(text string) { b.write(b.erased() + b.c.shown(text+"\n") + b.moving()) }
 
-func (b *Board) erase() {
-	if b.drawn > 0 {
-		fmt.Fprintf(b.c, "\x1b[%dA\x1b[J", b.drawn)
-		b.drawn = 0
-	}
-}
+// draw writes the moving lines anew.
+func (b *Board) draw() { b.write(b.erased() + b.moving()) }
 
-// draw writes the moving lines anew, in one piece so that they do not flicker.
-func (b *Board) draw() {
-	if !b.c.live {
+// write writes in one piece, so that nothing flickers and nothing comes between.
+func (b *Board) write(text string) {
+	if text == "" {
 		return
 	}
-	var lines strings.Builder
-	if b.drawn > 0 {
-		fmt.Fprintf(&lines, "\x1b[%dA\x1b[J", b.drawn)
+	_, _ = io.WriteString(b.c.w, text) // to a terminal that went away: nobody is left to be told
+}
+
+const (
+	// eraseDown erases what stands from the cursor's line on, and leaves the cursor at its beginning: first that line, then those below. The whole screen
+	// is never erased at once, of which tmux would keep a copy among what was scrolled out.
+	eraseDown = "\x1b[K\x1b7\x1b[B\x1b[J\x1b8"
+	// With autowrap off a line that is longer than the terminal, which may have become narrower just now, stays one.
+	autowrapOff, autowrapOn = "\x1b[?7l", "\x1b[?7h"
+)
+
+// erased takes the moving lines away, if there are any. A terminal that was made narrower meanwhile may have broken them.
+func (b *Board) erased() string {
+	if len(b.drawn) == 0 {
+		return ""
 	}
-	b.drawn = 0
+	width, _ := b.c.size()
+	rows := 0
+	for _, w := range b.drawn {
+		if b.c.reflows {
+			rows += max((w+width-1)/width, 1)
+		} else {
+			rows++
+		}
+	}
+	b.drawn = nil
+	return fmt.Sprintf("\r\x1b[%dA", rows) + eraseDown
+}
+
+// moving are the moving lines; empty: there are none. They fit the terminal as it is now: what scrolls out of it cannot be erased.
+func (b *Board) moving() string {
+	if !b.c.live {
+		return ""
+	}
+	width, height := b.c.size()
+	spinner := frames
+	if b.c.ascii {
+		spinner = framesASCII
+	}
+	var lines strings.Builder
 	for _, p := range b.phases {
-		if p.ended {
+		if p.ended || len(b.drawn) >= max(height-1, 1) {
 			continue
 		}
-		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(frames[b.frame%len(frames)]), p.name,
-			Seconds(time.Since(p.started)), b.c.Dim(p.say))
-		lines.WriteString(ansi.Truncate(line, b.c.width-1, "…") + "\n")
-		b.drawn++
+		line := fmt.Sprintf("%s %-12s %7s  %s", b.c.Accent(spinner[b.frame%len(spinner)]), p.name, Seconds(time.Since(p.started)), b.c.Dim(p.say))
+		line = b.c.cut(b.c.shown(line), width-1)
+		b.drawn = append(b.drawn, ansi.StringWidth(line))
+		lines.WriteString(line + "\n")
 	}
-	fmt.Fprint(b.c, lines.String())
+	if len(b.drawn) == 0 {
+		return ""
+	}
+	return autowrapOff + lines.String() + autowrapOn
 }
 
 func firstLine(text string) string {

@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,5 +70,30 @@ func TestStyleWithoutTerminal(t *testing.T) {
 	c := console.New(&bytes.Buffer{}, nil)
 	if got := c.Good("a") + c.Warn("b") + c.Bad("c") + c.Dim("d") + c.Bold("e") + c.Accent("f"); got != "abcdef" || strings.Contains(got, "\x1b") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// TestLocale: by LC_ALL before LC_CTYPE before LANG; where none is set, nothing is said against UTF-8.
+func TestLocale(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]string{
+		"": "✓ …", "LANG=C.UTF-8": "✓ …", "LANG=C.UTF-8 LC_ALL=C": "+ ...", "LANG=POSIX": "+ ...", "LANG=C LC_CTYPE=UTF-8": "✓ …",
+	} {
+		var out bytes.Buffer
+		fmt.Fprint(console.New(&out, strings.Fields(environ)), "✓ …")
+		if got := out.String(); got != want {
+			t.Errorf("%s: %q, want %q", environ, got, want)
+		}
+	}
+}
+
+// TestJSON: it is what it was, and no terminal obeys it.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]string{"": `{"a":"ü\u009b\u007f"}`, "LC_ALL=C": `{"a":"\u00fc\u009b\u007f"}`} {
+		var out bytes.Buffer
+		if err := console.New(&out, strings.Fields(environ)).JSON([]byte("{\"a\":\"ü\u009b\x7f\"}")); err != nil || out.String() != want {
+			t.Errorf("%s: %s, %v", environ, &out, err)
+		}
 	}
 }

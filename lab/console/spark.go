@@ -7,6 +7,7 @@ var bars = []rune("▁▂▃▄▅▆▇█")
 // Spark draws values, none of them negative, as bars beside each other, one for each value, or for the sum of a few so that there are
 // width at most. What is not nothing is seen: only 0 is a space.
 func Spark(values []int64, width int) string {
+	width = max(width, 1)
 	each := max(1, (len(values)+width-1)/width)
 	var sums []int64
 	for i, v := range values {

@@ -6,6 +6,7 @@
 package drill
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/expr-lang/expr/vm"
@@ -80,6 +81,8 @@ type Injection struct {
 	For time.Duration `yaml:"for"`
 	// How bad it is: delay, jitter, loss (0 to 1), rate (bytes per second) and skew, each for the kinds that take it.
 	faultkind.Strength `yaml:",inline"`
+
+	at place
 }
 
 // Target is what is broken, by name.
@@ -89,6 +92,9 @@ func (i Injection) Target() string {
 	}
 	return i.Node
 }
+
+// Mistake is something that is wrong with it, with its place in the drill's file.
+func (i Injection) Mistake(format string, args ...any) error { return i.at.mistake(format, args...) }
 
 // What is broken and how, in two words: "stop redis01".
 func (i Injection) What() string { return i.Fault + " " + i.Target() }
@@ -110,12 +116,27 @@ type Check struct {
 	Figure string `yaml:"figure"`
 }
 
+// place is where something stands; that of what was made elsewhere is empty.
+type place struct {
+	file string
+	line int
+}
+
+func (p place) mistake(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if p.file == "" {
+		return err
+	}
+	return &Error{File: p.file, Line: p.line, Text: err.Error(), cause: err}
+}
+
 // Condition is an expression over a Scene.
 type Condition struct {
 	Text    string
 	program *vm.Program
 	// parts are what it looks at, to be told when it does not hold.
-	parts []*vm.Program
+	parts []part
+	at    place
 }
 
 // Sections of the tutorial's "Troubleshooting the application", in its order.

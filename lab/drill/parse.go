@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -43,6 +44,9 @@ const (
 	defaultRecoverWithin = time.Minute
 )
 
+// byteOrderMark is what editors on Windows put before a text.
+const byteOrderMark = "\ufeff"
+
 var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
 // Error is a mistake in a drill's file.
@@ -50,7 +54,11 @@ type Error struct {
 	File string
 	Line int
 	Text string
+	// cause is what Text says, where others may have to tell it apart.
+	cause error
 }
+
+func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string {
 	if e.Line == 0 {
@@ -64,6 +72,10 @@ func Parse(file string, text []byte) (*Drill, error) {
 	if len(text) > maxSize {
 		return nil, &Error{File: file, Text: fmt.Sprintf("a drill of more than %d bytes is none", maxSize)}
 	}
+	if !utf8.Valid(text) {
+		return nil, &Error{File: file, Text: "the file is not in UTF-8; save it in that encoding"}
+	}
+	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
 	tree, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		return nil, yamlError(file, err)
@@ -71,18 +83,24 @@ func Parse(file string, text []byte) (*Drill, error) {
 	if len(tree.Docs) != 1 {
 		return nil, &Error{File: file, Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(tree.Docs))}
 	}
+	body := tree.Docs[0].Body
+	if body == nil || body.Type() == ast.NullType || body.Type() == ast.CommentType {
+		return nil, &Error{File: file, Text: "there is no drill in the file"}
+	}
+	if tree.Docs[0].Body, err = expand(file, body); err != nil {
+		return nil, err
+	}
 	d := Drill{
 		Load:          Load{Rate: DefaultRate, Change: defaultChange, Before: defaultBefore, After: defaultAfter},
 		RecoverWithin: defaultRecoverWithin,
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&d); err != nil {
-		mistake := yamlError(file, err)
-		if mistake.Line == 0 {
-			mistake.Line = lineOf(tree, mistake.Text)
-		}
-		return nil, mistake
-	}
 	r := reader{file: file, tree: tree}
+	if r.shape(tree.Docs[0].Body); len(r.errs) > 0 {
+		return nil, errors.Join(r.errs...)
+	}
+	if err := yaml.NodeToValue(tree.Docs[0].Body, &d, yaml.Strict()); err != nil {
+		return nil, yamlError(file, err)
+	}
 	r.check(&d)
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
@@ -104,32 +122,6 @@ func yamlError(file string, err error) *Error {
 	return e
 }
 
-var quoted = regexp.MustCompile(`"([^"]+)"$`)
-
-// lineOf finds the line of the value that an error of the standard library quotes, which knows nothing of lines; 0 if there is none.
-func lineOf(tree *ast.File, text string) int {
-	value := quoted.FindStringSubmatch(text)
-	if value == nil {
-		return 0
-	}
-	v := valueFinder{value: value[1]}
-	ast.Walk(&v, tree.Docs[0].Body)
-	return v.line
-}
-
-type valueFinder struct {
-	value string
-	line  int
-}
-
-// Visit implements ast.Visitor.
-func (v *valueFinder) Visit(node ast.Node) ast.Visitor {
-	if t := node.GetToken(); v.line == 0 && t != nil && t.Value == v.value {
-		v.line = t.Position.Line
-	}
-	return v
-}
-
 // compile makes conditions of their texts.
 func (r *reader) compile(at string, c *Condition) {
 	if c.Text == "" {
@@ -138,11 +130,14 @@ func (r *reader) compile(at string, c *Condition) {
 	compiled, err := Compile(c.Text)
 	if err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
-		r.wrong(at, "%s: %s", c.Text, text)
+		r.wrong(at, "%s: %s", strings.Join(strings.Fields(c.Text), " "), text)
 		return
 	}
 	*c = compiled
+	c.at = r.place(at)
 }
+
+func (r *reader) place(at string) place { return place{r.file, r.line(at)} }
 
 // reader collects mistakes and knows on which lines they are.
 type reader struct {
@@ -191,7 +186,9 @@ func (r *reader) check(d *Drill) {
 		r.wrong("$.inject", "inject is missing: what does the drill break?")
 	}
 	for i, in := range d.Inject {
-		r.injection(fmt.Sprintf("$.inject[%d]", i), in, i > 0 && in.At < d.Inject[i-1].At)
+		at := fmt.Sprintf("$.inject[%d]", i)
+		r.injection(at, in, i > 0 && in.At < d.Inject[i-1].At)
+		d.Inject[i].at = r.place(at)
 	}
 	if d.Length() > maxLength {
 		r.wrong("$.inject", "all faults together last %s, more than %s", d.Length(), maxLength)

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,99 @@ debrief: A debrief.
 fix: A fix.
 `
 
+// bomb is a text that doubles with each line.
+var bomb = func() string {
+	text := "debrief: A debrief.\nstory2:\n  - &a0 [x]\n"
+	for i := range 20 {
+		text += fmt.Sprintf("  - &a%d [*a%d, *a%d]\n", i+1, i, i)
+	}
+	return strings.TrimSuffix(text, "\n")
+}()
+
+// What a drill says once and means several times is written out, by anchors and merge keys; and who saved it does not matter.
+func TestAnchors(t *testing.T) {
+	t.Parallel()
+	const shared = `id: mine
+title: A title
+section: Redis failures
+story: &text A story.
+inject:
+  - &stop {fault: stop, container: redis01, for: 8s}
+  - {<<: *stop, container: redis02, at: 1s}
+  - {at: 2s, <<: [{for: 3s}, *stop]}
+  - <<: {fault: kill, container: worker01, at: 3s}
+  - {<<: {fault: kill, container: worker01, at: 4s}}
+expect:
+  - &up
+    see: both serve
+    when: &both all(["frontend01", "frontend02"], server(#) == "up")
+    within: 2s
+  - <<: *up
+    see: votes go on
+    when: let enough = 0.5 * rate; accepted > enough
+recover:
+  - {see: both again, when: *both, within: 5s}
+debrief: *text
+fix: A fix.
+`
+	for name, text := range map[string]string{
+		"as it is": shared, "a byte order mark": "\ufeff" + shared, "from Windows": "\ufeff" + strings.ReplaceAll(shared, "\n", "\r\n"),
+	} {
+		d, err := Parse("mine.yaml", []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		second, third := d.Inject[1], d.Inject[2]
+		if second.What() != "stop redis02" || second.For != 8*time.Second || second.At != time.Second || third.What() != "stop redis01" || third.For != 3*time.Second {
+			t.Errorf("%s: %+v, %+v", name, second, third)
+		}
+		if d.Expect[1].Within != 2*time.Second || d.Expect[1].See != "votes go on" || d.Debrief != "A story." {
+			t.Errorf("%s: %+v, %q", name, d.Expect[1], d.Debrief)
+		}
+		for _, c := range slices.Concat(d.Expect, d.Recover) {
+			if !c.When.Set() {
+				t.Errorf("%s: %q has no condition", name, c.See)
+			}
+		}
+		if d.Recover[0].When.Text != d.Expect[0].When.Text {
+			t.Errorf("%s: %q", name, d.Recover[0].When.Text)
+		}
+	}
+}
+
+// A mistake that shows on a lab only has its place, too.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	d, err := Parse("mine.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Inject[1].Mistake("no %s", "such").Error(); got != "mine.yaml:14: no such" {
+		t.Error(got)
+	}
+	s := scene()
+	s.Server = func(name string) (string, error) { return "", NoSuchError{"node " + name} }
+	for _, check := range []func(Scene) error{d.Expect[0].When.Check, func(s Scene) error { _, err := d.Expect[0].When.Holds(s); return err }} {
+		err := check(s)
+		var missing NoSuchError
+		if !errors.As(err, &missing) || err.Error() != `mine.yaml:19: "server(\"frontend01\") == \"down\"": the lab has no node frontend01` {
+			t.Errorf("%v", err)
+		}
+	}
+	// Also what is not looked at now.
+	c, err := Compile(`whole || server("frontend01") == "up"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(s); err == nil {
+		t.Error("what it names is not there")
+	}
+	if err := c.Check(scene()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	d, err := Parse("mine.yaml", []byte(good))
@@ -61,38 +155,59 @@ func TestParse(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ old, new, want string }{
-		"unknown field":          {"load:\n", "lode:\n", `mine.yaml:8: unknown field "lode"`},
-		"no YAML":                {"title: A title", "title: [", "mine.yaml:"},
-		"two documents":          {"fix: A fix.\n", "fix: A fix.\n---\nid: two\n", "the file has 2 documents"},
-		"id":                     {"id: mine", "id: Mine!", `mine.yaml:1: id "Mine!"`},
-		"no title":               {"title: A title\n", "", "title is missing"},
-		"section":                {"section: Redis failures", "section: Weather", `mine.yaml:3: section "Weather"`},
-		"half a question":        {"    answer: Because.\n", "", "mine.yaml:6: a question needs ask and answer"},
-		"rate":                   {"rate: 100", "rate: 0", "mine.yaml:9: rate"},
-		"rate that is none":      {"rate: 100", "rate: .nan", "mine.yaml:9: rate"},
-		"no faults":              {good[strings.Index(good, "inject:"):strings.Index(good, "expect:")], "", "inject is missing"},
-		"no kind":                {"  - fault: stop\n    container", "  - container", "fault is missing"},
-		"no target":              {"    container: redis01\n", "", "stop of what?"},
-		"two targets":            {"    container: redis01\n", "    container: redis01\n    node: frontend01\n", "has one target"},
-		"no length":              {"    for: 8s\n", "", "for: give a time from 1s to 10m0s, not 0s"},
-		"a lease of zero":        {"for: 8s", "for: 0s", "mine.yaml:13: for: give a time"},
-		"a lease of a day":       {"for: 8s", "for: 24h", "mine.yaml:13: for: give a time"},
-		"a lease of a kill":      {"    at: 2s\n", "    at: 2s\n    for: 3s\n", "mine.yaml:17: kill is over once it has happened"},
-		"order":                  {"    at: 2s\n", "    at: -2s\n", "faults stand in the order"},
-		"no time":                {"for: 8s", "for: soon", "mine.yaml:13:"},
-		"no words":               {"  - see: it leaves\n    when", "  - when", "see is missing"},
-		"no condition":           {"    when: accepted > 50\n", "", "when is missing"},
-		"does not compile":       {"accepted > 50", "accepted >", "mine.yaml:22:"},
-		"unknown variable":       {"accepted > 50", "excepted > 50", "unknown name excepted"},
-		"unknown function":       {`server("frontend01") == "down"`, `sever("frontend01") == "down"`, "unknown name sever"},
-		"no yes or no":           {"accepted > 50", "accepted + 50", "expected bool"},
-		"wrong type":             {"accepted > 50", `accepted > "x"`, "mine.yaml:22:"},
-		"no within":              {"    within: 2s\n", "", "within: by when"},
-		"within what is watched": {"within: 2s", "within: 9s", "longer than"},
-		"always within":          {"    always: true\n", "    always: true\n    within: 1s\n", "no within"},
-		"after no injection":     {"    within: 2s\n", "    within: 2s\n    after: 3\n", "there is no injection 3"},
-		"share":                  {"errors_at_most: 0.5", "errors_at_most: 2", "errors_at_most: give a share"},
-		"steady with times":      {"recover:\n", "steady:\n  - see: x\n    when: whole\n    within: 1s\nrecover:\n", "needs no times"},
+		"unknown field":                   {"load:\n", "lode:\n", `mine.yaml:8: unknown field "lode"`},
+		"no YAML":                         {"title: A title", "title: [", "mine.yaml:"},
+		"two documents":                   {"fix: A fix.\n", "fix: A fix.\n---\nid: two\n", "the file has 2 documents"},
+		"id":                              {"id: mine", "id: Mine!", `mine.yaml:1: id "Mine!"`},
+		"no title":                        {"title: A title\n", "", "title is missing"},
+		"section":                         {"section: Redis failures", "section: Weather", `mine.yaml:3: section "Weather"`},
+		"half a question":                 {"    answer: Because.\n", "", "mine.yaml:6: a question needs ask and answer"},
+		"rate":                            {"rate: 100", "rate: 0", "mine.yaml:9: rate"},
+		"rate that is none":               {"rate: 100", "rate: .nan", "mine.yaml:9: rate"},
+		"no faults":                       {good[strings.Index(good, "inject:"):strings.Index(good, "expect:")], "", "inject is missing"},
+		"no kind":                         {"  - fault: stop\n    container", "  - container", "fault is missing"},
+		"no target":                       {"    container: redis01\n", "", "stop of what?"},
+		"two targets":                     {"    container: redis01\n", "    container: redis01\n    node: frontend01\n", "has one target"},
+		"no length":                       {"    for: 8s\n", "", "for: give a time from 1s to 10m0s, not 0s"},
+		"a lease of zero":                 {"for: 8s", "for: 0s", "mine.yaml:13: for: give a time"},
+		"a lease of a day":                {"for: 8s", "for: 24h", "mine.yaml:13: for: give a time"},
+		"a lease of a kill":               {"    at: 2s\n", "    at: 2s\n    for: 3s\n", "mine.yaml:17: kill is over once it has happened"},
+		"order":                           {"    at: 2s\n", "    at: -2s\n", "faults stand in the order"},
+		"no time":                         {"for: 8s", "for: soon", "mine.yaml:13:"},
+		"no words":                        {"  - see: it leaves\n    when", "  - when", "see is missing"},
+		"no condition":                    {"    when: accepted > 50\n", "", "when is missing"},
+		"does not compile":                {"accepted > 50", "accepted >", "mine.yaml:22:"},
+		"unknown variable":                {"accepted > 50", "excepted > 50", "unknown name excepted"},
+		"unknown function":                {`server("frontend01") == "down"`, `sever("frontend01") == "down"`, "unknown name sever"},
+		"no yes or no":                    {"accepted > 50", "accepted + 50", "expected bool"},
+		"wrong type":                      {"accepted > 50", `accepted > "x"`, "mine.yaml:22:"},
+		"no within":                       {"    within: 2s\n", "", "within: by when"},
+		"within what is watched":          {"within: 2s", "within: 9s", "longer than"},
+		"always within":                   {"    always: true\n", "    always: true\n    within: 1s\n", "no within"},
+		"after no injection":              {"    within: 2s\n", "    within: 2s\n    after: 3\n", "there is no injection 3"},
+		"share":                           {"errors_at_most: 0.5", "errors_at_most: 2", "errors_at_most: give a share"},
+		"a time that is a word elsewhere": {"title: A title\n", "title: soon\nwatch: soon\n", `mine.yaml:3: watch: give a time, as 5s or 1m30s, not "soon"`},
+		"an empty time":                   {"within: 2s", `within: ""`, `mine.yaml:20: within: give a time, as 5s or 1m30s, not ""`},
+		"a time without a unit":           {"for: 8s", "for: 8", `mine.yaml:13: for: give a time, as 5s or 1m30s, not "8"`},
+		"a list for a text":               {"fix: A fix.", "fix: [A fix.]", "mine.yaml:31: fix: give a text, not a list"},
+		"a text for a list":               {"    at: 2s", "    from: store\n    at: 2s", `mine.yaml:16: from: give a list, not "store"`},
+		"a word for a number":             {"rate: 100", "rate: many", `mine.yaml:9: rate: give a number, not "many"`},
+		"a word for yes or no":            {"always: true", "always: yes", `mine.yaml:23: always: give true or false, not "yes"`},
+		"a list for a condition":          {"when: accepted > 50", "when: [accepted]", "mine.yaml:22: when: give a condition, as accepted > 50, not a list"},
+		"a text for questions":            {"predict:\n  - ask: Why?\n    answer: Because.\n", "predict: Why?\n", `mine.yaml:5: predict: give a list, not "Why?"`},
+		"a number for a field":            {"id: mine\n", "id: mine\n1: 2\n", `mine.yaml:2: unknown field "1"`},
+		"a list":                          {"id: mine\n", "- id: mine\n", "mine.yaml:"},
+		"two mistakes":                    {"for: 8s\n", "for: [8s]\n    colour: red\n", "not a list\nmine.yaml:14: unknown field \"colour\""},
+		"over several lines":              {"accepted > 50", "|\n      accepted > 50 &&\n      accepted <", "mine.yaml:22: accepted > 50 && accepted <: unexpected token"},
+		"not UTF-8":                       {"A title", "A t\xefitle", "mine.yaml: the file is not in UTF-8"},
+		"no anchor":                       {"for: 8s", "for: *long", "mine.yaml:13: there is no anchor &long before the alias *long"},
+		"an alias of itself":              {"load:\n", "load: &l\n  <<: *l\n", "mine.yaml:9: there is no anchor &l"},
+		"merge of a word":                 {"  rate: 100\n", "  rate: 100\n  <<: word\n", "mine.yaml:10: a merge key (<<) takes"},
+		"merge brings a mistake":          {"  - fault: kill\n", "  - <<: {colour: red}\n    fault: kill\n", `mine.yaml:14: unknown field "colour"`},
+		"what is merged twice":            {"fault: kill\n", "fault: kill\n    fault: kill\n", "mine.yaml:15: "},
+		"aliases without end":             {"debrief: A debrief.", bomb, "its aliases make it larger than a drill can be"},
+		"closure with a mistake":          {"accepted > 50", `all(["frontend01"], sever(#) == "up")`, "mine.yaml:22: all([\"frontend01\"], sever(#) == \"up\"): unknown name sever"},
+		"steady with times":               {"recover:\n", "steady:\n  - see: x\n    when: whole\n    within: 1s\nrecover:\n", "needs no times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,6 +221,16 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// A file without a drill is none, however it is empty.
+func TestNothing(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "# a comment\n", "---\n", "null\n", "\ufeff"} {
+		if d, err := Parse("mine.yaml", []byte(text)); d != nil || err == nil || err.Error() != "mine.yaml: there is no drill in the file" {
+			t.Errorf("%q: %v, %v", text, d, err)
+		}
 	}
 }
 
@@ -143,6 +268,8 @@ func TestCatalogue(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(good))
+	f.Add([]byte(""))
+	f.Add([]byte("inject: [&a {fault: stop}, {<<: *a}, {<<: [*a, {at: 1s}]}]\n? [a]\n: b\n1: 2\nload: !x {<<: *b}\n"))
 	names, err := filepath.Glob("drills/*.yaml")
 	if err != nil {
 		f.Fatal(err)

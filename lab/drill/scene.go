@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"reflect"
 	"strings"
 
 	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 	"github.com/goccy/go-yaml"
 )
@@ -71,55 +71,31 @@ func Compile(text string) (Condition, error) {
 		return Condition{}, err
 	}
 	c := Condition{Text: text, program: program}
-	for _, part := range parts(program.Node()) {
-		shown, err := expr.Compile(part, expr.Env(Scene{}))
-		if err != nil {
-			return Condition{}, err
+	for _, p := range partsOf(text) {
+		// What cannot be looked at by itself is not told; the condition is good all the same.
+		if p.program, err = expr.Compile(p.source, expr.Env(Scene{})); err == nil {
+			c.parts = append(c.parts, p)
 		}
-		c.parts = append(c.parts, shown)
 	}
 	return c, nil
-}
-
-// parts finds what an expression looks at: calls of the scene's functions, and its variables.
-func parts(node ast.Node) []string {
-	v := &looker{}
-	ast.Walk(&node, v)
-	return v.found
-}
-
-type looker struct{ found []string }
-
-// Visit implements ast.Visitor, from the leaves to the root.
-func (l *looker) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.CallNode:
-		name := n.Callee.String()
-		l.found = slices.DeleteFunc(l.found, func(part string) bool { return part == name })
-		l.add(n.String())
-	case *ast.IdentifierNode:
-		l.add(n.String())
-	}
-}
-
-func (l *looker) add(part string) {
-	if !slices.Contains(l.found, part) {
-		l.found = append(l.found, part)
-	}
 }
 
 // Saw says what a condition's parts are in a scene: `server("frontend01") is up, accepted is 140`.
 func (c Condition) Saw(s Scene) string {
 	var said []string
 	for _, part := range c.parts {
-		value, err := vm.Run(part, s)
+		value, err := vm.Run(part.program, s)
 		switch v := value.(type) {
 		case float64:
 			value = math.Round(10*v) / 10
 		case nil:
 			value = err
+		default:
+			if reflect.TypeOf(v).Kind() == reflect.Func {
+				continue
+			}
 		}
-		said = append(said, fmt.Sprintf("%s is %v", part.Source().String(), value))
+		said = append(said, fmt.Sprintf("%s is %v", part.shown, value))
 	}
 	return strings.Join(said, ", ")
 }
@@ -137,13 +113,45 @@ func (c Condition) Holds(s Scene) (bool, error) {
 	}
 	result, err := vm.Run(c.program, s)
 	if err != nil {
-		return false, fmt.Errorf("%q: %w", c.Text, err)
+		return false, c.Mistake("%q: %w", c.Text, cause(err))
 	}
 	holds, ok := result.(bool)
 	if !ok {
-		return false, fmt.Errorf("%q: it is no yes or no but %v", c.Text, result)
+		return false, c.Mistake("%q: it is no yes or no but %v", c.Text, result)
 	}
 	return holds, nil
+}
+
+// NoSuchError says that a condition names what the lab does not have, in words as "node frontend99". The functions of a Scene return it.
+type NoSuchError struct{ What string }
+
+func (e NoSuchError) Error() string { return "the lab has no " + e.What }
+
+// Check finds what a condition names and the lab of the scene does not have, also where it is not looked at now.
+func (c Condition) Check(s Scene) error {
+	programs := []*vm.Program{c.program}
+	for _, part := range c.parts {
+		programs = append(programs, part.program)
+	}
+	for _, program := range programs {
+		var missing NoSuchError
+		if _, err := vm.Run(program, s); errors.As(err, &missing) {
+			return c.Mistake("%q: %w", c.Text, missing)
+		}
+	}
+	return nil
+}
+
+// Mistake is something that is wrong with a condition, with its place in the drill's file.
+func (c Condition) Mistake(format string, args ...any) error { return c.at.mistake(format, args...) }
+
+// cause is what a scene's function had to say, without the library's picture of the expression.
+func cause(err error) error {
+	var located *file.Error
+	if errors.As(err, &located) && located.Prev != nil {
+		return located.Prev
+	}
+	return err
 }
 
 // Steady must hold before each drill, and be back after it.

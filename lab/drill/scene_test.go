@@ -29,6 +29,23 @@ func TestConditions(t *testing.T) {
 		`container("pg") in ["paused", "away"]`:        {true, `container("pg") is paused`},
 		`whole && accepted > 150 || accepted < 1`:      {false, "whole is true, accepted is 140.3"},
 		`server("frontend01") == "up" && elapsed == 0`: {true, `server("frontend01") is up, elapsed is 0`},
+		`all(["frontend01"], server(#) == "up")`:       {true, `all(["frontend01"], server(#) == "up") is true`},
+		`any(["frontend01"], {server(#) == "down" || accepted < 1})`: {
+			false, `any(["frontend01"], server(#) == "down" || accepted < 1) is false, accepted is 140.3`,
+		},
+		`count(["frontend01"], server(#) != "up") > rate`: {false, `count(["frontend01"], server(#) != "up") is 0, rate is 150`},
+		`["frontend01"] | all(server(#) == "up")`:         {true, `all(["frontend01"], server(#) == "up") is true`},
+		`all(1..2, let n = #; any([n], # > 5 && whole))`:  {false, `all(1..2, let n = #; any([n], # > 5 && whole)) is false, whole is true`},
+		`let enough = 0.5 * rate; accepted > enough`:      {true, "rate is 150, accepted is 140.3"},
+		`let name = "frontend01"; server(name) == "down"`: {false, `server(name) is up`},
+		`let a = "front"; let b = a + "end01"; server(b) == "up" ? whole : false`: {
+			true, `server(b) is up, whole is true`,
+		},
+		`all(map(["frontend01"], server(#)), # == "up")`: {
+			true, `all(map(["frontend01"], server(#)), # == "up") is true, map(["frontend01"], server(#)) is [up]`,
+		},
+		`reduce([1, 2], #acc + # * rate, 0) > accepted`: {true, "reduce([1, 2], #acc + # * rate, 0) is 450, rate is 150, accepted is 140.3"},
+		`server != nil && whole`:                        {true, "whole is true"},
 	} {
 		c, err := Compile(text)
 		if err != nil {

@@ -1,9 +1,10 @@
 package lifecycle
 
 import (
-	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
 // lines is a writer that calls each with every whole line that is not empty.
@@ -61,13 +62,9 @@ func (t *tail) String() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-var escapes = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
-
-// clean strips colours, carriage returns and Vagrant's arrows.
+// clean makes a line of a command's output one for people, without colours, what was written over, and Vagrant's arrows.
 func clean(line string) string {
-	line = escapes.ReplaceAllString(line, "")
-	if i := strings.LastIndex(strings.TrimRight(line, "\r\n"), "\r"); i >= 0 {
-		line = line[i+1:]
-	}
+	line = strings.TrimRight(line, "\r\n")
+	line = plain.Line(line[strings.LastIndex(line, "\r")+1:])
 	return strings.TrimSpace(strings.TrimPrefix(line, "==>"))
 }

@@ -334,7 +334,7 @@ func fromEnvironment(getenv func(string) string) (Settings, error) {
 			return 0
 		}
 		n, err := strconv.Atoi(v)
-		if err != nil || n < low || n > high {
+		if err != nil || n < low || n > high || strconv.Itoa(n) != v {
 			fail(name, "not a number in %d…%d", low, high)
 			return 0
 		}

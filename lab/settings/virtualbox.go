@@ -50,12 +50,12 @@ func (l *Lab) defaultSubnet(path string, provider string) netip.Prefix {
 	if provider != providerVirtualBox {
 		return netip.Prefix{}
 	}
-	top, err := topology.Load(path, topology.Overrides{})
+	subnet, err := topology.LoadSubnet(path)
 	if err != nil {
 		return netip.Prefix{} // whoever reads the file next tells of it
 	}
 	for _, p := range hostOnly(l.networksConf) {
-		if p.Bits() <= top.Subnet.Bits() && p.Contains(top.Subnet.Addr()) {
+		if p.Bits() <= subnet.Bits() && p.Contains(subnet.Addr()) {
 			return netip.Prefix{}
 		}
 	}

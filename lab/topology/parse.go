@@ -31,6 +31,11 @@ var (
 	decimal  = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
 )
 
+// private are the networks of RFC 1918.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+}
+
 // reserved are private networks that exist inside every node, so that a lab subnet among them would be shadowed there.
 var reserved = []struct {
 	prefix netip.Prefix
@@ -49,7 +54,7 @@ func CheckSubnet(p netip.Prefix) error {
 		return fmt.Errorf("subnet %s is not IPv4", p)
 	case p != p.Masked():
 		return fmt.Errorf("subnet %s has bits set behind its prefix: write %s", p, p.Masked())
-	case !p.Addr().IsPrivate() || p.Bits() < 8:
+	case !slices.ContainsFunc(private, func(all netip.Prefix) bool { return all.Bits() <= p.Bits() && all.Contains(p.Addr()) }):
 		return fmt.Errorf("subnet %s is not private: take one within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16", p)
 	}
 	for _, r := range reserved {
@@ -59,6 +64,9 @@ func CheckSubnet(p netip.Prefix) error {
 	}
 	return nil
 }
+
+// topFields are the fields of the file.
+var topFields = []string{"subnet", "nodes", "roles"}
 
 // Parse reads a topology. All mistakes found are returned together, as Errors; file is the name they carry.
 func Parse(file string, data []byte, o Overrides) (*Topology, error) {
@@ -96,7 +104,11 @@ func (p *reader) errorf(line int, format string, args ...any) {
 }
 
 func (p *reader) root(data []byte) *ast.MappingNode {
-	file, err := parser.ParseBytes(data, 0)
+	text, ok := p.plain(data)
+	if !ok {
+		return nil
+	}
+	file, err := parser.ParseBytes([]byte(text), 0)
 	if err != nil {
 		line, reason := 0, err.Error()
 		var syntax yaml.Error
@@ -128,7 +140,7 @@ func (p *reader) root(data []byte) *ast.MappingNode {
 }
 
 func (p *reader) document(root *ast.MappingNode) {
-	fields := p.fields(root, "the topology", "subnet", "nodes", "roles")
+	fields := p.fields(root, "the topology", topFields...)
 	p.topology.Roles = BuiltinRoles()
 	if n, ok := fields["roles"]; ok {
 		p.roles(n)

@@ -70,6 +70,22 @@ func Load(path string, o Overrides) (*Topology, error) {
 	return Parse(path, data, o)
 }
 
+// LoadSubnet reads the subnet of the file at path, whatever else is in it; an error where it has none.
+func LoadSubnet(path string) (netip.Prefix, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("read the lab's topology: %w", err)
+	}
+	p := &reader{file: path}
+	if root := p.root(data); root != nil {
+		p.subnet(root, p.fields(root, "the topology", topFields...)["subnet"])
+	}
+	if len(p.errs) > 0 {
+		return netip.Prefix{}, p.errs
+	}
+	return p.topology.Subnet, nil
+}
+
 // Node returns the node of that name.
 func (t *Topology) Node(name string) (Node, bool) {
 	i := slices.IndexFunc(t.Nodes, func(n Node) bool { return n.Name == name })

@@ -10,6 +10,7 @@ import (
 	"github.com/muesli/termenv"
 
 	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/plain"
 )
 
 // Theme is the one place for looks. Where there are no colours (NO_COLOR, or a terminal that has none), bold and reverse still say what is selected.
@@ -88,10 +89,6 @@ func Unicode(environ []string) bool {
 	if term := values.Getenv("TERM"); term == "linux" || term == "dumb" || strings.HasPrefix(term, "vt") {
 		return false
 	}
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if value := strings.ToLower(values.Getenv(name)); value != "" {
-			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
-		}
-	}
-	return false
+	utf8, _ := plain.Unicode(values.Getenv)
+	return utf8
 }

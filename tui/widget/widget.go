@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
@@ -100,17 +101,7 @@ func Number(n float64) string {
 }
 
 // Plain takes what others wrote for a line: no control characters, no line breaks.
-func Plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
-			return -1
-		}
-		return r
-	}, ansi.Strip(text))
-}
+func Plain(text string) string { return plain.Line(text) }
 
 // blocks fill a cell by eighths from below.
 var blocks = []string{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}

@@ -104,7 +104,7 @@ class TopologyTest < Minitest::Test
       nodes(manager, 'name: x, role: worker, octet: 11') => /nodes manager and x have the same octet/,
       nodes(manager, 'name: manager, role: worker, octet: 12') => /have the same name/,
       nodes(manager, 'name: x, role: worker, octet: 300') => /octet is 300; expected a number, 2 to 254/,
-      nodes(manager, 'name: x, role: worker') => /octet is nil/,
+      nodes(manager, 'name: x, role: worker') => /a node without octet/,
       nodes(manager, 'name: x, role: worker, octet: 12, memory: lots') => /memory is "lots"/,
       nodes(manager, 'name: x, role: worker, octet: 12, colour: red') => /unknown field colour/,
       nodes(manager, 'name: X_1, role: worker, octet: 12') => /no node name/,

@@ -130,7 +130,9 @@ func (r *run) injectNext(ctx context.Context, begun, now time.Time, later map[in
 	length, _ := r.leases()
 	go func() {
 		// Once begun it is brought to its end: what is injected must be known to be healed.
-		broken, err := r.Breaker.Inject(context.WithoutCancel(ctx), h.node, h.Injection, length, r.holder())
+		work, cancel := r.lasting(ctx)
+		defer cancel()
+		broken, err := r.Breaker.Inject(work, h.node, h.Injection, length, r.holder())
 		r.news <- func() { r.wasInjected(ctx, h, broken, err) }
 	}()
 }
@@ -224,6 +226,29 @@ func (r *run) released(begun, now time.Time) bool {
 	}
 }
 
+// lasting outlives ctx, so that what is broken comes to its end. It ends when nobody waits for that any more.
+func (r *run) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		select {
+		case <-r.options.Abandon:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// abandoned reports whether nobody waits for the healing any more.
+func (r *run) abandoned() bool {
+	select {
+	case <-r.options.Abandon:
+		return true
+	default:
+		return false
+	}
+}
+
 // end ends a fault, whatever becomes of ctx.
 func (r *run) end(ctx context.Context, h *held) {
 	h.state = ending
@@ -232,14 +257,19 @@ func (r *run) end(ctx context.Context, h *held) {
 	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
 	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.longer(healTimeout, backAtLeast))
+		ctx, cancel := r.lasting(ctx)
 		defer cancel()
+		ctx, cancelLate := context.WithTimeout(ctx, r.longer(healTimeout, backAtLeast))
+		defer cancelLate()
 		err := r.Breaker.End(ctx, h.broken)
 		r.news <- func() { r.wasHealed(h, err) }
 	}()
 }
 
 func (r *run) wasHealed(h *held, err error) {
+	if err != nil && r.abandoned() {
+		return // nobody waits for it any more
+	}
 	h.state = over
 	result := &r.journal.Faults[h.result]
 	if err != nil {
@@ -267,7 +297,6 @@ func (r *run) first() time.Time {
 // recover heals what is in force, and waits for the steady state. It does so whatever becomes of ctx; an interrupt ends only the wait for more
 // than the healing.
 func (r *run) recover(ctx context.Context) {
-	healing := context.WithoutCancel(ctx)
 	aborted := r.aborted != ""
 	r.begin(phaseRecovery)
 	begun := time.Now()
@@ -285,7 +314,9 @@ func (r *run) recover(ctx context.Context) {
 	end := begun.Add(within)
 	r.left = func(now time.Time) time.Duration { return max(end.Sub(now), 0) }
 	// What is being injected or healed is brought to its end first.
-	r.loop(healing, func(time.Time) bool {
+	healing, cancel := r.lasting(ctx)
+	defer cancel()
+	healed := r.loop(healing, func(time.Time) bool {
 		busy := false
 		for _, h := range r.faults {
 			if h.state == inForce { // an injection that was under way when it was aborted
@@ -295,6 +326,10 @@ func (r *run) recover(ctx context.Context) {
 		}
 		return !busy
 	})
+	if !healed {
+		r.leave()
+		return
+	}
 	if aborted {
 		return
 	}
@@ -322,6 +357,23 @@ func (r *run) recover(ctx context.Context) {
 			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", within, m))
 		}
 		r.say(Bad, "the steady state is not back within %s", within)
+	}
+}
+
+// leave notes what is not known to be healed when nobody waits for it any more. It is not renewed, so its lease ends it.
+func (r *run) leave() {
+	length, _ := r.leases()
+	for _, h := range r.faults {
+		if h.state != inForce && h.state != ending && h.state != injecting {
+			continue
+		}
+		if h.state == inForce {
+			h.release()
+		}
+		h.state = over
+		text := fmt.Sprintf("%s on %s was not waited for: it ends by itself, within %s", h.What(), h.node, length)
+		r.undecided = append(r.undecided, text)
+		r.say(Warning, "%s", text)
 	}
 }
 

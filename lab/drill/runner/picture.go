@@ -83,7 +83,7 @@ func (p *picture) scene(homes map[string]string, now time.Time, elapsed time.Dur
 	node := func(name string) (fleet.NodeView, error) {
 		n, ok := p.view.Node(name)
 		if !ok {
-			return n, fmt.Errorf("the lab has no node %s", name)
+			return n, drill.NoSuchError{What: "node " + name}
 		}
 		return n, nil
 	}
@@ -182,7 +182,7 @@ const (
 func (p *picture) state(homes map[string]string, name string) (string, error) {
 	home, ok := homes[name]
 	if !ok {
-		return "", fmt.Errorf("the lab has no container %s", name)
+		return "", drill.NoSuchError{What: "container " + name}
 	}
 	n, _ := p.view.Node(home)
 	if n.Snapshot == nil || !n.Snapshot.GetEngine().GetUp() {

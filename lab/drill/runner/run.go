@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/journal"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/topology"
 )
 
 // run is one drill under way. All but the observer belongs to the goroutine of Run.
@@ -242,30 +244,17 @@ func (r *run) missing(now time.Time) ([]string, error) {
 
 // aim makes sure that all that the drill names is there.
 func (r *run) aim() error {
-	node := func(name string) error {
-		if _, ok := r.Lab.Topology.Node(name); !ok {
-			return refused("the lab has no node %s", name)
-		}
-		return nil
-	}
-	var errs []error
-	for _, i := range r.drill.Inject {
-		if i.Container != "" {
-			if _, ok := r.homes[i.Container]; !ok {
-				errs = append(errs, refused("the lab has no container %s", i.Container))
-			}
-		} else {
-			errs = append(errs, node(i.Node))
-		}
-		for _, peer := range i.Peers {
-			errs = append(errs, node(peer))
-		}
-	}
 	now := time.Now()
 	scene := r.scene(now, now)
+	var errs []error
+	for _, err := range absent(r.drill, r.Lab.Topology, r.homes, scene) {
+		errs = append(errs, refused("%w", err))
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
 	for _, c := range slices.Concat(r.drill.Expect, r.drill.Recover) {
-		_, err := c.When.Holds(scene)
-		if err != nil {
+		if _, err := c.When.Holds(scene); err != nil {
 			errs = append(errs, refused("%w", err))
 		}
 	}
@@ -274,10 +263,64 @@ func (r *run) aim() error {
 		case err != nil:
 			errs = append(errs, refused("%w", err))
 		case stop:
-			errs = append(errs, refused("what is to stop it holds already: %s", r.drill.Stop.Text))
+			errs = append(errs, refused("%w", r.drill.Stop.Mistake("what is to stop it holds already: %s", r.drill.Stop.Text)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Check finds what a drill names and a lab does not have, before anything is done. view is what is known of the lab's nodes: a container that is on
+// none of them is missed only where all of them tell.
+func Check(d *drill.Drill, nodes *topology.Topology, view fleet.View) error {
+	for _, n := range nodes.Nodes {
+		if _, ok := view.Node(n.Name); !ok {
+			view.Nodes = append(view.Nodes, fleet.NodeView{Node: n})
+		}
+	}
+	p := picture{view: view}
+	homes := p.homes()
+	for _, n := range view.Nodes {
+		if n.Snapshot == nil {
+			homes = nil
+		}
+	}
+	scene := p.scene(homes, time.Time{}, 0)
+	if homes == nil {
+		scene.Container = func(string) (string, error) { return away, nil }
+		untold := func(string) (bool, error) { return false, nil }
+		scene.Restarted, scene.Died, scene.Connected = untold, untold, untold
+	}
+	return errors.Join(absent(d, nodes, homes, scene)...)
+}
+
+// absent finds what a drill names and is not there. homes are the nodes of all containers; nil: nobody knows which there are.
+func absent(d *drill.Drill, nodes *topology.Topology, homes map[string]string, scene drill.Scene) []error {
+	var errs []error
+	for _, i := range d.Inject {
+		names := i.Peers
+		switch {
+		case i.Container == "":
+			names = append([]string{i.Node}, names...)
+		case homes != nil && homes[i.Container] == "":
+			errs = append(errs, i.Mistake("%w", drill.NoSuchError{What: "container " + i.Container}))
+		}
+		for _, name := range names {
+			if _, ok := nodes.Node(name); !ok {
+				errs = append(errs, i.Mistake("%w", drill.NoSuchError{What: "node " + name}))
+			}
+		}
+	}
+	for _, c := range slices.Concat(d.Steady, d.Expect, d.Recover) {
+		if err := c.When.Check(scene); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if d.Stop.Set() {
+		if err := d.Stop.Check(scene); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // cast begins the load. It ends when it is told to, not with ctx: votes that are on their way come to their end.

@@ -95,6 +95,9 @@ type Options struct {
 	SteadyWithin time.Duration
 	// Untimed: how long things take is not judged, and they have longer: for a machine that is slow or busy.
 	Untimed bool
+	// Abandon: once it is closed, a drill that is aborted does not wait any longer until what it broke is healed. What is not healed by then ends when
+	// its lease does. nil: it is waited for.
+	Abandon <-chan struct{}
 	// Tell is told how it goes; it must not wait.
 	Tell func(Update)
 }

@@ -42,6 +42,8 @@ type fake struct {
 	unsteady bool
 	// refuse keeps faults from being injected, stubborn from ending.
 	refuse, stubborn error
+	// hang keeps faults from ending for as long as somebody waits for it.
+	hang bool
 	// blind: nobody notices what is broken, so that the balancer keeps its server.
 	blind bool
 	// lost votes, in the ledger's eyes.
@@ -194,7 +196,11 @@ func (f *fake) Inject(_ context.Context, node string, what drill.Injection, l ti
 	return Broken{Node: node, ID: id, What: what.Fault + " " + what.Target(), Evidence: "seen"}, nil
 }
 
-func (f *fake) End(_ context.Context, b Broken) error {
+func (f *fake) End(ctx context.Context, b Broken) error {
+	if f.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stubborn != nil {
@@ -422,6 +428,37 @@ func TestAborted(t *testing.T) {
 				t.Errorf("it went on for %s", took)
 			}
 		})
+	}
+}
+
+// A healing that takes long is not waited for when nobody wants to: what is broken is not held any longer.
+func TestAbandoned(t *testing.T) {
+	f := newFake(t)
+	f.hang = true
+	const interrupted, left = 8 * time.Second, 20 * time.Second
+	var j *journal.Journal
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		abandon := make(chan struct{})
+		go func() {
+			time.Sleep(interrupted)
+			cancel()
+			time.Sleep(left - interrupted)
+			close(abandon)
+		}()
+		j, err = f.runner().Run(ctx, parse(t, stopDrill), Options{SteadyWithin: 5 * time.Second, Abandon: abandon})
+	})
+	if err != nil || j.Result != journal.Aborted || !strings.Contains(strings.Join(j.Reasons, "; "), "stop redis01 on frontend01 was not waited for") {
+		t.Errorf("%v: %s %q", err, j.Result, j.Reasons)
+	}
+	if took := time.Duration(j.LengthMS) * time.Millisecond; took < left || took > left+time.Second {
+		t.Errorf("it ended after %s", took)
+	}
+	for id, end := range f.leases {
+		if held := end.Sub(j.Begun); held > interrupted+lease+renewEvery {
+			t.Errorf("fault %s is held until %s after the beginning", id, held)
+		}
 	}
 }
 

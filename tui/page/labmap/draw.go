@@ -297,7 +297,7 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 	case c.GetState() == "restarting" || c.GetState() == "created":
 		glyph, style = t.Glyphs.Warn, t.Warn
 	}
-	name := c.GetName()
+	name := widget.Plain(c.GetName())
 	if d.selected == (Place{n.Node.Name, name}) {
 		name = t.Selected.Render(name)
 	}
@@ -307,7 +307,7 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 	case strings.HasPrefix(c.GetName(), "redis") && c.GetState() == "running":
 		right = widget.Number(float64(d.world.Waiting(n.Node.Name)))
 	case c.GetState() != "running":
-		right = c.GetState()
+		right = widget.Plain(c.GetState())
 		if right == "" {
 			right = "missing"
 		}

@@ -158,12 +158,12 @@ func (m Model) ofNode(n fleet.NodeView) []string {
 
 func (m Model) ofContainer(n fleet.NodeView, c *agentv1.ContainerStatus) []string {
 	t := m.theme
-	state := either(c.GetState(), "missing")
+	state := either(widget.Plain(c.GetState()), "missing")
 	if since := c.GetSince(); since != nil {
 		state += " for " + widget.Ago(m.seen.At.Sub(since.AsTime()))
 	}
 	lines := []string{
-		t.Bold.Render(c.GetName()) + " " + t.Dim.Render("on "+n.Node.Name),
+		t.Bold.Render(widget.Plain(c.GetName())) + " " + t.Dim.Render("on "+n.Node.Name),
 		fmt.Sprintf("%s, started again %d times", state, c.GetRestarts()),
 		t.Dim.Render(widget.Plain(c.GetImage())),
 	}
