@@ -18,9 +18,9 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
@@ -59,7 +59,7 @@ exit status is 0 when all votes that were asked for were cast and acknowledged, 
 				return err
 			}
 			if lab.Saved == nil {
-				return lifecycle.ErrNoLab
+				return a.noLab(cmd.Context(), lab)
 			}
 			if !changed("url") {
 				flags.plan.URL = lab.VotingURL()
@@ -118,6 +118,11 @@ type loadResult struct {
 const reachTimeout = 20 * time.Second
 
 func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) error {
+	ctx, end, err := usage.Begin(ctx, lab, "`lab load`")
+	if err != nil {
+		return err
+	}
+	defer end()
 	plan := flags.plan
 	if err := reach(ctx, plan.URL); err != nil {
 		return err
@@ -134,7 +139,7 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 	result := loadResult{Plan: plan, Ledger: lab.Relative(ledger.Path(lab.LedgerDir(), run.ID))}
 	result.Summary, err = a.castAll(ctx, flags, run.ID, book)
 	result.Interrupted = ctx.Err() != nil
-	err = errors.Join(err, book.Close())
+	err = errors.Join(err, book.Close(), takenAway(ctx))
 	if flags.json {
 		err = errors.Join(err, a.printJSON(result))
 	} else {
@@ -144,6 +149,15 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 		return errSaid
 	}
 	return err
+}
+
+// takenAway says that the lab is, if that is why ctx ended.
+func takenAway(ctx context.Context) error {
+	var closed *usage.ClosedError
+	if errors.As(context.Cause(ctx), &closed) {
+		return fmt.Errorf("ended before its time: %w", closed)
+	}
+	return nil
 }
 
 // reach says early that there is nobody to vote with.
@@ -168,6 +182,9 @@ func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, bo
 	ended := make(chan struct{})
 	defer close(ended)
 	go secondInterrupt(ctx, ended, func() {
+		if takenAway(ctx) != nil {
+			return
+		}
 		board.Note("No more votes are cast. Those on their way are brought to their end; ctrl-C again gives them up.")
 	}, func() { close(abort) })
 
@@ -194,6 +211,10 @@ func secondInterrupt(ctx context.Context, ended <-chan struct{}, first, second f
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupts)
 	first()
+	if takenAway(ctx) != nil {
+		second() // nobody is there to answer
+		return
+	}
 	select {
 	case <-interrupts:
 		second()

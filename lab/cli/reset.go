@@ -32,7 +32,7 @@ The nodes themselves stay. Asks first.`,
 				return err
 			}
 			if l.Lab.Saved == nil {
-				return l.Reset(cmd.Context(), to) // which says that there is no lab, before anything is asked
+				return a.noLab(cmd.Context(), l.Lab)
 			}
 			if !yes {
 				if err := a.confirm(fmt.Sprintf("All votes and containers of the lab %s will be removed. Go on?", l.Lab.Name)); err != nil {

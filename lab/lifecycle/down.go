@@ -1,20 +1,22 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/usage"
 )
 
 // Down removes the lab: nodes, volumes, networks, Vagrant's knowledge of them, and the settings. It needs neither
@@ -34,7 +36,7 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	board := console.NewBoard(l.Console)
 	defer board.Close()
 	phase := board.Begin("down")
-	if err := l.down(ctx, log, phase.Say); err != nil {
+	if err := l.down(ctx, log, phase.Say, board.Note); err != nil {
 		phase.Fail()
 		board.Close()
 		if ctx.Err() != nil {
@@ -48,17 +50,30 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) error {
-	// Containers go by their labels, whatever Vagrant still knows of them: it takes half the time, and finds also what a
-	// broken run left. Only virtual machines need Vagrant to go.
-	if l.Lab.Provider != settings.ProviderDocker {
-		machines := l.Host.Machines(l.Lab, io.MultiWriter(log, &lines{each: say}))
-		if err := machines.Destroy(ctx); err != nil {
-			return err
-		}
+func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) error {
+	open, err := l.endUse(ctx, "lab down", say, note)
+	var still *usage.StillUsedError
+	if err != nil && !errors.As(err, &still) {
+		return err
+	}
+	defer open()
+	if still != nil {
+		note(fmt.Sprintf("%s has not ended within %s, and goes on without a lab", strings.Join(still.Users, "; "), still.Within))
+	}
+	if err := l.destroyMachines(ctx, io.MultiWriter(log, &lines{each: say})); err != nil {
+		return err
 	}
 	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
 		return err
+	}
+	if host, ok := l.Host.(Witness); ok {
+		strays, err := host.Strays(ctx, l.Lab)
+		if err != nil && l.Lab.Provider == settings.ProviderDocker {
+			return err
+		}
+		for _, one := range strays {
+			note(one)
+		}
 	}
 	if err := forgetVotes(l.Lab); err != nil {
 		return err
@@ -66,72 +81,51 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) e
 	if err := outage.Forget(l.Lab); err != nil {
 		return err
 	}
-	return l.Lab.Forget()
+	return errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
 }
 
-// Sweep implements Host. It takes what this clone made, under whatever name, and what bears the lab's name and was made
-// by a clone that no longer exists; never what another clone's lab consists of.
-func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error {
-	engine := s.Engine
-	ours := func(labels map[string]string) bool {
-		folder := labels[docker.LabelFolder]
-		if folder == lab.Dir {
-			return true
-		}
-		_, err := os.Stat(folder)
-		return folder != "" && labels[docker.LabelLab] == lab.Name && errors.Is(err, os.ErrNotExist)
-	}
-	containers, err := engine.Containers(ctx, "")
-	if err != nil {
-		if lab.Provider != settings.ProviderDocker && lab.Saved != nil && !errors.Is(err, docker.ErrNoAnswer) {
-			return s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
-		}
-		return fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)
-	}
-	var ids []string
-	for _, c := range containers {
-		if ours(c.Labels) {
-			ids = append(ids, c.ID)
-		}
-	}
-	say(fmt.Sprintf("removing %d containers", len(ids)))
-	var thawing sync.WaitGroup
-	for _, id := range ids {
-		thawing.Go(func() {
-			// What cannot be thawed is off, or not frozen, or cannot be removed, which is told then.
-			_ = power.ThawWithin(ctx, id)
-		})
-	}
-	thawing.Wait()
-	if err := engine.RemoveContainers(ctx, ids); err != nil {
-		return err
-	}
-	volumes, err := engine.Volumes(ctx, "")
+// destroyMachines destroys the virtual machines of which Vagrant has taken note in the clone, also under a provider that the lab's settings, which may
+// have been deleted, do not name. Containers go by their labels, whatever Vagrant still knows of them: it takes half the time, and finds also
+// what a broken run left.
+func (l *Lifecycle) destroyMachines(ctx context.Context, output io.Writer) error {
+	records, err := power.Records(l.Lab)
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, v := range volumes {
-		if ours(v.Labels) {
-			names = append(names, v.Name)
+	nodes := map[string][]string{}
+	for _, r := range records {
+		if r.Provider != settings.ProviderDocker {
+			nodes[r.Provider] = append(nodes[r.Provider], r.Node)
 		}
 	}
-	say(fmt.Sprintf("removing %d volumes", len(names)))
-	if err := engine.RemoveVolumes(ctx, names); err != nil {
-		return err
-	}
-	networks, err := engine.Networks(ctx)
-	if err != nil {
-		return err
-	}
-	ids = nil
-	for _, n := range networks {
-		if n.Labels[docker.LabelLab] != "" && ours(n.Labels) {
-			ids = append(ids, n.ID)
+	for _, provider := range slices.Sorted(maps.Keys(nodes)) {
+		under := *l.Lab
+		under.Provider = provider
+		if err := l.Host.Machines(&under, output).Destroy(ctx, nodes[provider]...); err != nil {
+			return err
 		}
 	}
-	if err := engine.RemoveNetworks(ctx, ids); err != nil {
-		return err
+	return nil
+}
+
+// How long those who use a lab may take to end: a drill heals first, which takes longest where a node's power was cut.
+const (
+	endContainers = 2 * time.Minute
+	endMachines   = 10 * time.Minute
+)
+
+// endUse ends what uses the lab. open lets it be used again.
+func (l *Lifecycle) endUse(ctx context.Context, command string, say, note func(string)) (open func(), err error) {
+	within := endMachines
+	if l.Lab.Provider == settings.ProviderDocker {
+		within = endContainers
 	}
-	return s.forgetMachines(lab)
+	users, open, err := usage.Close(ctx, l.Lab, "`"+command+"`", cmp.Or(l.End, within), say)
+	if open == nil {
+		open = func() {}
+	}
+	if err == nil && len(users) > 0 {
+		note("ended, because it used the lab: " + strings.Join(users, "; "))
+	}
+	return open, err
 }

@@ -34,7 +34,13 @@ func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 		// The manager last: a node leaves swarm and Consul in good order only while there are any. The others are cleared
 		// down to bare nodes first, so that none of them joins the swarm that is about to go.
 		phase := board.Begin("clear")
-		err := func() error {
+		open, err := l.endUse(ctx, "lab reset", phase.Say, board.Note)
+		defer open()
+		if err != nil {
+			phase.Fail()
+			return err
+		}
+		err = func() error {
 			ctx, cancel := context.WithTimeout(ctx, resetWithin)
 			defer cancel()
 			phase.Say("removing containers and votes on all nodes but the manager")

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/topology"
 )
 
@@ -125,14 +126,20 @@ type Lab struct {
 	networksConf string
 }
 
+// Owner is the clone as it stands now in the labels of what is made of it.
+func (l *Lab) Owner() owner.Clone { return owner.Of(l.Dir) }
+
 // ErrNoClone says that no swarmlab clone is at or above the folder.
 var ErrNoClone = errors.New("not inside a clone of swarmlab: no vagrant/topology.yaml here or in a folder above; cd into the clone")
 
-// FindDir returns the clone's folder that holds dir.
+// FindDir returns the clone's folder that holds dir, by its real path: Vagrant knows it by that, too, however it was reached.
 func FindDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("find the clone's folder: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
 	}
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, "vagrant", "topology.yaml")); err == nil {
@@ -152,6 +159,9 @@ func Open(dir string, getenv func(string) string) (*Lab, error) {
 
 func open(dir string, getenv func(string) string, networksConf string) (*Lab, error) {
 	lab := &Lab{Dir: dir, networksConf: networksConf}
+	if err := owner.Check(dir); err != nil {
+		return nil, err
+	}
 	saved, err := load(lab.SettingsFile())
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/swarmlab/swarmlab/lab/cli"
@@ -35,15 +36,26 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	defer stop()
+	environ := os.Environ()
+	forgetPostgres(environ)
 	queue.LogTo(slog.New(slog.DiscardHandler)) // whatever matters comes back as an error
 	self, err := os.Executable()
 	if err != nil {
 		self = os.Args[0]
 	}
 	return cli.Main(ctx, cli.App{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: environ, Version: version,
 		Host: lifecycle.System{Check: doctor.Preflight}, Self: self, TUI: show,
 	}, os.Args[1:])
+}
+
+// forgetPostgres takes from the environment what Postgres's client library would take over for the lab's own database.
+func forgetPostgres(environ []string) {
+	for _, entry := range environ {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "PG") {
+			_ = os.Unsetenv(name) // it fails for a name that is none
+		}
+	}
 }
 
 // show ties the terminal UI to the lab: neither knows the command line.

@@ -1,0 +1,6 @@
+//go:build !windows
+
+package inherit
+
+// foldsCase: path and PATH are the same variable.
+const foldsCase = false

@@ -1,0 +1,4 @@
+package inherit
+
+// foldsCase: path and PATH are the same variable.
+const foldsCase = true
