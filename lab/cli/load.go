@@ -112,6 +112,8 @@ type loadResult struct {
 	// Ledger is relative to the clone.
 	Ledger      string `json:"ledger"`
 	Interrupted bool   `json:"interrupted"`
+	// taken: the lab was taken from under it.
+	taken bool
 }
 
 // reachTimeout is how long the voting page may take to answer before the load.
@@ -138,7 +140,7 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 	}
 	result := loadResult{Plan: plan, Ledger: lab.Relative(ledger.Path(lab.LedgerDir(), run.ID))}
 	result.Summary, err = a.castAll(ctx, flags, run.ID, book)
-	result.Interrupted = ctx.Err() != nil
+	result.Interrupted, result.taken = ctx.Err() != nil, takenAway(ctx) != nil
 	err = errors.Join(err, book.Close(), takenAway(ctx))
 	if flags.json {
 		err = errors.Join(err, a.printJSON(result))
@@ -294,6 +296,9 @@ func (r loadResult) print(c *console.Console) {
 	fmt.Fprintf(c, "ledger    %s, seed %d\n", r.Ledger, r.Plan.Seed)
 	if r.Interrupted {
 		fmt.Fprintln(c, c.Warn("Interrupted: not all votes were cast that were asked for."))
+	}
+	if r.taken {
+		return // and the ledger with it
 	}
 	fmt.Fprintln(c, "Next: `lab verify` waits until the votes are counted, and judges.")
 }

@@ -36,7 +36,8 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	board := console.NewBoard(l.Console)
 	defer board.Close()
 	phase := board.Begin("down")
-	if err := l.down(ctx, log, phase.Say, board.Note); err != nil {
+	strays, err := l.down(ctx, log, phase.Say, board.Note)
+	if err != nil {
 		phase.Fail()
 		board.Close()
 		if ctx.Err() != nil {
@@ -46,42 +47,47 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	}
 	phase.Done("")
 	board.Close()
-	fmt.Fprintf(l.Console, "The lab %s is gone (%s).\n", l.Lab.Name, console.Seconds(time.Since(begun)))
+	took := console.Seconds(time.Since(begun))
+	if len(strays) == 0 {
+		fmt.Fprintf(l.Console, "The lab %s is gone (%s).\n", l.Lab.Name, took)
+		return nil
+	}
+	fmt.Fprintf(l.Console, "Nothing that this clone made is left (%s). Another clone's lab is called %s, too:\n", took, l.Lab.Name)
+	for _, one := range strays {
+		fmt.Fprintln(l.Console, one)
+	}
 	return nil
 }
 
-func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) error {
+// down also tells of what bears the lab's name and is not its own.
+func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) (strays []string, err error) {
 	open, err := l.endUse(ctx, "lab down", say, note)
 	var still *usage.StillUsedError
 	if err != nil && !errors.As(err, &still) {
-		return err
+		return nil, err
 	}
 	defer open()
 	if still != nil {
 		note(fmt.Sprintf("%s has not ended within %s, and goes on without a lab", strings.Join(still.Users, "; "), still.Within))
 	}
 	if err := l.destroyMachines(ctx, io.MultiWriter(log, &lines{each: say})); err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
-		return err
+		return nil, err
 	}
 	if host, ok := l.Host.(Witness); ok {
-		strays, err := host.Strays(ctx, l.Lab)
-		if err != nil && l.Lab.Provider == settings.ProviderDocker {
-			return err
-		}
-		for _, one := range strays {
-			note(one)
+		if strays, err = host.Strays(ctx, l.Lab); err != nil && l.Lab.Provider == settings.ProviderDocker {
+			return nil, err
 		}
 	}
 	if err := forgetVotes(l.Lab); err != nil {
-		return err
+		return nil, err
 	}
 	if err := outage.Forget(l.Lab); err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
+	return strays, errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
 }
 
 // destroyMachines destroys the virtual machines of which Vagrant has taken note in the clone, also under a provider that the lab's settings, which may

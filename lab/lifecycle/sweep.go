@@ -182,7 +182,7 @@ func (s System) Strays(ctx context.Context, lab *settings.Lab) ([]string, error)
 	_, strays, err := s.survey(ctx, lab)
 	var notes []string
 	for _, one := range strays {
-		notes = append(notes, fmt.Sprintf("left alone: %s, made by a clone that was at %s and was moved or deleted. `make down` in it removes them; if it is gone:\n"+
+		notes = append(notes, fmt.Sprintf("  %s\n  left as they are: the clone that made them was at %s, and was moved or deleted. If it was moved, `make down` there removes them; if it is gone:\n"+
 			"  %s",
 			strings.Join(one.names(), ", "), one.Folder, owner.Removal(one.Mark)))
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/steal"
 	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
@@ -422,6 +423,28 @@ func TestAborted(t *testing.T) {
 				t.Errorf("it went on for %s", took)
 			}
 		})
+	}
+}
+
+// A lab that is taken down ends the drill, which heals, and takes only then its hands off.
+func TestTheLabIsTakenAway(t *testing.T) {
+	f := newFake(t)
+	j, err := rehearse(t, f, stopDrill, Options{}, func(context.CancelFunc) {
+		time.Sleep(8 * time.Second)
+		users, open, err := usage.Close(t.Context(), f.Lab, "`lab down`", time.Minute, func(string) {})
+		if err != nil || len(users) != 1 || !strings.HasPrefix(users[0], "drill mine of somebody@here, process ") {
+			t.Errorf("%v, %v", users, err)
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.broken) > 0 {
+			t.Errorf("still broken: %v", f.broken)
+		}
+		open()
+	})
+	if err != nil || j.Result != journal.Aborted || !strings.Contains(j.Reasons[0], "taken down by `lab down`, process ") || len(f.ended) != 1 {
+		t.Errorf("%v: %+v", err, j)
 	}
 }
 
