@@ -349,7 +349,9 @@ type labPort struct {
 func (f *Facts) containerNodes() bool { return f.Settings.Provider == settings.ProviderDocker }
 
 // mine: it belongs to this clone's lab.
-func (f *Facts) mine(o Owner) bool { return o.Lab == f.Settings.Name && o.Folder == f.Root }
+func (f *Facts) mine(o Owner) bool {
+	return o.Lab == f.Settings.Name && o.Folder == f.Root && !o.FolderGone
+}
 
 // engineHere: the engine shares the host's kernel, disks and memory. Docker Desktop and its kin bring a virtual machine.
 // It is not known while the engine is not.

@@ -497,3 +497,25 @@ func TestVotesOutliveTheStoresContainer(t *testing.T) {
 		t.Errorf("a new store has counted none of it, and the ledger is there: %v", err)
 	}
 }
+
+// TestKeysDeleted: a lab whose passwords were deleted is not given others behind its back.
+func TestKeysDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustUp("LAB_STAGE=images")
+	if err := os.RemoveAll(w.open().Path("secrets")); err != nil {
+		t.Fatal(err)
+	}
+	w.said()
+	if _, err := w.up(); err == nil || !strings.Contains(err.Error(), "the lab swarmlab is there, and .lab/secrets, which held") {
+		t.Errorf("got %v", err)
+	}
+	if calls := w.said(); len(calls) > 0 {
+		t.Errorf("did %v", calls)
+	}
+	for name := range w.agents {
+		w.stop(name)
+	}
+	clear(w.states)
+	w.mustUp("LAB_STAGE=images")
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,6 +171,9 @@ func (r *upRun) unchangeable(ctx context.Context) error {
 		}
 		return nil
 	}
+	if err := r.keysDeleted(ctx); err != nil {
+		return err
+	}
 	var differs []string
 	for _, d := range []struct{ name, was, is string }{
 		{settings.EnvName, saved.Name, r.Lab.Name},
@@ -195,6 +199,32 @@ func (r *upRun) unchangeable(ctx context.Context) error {
 	}
 	return fmt.Errorf("the lab of this clone is up with other settings: %s; take it down first (`make down`), or leave the variable unset",
 		strings.Join(differs, "; "))
+}
+
+// keysDeleted tells that a lab is up whose keys or passwords were deleted: those that would be made anew it does not know.
+func (r *upRun) keysDeleted(ctx context.Context) error {
+	var missing []string
+	for _, dir := range []string{"pki", "secrets"} {
+		if _, err := os.Stat(r.Lab.Path(dir)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, r.Lab.Relative(r.Lab.Path(dir)))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	before := *r.Lab
+	before.Settings = *r.Lab.Saved
+	now, err := statesOf(ctx, r.Host.Machines(&before, io.Discard))
+	if err != nil || len(now) == 0 {
+		return err
+	}
+	for _, state := range now {
+		if state != power.StateAbsent {
+			return fmt.Errorf("the lab %s is there, and %s, which held its keys and passwords, was deleted: nothing can be done with its nodes any more. "+
+				"`make down` removes them, with the votes on them; then `make up` makes new ones", before.Name, strings.Join(missing, " and "))
+		}
+	}
+	return nil
 }
 
 // check asks the agents whether there is anything to do at all.

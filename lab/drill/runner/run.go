@@ -202,7 +202,7 @@ func (r *run) awaitSteady(ctx context.Context) error {
 	case err != nil:
 		return refused("%w", err)
 	case ctx.Err() != nil:
-		return refused("%s before anything was broken", whyEnded(ctx))
+		return refused("%s, before anything was broken", whyEnded(ctx))
 	case len(missing) > 0:
 		return refused("the lab is not in its steady state: %s; `lab status` shows more", strings.Join(missing, "; "))
 	}
@@ -322,7 +322,7 @@ func (r *run) awaitFlow(ctx context.Context) error {
 	})
 	switch {
 	case !through:
-		return refused("%s before anything was broken", whyEnded(ctx))
+		return refused("%s, before anything was broken", whyEnded(ctx))
 	case ended:
 		return refused("no votes can be cast: %w", cmp.Or(r.votes.err, errors.New("the load ended by itself")))
 	case !calm:
