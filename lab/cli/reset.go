@@ -19,7 +19,7 @@ func (a *App) reset() *cobra.Command {
 		Use:   "reset",
 		Short: "Clear the lab between two classes: no votes, nothing that learners left",
 		Long: `Removes all containers, all votes and whatever learners left on the nodes, and builds the lab up again to a stage.
-The nodes themselves stay. Asks first.`,
+The nodes themselves stay. Loads and drills that are under way end first. Asks first.`,
 		Example: "  lab reset\n  lab reset --stage infrastructure --yes",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
