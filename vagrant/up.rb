@@ -79,7 +79,7 @@ module Swarmlab
       left = working
       unless left.empty?
         @lock.close
-        raise Error, 'what a command that is gone has started still works on the lab of this clone: ' \
+        raise Error, 'what another command has started still works on the lab of this clone: ' \
                      "#{left.join('; ')}; wait for it, or end it"
       end
 

@@ -105,13 +105,54 @@ func (l *Lifecycle) destroyMachines(ctx context.Context, output io.Writer) error
 		}
 	}
 	for _, provider := range slices.Sorted(maps.Keys(nodes)) {
-		under := *l.Lab
-		under.Provider = provider
-		if err := l.Host.Machines(&under, output).Destroy(ctx, nodes[provider]...); err != nil {
+		under, err := l.asMade(provider, nodes[provider])
+		if err != nil {
+			return err
+		}
+		if err := l.Host.Machines(under, output).Destroy(ctx, nodes[provider]...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// asMade is the lab as it was made, whatever the environment says by now, with these nodes among its own: Vagrant destroys only what it finds defined.
+func (l *Lifecycle) asMade(provider string, nodes []string) (*settings.Lab, error) {
+	before := *l.Lab
+	if l.Lab.Saved != nil {
+		before.Settings = *l.Lab.Saved
+	}
+	before.Provider = provider
+	lab, err := before.WithCounts(before.Frontends, before.Workers)
+	if err != nil {
+		return nil, fmt.Errorf("the settings that the lab was made with: %w", err)
+	}
+	for _, name := range nodes {
+		lab = defining(lab, name)
+	}
+	return lab, nil
+}
+
+// defining returns the lab with as many frontends and workers as it takes to have that node, and the same lab where no number does.
+func defining(lab *settings.Lab, name string) *settings.Lab {
+	if _, ok := lab.Topology.Node(name); ok {
+		return lab
+	}
+	for n := range settings.MaxCount {
+		for _, counts := range [][2]int{{lab.Frontends + n + 1, lab.Workers}, {lab.Frontends, lab.Workers + n + 1}} {
+			if counts[0] > settings.MaxCount || counts[1] > settings.MaxCount {
+				continue
+			}
+			larger, err := lab.WithCounts(counts[0], counts[1])
+			if err != nil {
+				continue // so many do not fit
+			}
+			if _, ok := larger.Topology.Node(name); ok {
+				return larger
+			}
+		}
+	}
+	return lab
 }
 
 // How long those who use a lab may take to end: a drill heals first, which takes longest where a node's power was cut.

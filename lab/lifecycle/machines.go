@@ -194,8 +194,8 @@ func (v virtual) Destroy(ctx context.Context, nodes ...string) error {
 			return err
 		}
 		if want := v.lab.Name + "-" + r.Node; name != "" && name != want {
-			return fmt.Errorf("not destroyed: the machine that Vagrant has for node %s is called %s in %s, and this lab's would be called %s; "+
-				"if it is not wanted any more, remove it there, and .vagrant/machines/%s here", r.Node, name, r.Provider, want, r.Node)
+			return fmt.Errorf("not destroyed: the machine that Vagrant has for node %s is called %s in %s, and this lab's would be called %s. "+
+				"If the lab was made with another LAB_NAME, give that; else remove .vagrant/machines/%s", r.Node, name, r.Provider, want, r.Node)
 		}
 		names = append(names, r.Node)
 	}

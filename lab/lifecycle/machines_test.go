@@ -56,7 +56,7 @@ esac
 
 const vagrantScript = `#!/bin/sh
 here=$(dirname "$0")
-echo "vagrant $*" >>"$here/log"
+echo "vagrant $* [$LAB_NAME, $LAB_FRONTENDS frontends, $LAB_WORKERS workers]" >>"$here/log"
 if [ "$1" = destroy ] && [ ! -e "$here/forgetful" ]; then
 	for node; do rm -rf ".vagrant/machines/$node/$PROVIDER/id"; [ -e "$here/stays" ] || rm -f "$here/machines/$node"; done
 fi
@@ -416,7 +416,7 @@ func TestDestroyIsHeldAgainstTheHypervisor(t *testing.T) {
 			if err := machines.Destroy(ctx, "store", "manager", "worker01"); err == nil {
 				t.Error("a machine that stayed is said to be destroyed")
 			}
-			if diff := cmp.Diff([]string{"vagrant destroy --force manager store --no-color"}, h.did("vagrant")); diff != "" {
+			if diff := cmp.Diff([]string{"vagrant destroy --force manager store --no-color [swarmlab, 2 frontends, 1 workers]"}, h.did("vagrant")); diff != "" {
 				t.Error(diff)
 			}
 			if err := os.Remove(filepath.Join(h.dir, "stays")); err != nil {
@@ -437,13 +437,22 @@ func TestDownFindsMachinesOfAnotherProvider(t *testing.T) {
 	h.record(lab, "store", "virtualbox", "id1", lab.Name+"-store")
 	h.record(lab, "manager", "libvirt", "id2", lab.Name+"-manager")
 	h.record(lab, "worker01", "docker", "id3", "")
+	// What the environment says by now is not what the lab was made with.
+	h.record(lab, "frontend04", "libvirt", "id4", lab.Name+"-frontend04")
+	h.record(lab, "worker03", "libvirt", "id5", lab.Name+"-worker03")
+	saved := lab.Settings
+	lab.Saved = &saved
+	lab.Name, lab.Frontends, lab.Workers = "blue", 1, 1
 	t.Setenv("VAGRANT_CWD", t.TempDir())
 	l := &Lifecycle{Lab: lab, Host: System{}, Console: discard()}
 	if err := l.Down(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"vagrant destroy --force manager --no-color", "vagrant destroy --force store --no-color"}
-	if diff := cmp.Diff(want, h.did("vagrant")); diff != "" {
+	want := []string{
+		"vagrant destroy --force frontend04 manager worker03 --no-color [swarmlab, 4 frontends, 3 workers]",
+		"vagrant destroy --force store --no-color [swarmlab, 2 frontends, 1 workers]",
+	}
+	if diff := cmp.Diff(want, h.did("vagrant destroy")); diff != "" {
 		t.Error(diff)
 	}
 	if records, err := power.Records(lab); err != nil || len(records) > 0 {

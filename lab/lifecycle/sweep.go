@@ -100,12 +100,12 @@ func (s System) survey(ctx context.Context, lab *settings.Lab) (own holdings, st
 func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error {
 	own, strays, err := s.survey(ctx, lab)
 	if err != nil {
-		if lab.Provider != settings.ProviderDocker && lab.Saved != nil && !errors.Is(err, docker.ErrNoAnswer) {
+		if lab.Saved != nil && lab.Saved.Provider != settings.ProviderDocker && !errors.Is(err, docker.ErrNoAnswer) {
 			return s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
 		}
 		return fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)
 	}
-	if own.empty() && lab.Provider == settings.ProviderDocker {
+	if own.empty() {
 		if err := sameEngine(ctx, s.Engine, lab); err != nil {
 			return err
 		}

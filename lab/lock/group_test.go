@@ -77,7 +77,7 @@ func TestLabIsLockedByWhatIsLeft(t *testing.T) {
 	member.Sign("`vagrant up`", child.Process.Pid)
 	_ = member.File().Close() // as when the command is killed
 	if _, err := Lab(lab, "lab up"); !errors.Is(err, ErrHeld) ||
-		!strings.Contains(err.Error(), "what a command that is gone has started still works on the lab of this clone: `vagrant up`, process ") {
+		!strings.Contains(err.Error(), "what another command has started still works on the lab of this clone: `vagrant up`, process ") {
 		t.Errorf("while it works: %v", err)
 	}
 	_ = end.Close()

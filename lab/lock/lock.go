@@ -28,7 +28,7 @@ func (e heldError) Error() string { return e.text }
 func (heldError) Is(target error) bool { return target == ErrHeld }
 
 // Lab takes the lock of a clone's lab, which keeps two commands apart that change its machines. The file says for people which command
-// holds it. ErrHeld, in words for people: another one does, or what one has started that is gone.
+// holds it. ErrHeld, in words for people: another one does, or what was started by one that may be gone.
 func Lab(lab *settings.Lab, command string) (release func(), err error) {
 	if err := os.MkdirAll(lab.StateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("lock the lab: %w", err)
@@ -43,7 +43,7 @@ func Lab(lab *settings.Lab, command string) (release func(), err error) {
 	}
 	if left := Members(Working(lab)); len(left) > 0 {
 		f.Release()
-		return nil, heldError{fmt.Sprintf("what a command that is gone has started still works on the lab of this clone: %s; wait for it, or end it",
+		return nil, heldError{fmt.Sprintf("what another command has started still works on the lab of this clone: %s; wait for it, or end it",
 			strings.Join(left, "; "))}
 	}
 	f.Sign("`" + command + "`")

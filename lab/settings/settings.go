@@ -53,6 +53,9 @@ const (
 	maxPortBase = 64000
 )
 
+// MaxCount is how many frontends, or workers, a lab may have.
+const MaxCount = 99
+
 var labName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,20}$`)
 
 // Providers returns the Vagrant providers that the Vagrantfile knows.
@@ -134,12 +137,27 @@ var ErrNoClone = errors.New("not inside a clone of swarmlab: no vagrant/topology
 
 // FindDir returns the clone's folder that holds dir, by its real path: Vagrant knows it by that, too, however it was reached.
 func FindDir(dir string) (string, error) {
+	found, err := findDir(dir)
+	if err != nil {
+		// A link into the clone has other folders above it than what it leads to.
+		real, unknown := filepath.EvalSymlinks(dir)
+		if unknown != nil {
+			return "", err
+		}
+		if found, err = findDir(real); err != nil {
+			return "", err
+		}
+	}
+	if real, err := filepath.EvalSymlinks(found); err == nil {
+		found = real
+	}
+	return found, nil
+}
+
+func findDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("find the clone's folder: %w", err)
-	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
 	}
 	for at := dir; ; at = filepath.Dir(at) {
 		if _, err := os.Stat(filepath.Join(at, "vagrant", "topology.yaml")); err == nil {
@@ -363,8 +381,8 @@ func fromEnvironment(getenv func(string) string) (Settings, error) {
 		s.Subnet = prefix
 	}
 	s.PortBase = number(EnvPortBase, minPortBase, maxPortBase)
-	s.Frontends = number(EnvFrontends, 1, 99)
-	s.Workers = number(EnvWorkers, 1, 99)
+	s.Frontends = number(EnvFrontends, 1, MaxCount)
+	s.Workers = number(EnvWorkers, 1, MaxCount)
 	if v := getenv(EnvStage); v != "" {
 		stage, err := ParseStage(v)
 		if err != nil {
