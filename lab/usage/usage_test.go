@@ -58,11 +58,11 @@ func TestCloseTellsAndWaits(t *testing.T) {
 		t.Errorf("another one while it is closed: %v", err)
 	}
 	open()
-	_, end, err = Begin(t.Context(), lab, "`lab load`")
+	_, again, err := Begin(t.Context(), lab, "`lab load`")
 	if err != nil {
 		t.Fatal(err)
 	}
-	end()
+	again()
 	if users := Users(lab); len(users) > 0 {
 		t.Errorf("after the end: %v", users)
 	}
