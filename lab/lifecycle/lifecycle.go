@@ -86,14 +86,14 @@ func (s System) Preflight(ctx context.Context, lab *settings.Lab, say func(strin
 	if missing := supply.Unbuilt(lab); len(missing) > 0 {
 		return note, fmt.Errorf("not built yet: %s; run `make build`, or `make up`, which does it first", strings.Join(missing, ", "))
 	}
-	if lab.Provider == settings.ProviderDocker {
-		return note, noteEngine(ctx, s.Engine, lab)
-	}
 	return note, nil
 }
 
 // NodeImage implements Host.
-func (System) NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error {
+func (s System) NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error {
+	if err := noteEngine(ctx, s.Engine, lab); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(lab.Dir, "vagrant", "node", "build.sh"))
 	cmd.Dir, cmd.Env = lab.Dir, inherit.Environ(os.Environ())
 	tail := &tail{keep: 20}

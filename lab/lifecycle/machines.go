@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,10 +28,9 @@ func (c containers) own(ctx context.Context) (map[string]docker.Container, map[s
 	if err != nil {
 		return nil, nil, err
 	}
-	clone := c.lab.Owner()
 	nodes := map[string]docker.Container{}
 	for _, one := range list {
-		switch clone.Whose(owner.MarkOf(one.Labels)) {
+		switch c.lab.Whose(one.Labels) {
 		case owner.Ours:
 			nodes[one.Labels[docker.LabelNode]] = one
 		case owner.Forsaken:
@@ -46,8 +43,11 @@ func (c containers) own(ctx context.Context) (map[string]docker.Container, map[s
 	}
 	kept := map[string]docker.Volume{}
 	for _, v := range volumes {
-		if clone.Whose(owner.MarkOf(v.Labels)) == owner.Ours {
+		switch c.lab.Whose(v.Labels) {
+		case owner.Ours:
 			kept[v.Labels[docker.LabelNode]] = v
+		case owner.Forsaken:
+			return nil, nil, forsaken(v.Labels[owner.LabelLab])
 		}
 	}
 	if len(nodes)+len(kept) == 0 {
@@ -241,37 +241,30 @@ func (s System) Forsaken(ctx context.Context, lab *settings.Lab) error {
 	if lab.Saved != nil {
 		return nil
 	}
-	list, err := s.Engine.Containers(ctx, "")
+	own, _, err := s.survey(ctx, lab)
 	if err != nil {
-		list = nil // without an engine there is nothing to see
+		own = holdings{} // without an engine there is nothing to see
 	}
-	clone := lab.Owner()
-	for _, one := range list {
-		switch clone.Whose(owner.MarkOf(one.Labels)) {
-		case owner.Forsaken:
-			return forsaken(one.Labels[owner.LabelLab])
-		case owner.Ours:
-			if keyless(lab) {
-				return forsaken(one.Labels[owner.LabelLab])
-			}
-		}
+	var names []string
+	for _, one := range own.containers {
+		names = append(names, one.Labels[owner.LabelLab])
+	}
+	for _, v := range own.volumes {
+		names = append(names, v.Labels[owner.LabelLab])
 	}
 	records, err := power.Records(lab)
-	if err != nil || !keyless(lab) {
+	if err != nil {
 		return err
 	}
 	for _, r := range records {
 		if r.Provider != settings.ProviderDocker {
-			return forsaken(lab.Name)
+			names = append(names, lab.Name)
 		}
 	}
-	return nil
-}
-
-// keyless: the keys that the agents were given are not there.
-func keyless(lab *settings.Lab) bool {
-	_, err := os.Stat(lab.Path("pki"))
-	return errors.Is(err, fs.ErrNotExist)
+	if len(names) == 0 || !lab.Keyless() {
+		return nil
+	}
+	return forsaken(names[0])
 }
 
 // forsaken says what has become of a lab of this clone, and what to do.

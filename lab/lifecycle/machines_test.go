@@ -343,6 +343,16 @@ func TestForsaken(t *testing.T) {
 	if err := system.Forsaken(t.Context(), lab); err != nil {
 		t.Errorf("with its keys: %v", err)
 	}
+	// Of .lab only the clone's identity was lost.
+	h.container("c2", lab, "worker01", "running", labels(owner.Clone{Dir: lab.Dir, ID: "00000000000000aa"}, lab.Name, "worker01"))
+	states, err := system.Machines(lab, io.Discard).States(t.Context())
+	if err != nil || states["worker01"] != power.StateRunning || system.Forsaken(t.Context(), lab) != nil {
+		t.Errorf("with its keys, and without its identity: %v, %v", states, err)
+	}
+	if err := os.Remove(filepath.Join(h.dir, "containers", "c2")); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("c2-data", map[string]string{})
 	if err := os.RemoveAll(lab.StateDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +372,18 @@ func TestForsaken(t *testing.T) {
 	if _, err := system.Machines(lab, io.Discard).States(t.Context()); err == nil || !strings.Contains(err.Error(), "`make down` removes them") {
 		t.Errorf("states: %v", err)
 	}
-	if err := system.Sweep(t.Context(), lab, func(string) {}); err != nil || len(h.has()) > 0 {
+	// Nor with the passwords on what is left of it.
+	if err := os.Remove(filepath.Join(h.dir, "containers", "c1")); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("c1-data", same)
+	if err := system.Forsaken(t.Context(), lab); err == nil {
+		t.Error("a volume was not seen")
+	}
+	if _, err := system.Machines(lab, io.Discard).States(t.Context()); err == nil {
+		t.Error("a volume is taken for a new lab's")
+	}
+	if err := system.Sweep(t.Context(), lab, func(string) {}); err != nil || !slices.Equal(h.has(), []string{"c2-data"}) {
 		t.Errorf("down left %v: %v", h.has(), err)
 	}
 	// Virtual machines, which Vagrant still knows.

@@ -74,9 +74,8 @@ func (c containers) find(ctx context.Context, node string) (*docker.Container, e
 	if err != nil {
 		return nil, err
 	}
-	clone := c.lab.Owner()
 	for _, one := range list {
-		if one.Labels[docker.LabelNode] == node && clone.Whose(owner.MarkOf(one.Labels)) == owner.Ours {
+		if one.Labels[docker.LabelNode] == node && c.lab.Whose(one.Labels) == owner.Ours {
 			return &one, nil
 		}
 	}

@@ -132,6 +132,21 @@ type Lab struct {
 // Owner is the clone as it stands now in the labels of what is made of it.
 func (l *Lab) Owner() owner.Clone { return owner.Of(l.Dir) }
 
+// Keyless: what its agents were given to know the lab by is not there.
+func (l *Lab) Keyless() bool {
+	_, err := os.Stat(l.Path("pki"))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Whose tells to whom something with these labels belongs. With its keys a lab is not forsaken: only the note of the clone's identity was lost.
+func (l *Lab) Whose(labels map[string]string) owner.Whose {
+	whose := l.Owner().Whose(owner.MarkOf(labels))
+	if whose == owner.Forsaken && !l.Keyless() {
+		return owner.Ours
+	}
+	return whose
+}
+
 // ErrNoClone says that no swarmlab clone is at or above the folder.
 var ErrNoClone = errors.New("not inside a clone of swarmlab: no vagrant/topology.yaml here or in a folder above; cd into the clone")
 
