@@ -2,5 +2,5 @@
 
 package inherit
 
-// foldsCase: path and PATH are the same variable.
+// foldsCase says that path and PATH are one variable, or not.
 const foldsCase = false

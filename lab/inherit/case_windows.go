@@ -1,4 +1,4 @@
 package inherit
 
-// foldsCase: path and PATH are the same variable.
+// foldsCase says that path and PATH are one variable, or not.
 const foldsCase = true

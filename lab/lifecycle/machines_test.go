@@ -549,3 +549,26 @@ func TestKeysDeleted(t *testing.T) {
 	clear(w.states)
 	w.mustUp("LAB_STAGE=images")
 }
+
+// TestIndexOfAMovedClone: Vagrant's index has the path that the clone had when the machine was made.
+func TestIndexOfAMovedClone(t *testing.T) {
+	h := newHost(t)
+	lab := signedClone(t)
+	h.record(lab, "store", "docker", "c1", "")
+	const id = "c0ffee"
+	index := filepath.Join(h.dir, "data", "machine-index")
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(lab.Dir, ".vagrant", "machines", "store", "docker", "index_uuid"), []byte(id), 0o600),
+		os.MkdirAll(index, 0o755),
+		os.WriteFile(filepath.Join(index, "index"), []byte(`{"version":1,"machines":{"`+id+`":{"local_data_path":"/before/.vagrant"},"2":{"local_data_path":"/b"}}}`), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := (System{}).forgetMachines(lab); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(index, "index"))
+	if want := `{"machines":{"2":{"local_data_path":"/b"}},"version":1}`; err != nil || string(got) != want {
+		t.Errorf("%s, %v", got, err)
+	}
+}

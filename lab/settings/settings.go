@@ -132,7 +132,7 @@ type Lab struct {
 // Owner is the clone as it stands now in the labels of what is made of it.
 func (l *Lab) Owner() owner.Clone { return owner.Of(l.Dir) }
 
-// Keyless: what its agents were given to know the lab by is not there.
+// Keyless reports whether what its agents were given to know the lab by is not there.
 func (l *Lab) Keyless() bool {
 	_, err := os.Stat(l.Path("pki"))
 	return errors.Is(err, fs.ErrNotExist)
