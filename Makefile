@@ -36,7 +36,8 @@ up: prerequisites build ## bring the lab up, or what is broken of it
 
 .PHONY: down
 down: ## take the lab away, with everything in it; YES=1 does not ask about its votes
-	@if [ -x bin/lab ] || $(MAKE) bin/lab; then bin/lab down; fi
+	@[ -x bin/lab ] || $(MAKE) bin/lab
+	@bin/lab down
 
 .PHONY: prerequisites
 prerequisites: ## install what `make up` needs (Debian, Ubuntu), or say how
@@ -178,4 +179,4 @@ bench-up: prerequisites build ## how long up, a second up, reset and down take; 
 
 .PHONY: clean
 clean: down ## take the lab away and everything that was built
-	rm -rf bin .lab .vagrant
+	@if [ -e .lab/settings.json ]; then echo 'the lab is not down, so nothing was removed' >&2; exit 1; fi; rm -rf bin .lab .vagrant

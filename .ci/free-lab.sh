@@ -8,22 +8,28 @@ clone_is_gone() {
 	[[ -n $1 && $(LC_ALL=C stat -- "$1" 2>&1) == *'No such file or directory'* ]]
 }
 
+# nodes_miss_their_folder FOLDER: nodes of the clone that was there run, and each has mounted what was deleted. Else the clone may have been moved.
+nodes_miss_their_folder() {
+	local id some=no
+	for id in $(docker ps -q --filter "label=swarmlab.folder=$1"); do
+		docker exec "$id" grep -q '//deleted /opt/swarmlab ' /proc/self/mountinfo || return 1
+		some=yes
+	done
+	[ $some = yes ]
+}
+
 # A lab whose clone was deleted belongs to nobody any more: an earlier CI run that was cut off.
 remove_orphaned_labs() {
 	command -v docker >/dev/null && docker info >/dev/null 2>&1 || return 0
-	local id folder
-	docker ps -aq --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker inspect -f '{{index .Config.Labels "swarmlab.folder"}}' "$id") || continue
-		if clone_is_gone "$folder"; then docker rm -fv "$id" >/dev/null; fi
-	done
-	docker volume ls -q --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker volume inspect -f '{{index .Labels "swarmlab.folder"}}' "$id") || continue
-		if clone_is_gone "$folder"; then docker volume rm "$id" >/dev/null; fi
-	done
-	docker network ls -q --filter label=swarmlab.lab | while read -r id; do
-		folder=$(docker network inspect -f '{{index .Labels "swarmlab.folder"}}' "$id") || continue
-		if clone_is_gone "$folder"; then docker network rm "$id" >/dev/null; fi
-	done
+	local folder
+	docker ps -aq --filter label=swarmlab.lab | xargs -r docker inspect -f '{{index .Config.Labels "swarmlab.folder"}}' | sort -u |
+		while IFS= read -r folder; do
+			if clone_is_gone "$folder" && nodes_miss_their_folder "$folder"; then
+				docker ps -aq --filter "label=swarmlab.folder=$folder" | xargs -r docker rm -fv >/dev/null
+				docker volume ls -q --filter "label=swarmlab.folder=$folder" | xargs -r docker volume rm >/dev/null
+				docker network ls -q --filter "label=swarmlab.folder=$folder" | xargs -r docker network rm >/dev/null
+			fi
+		done
 }
 
 # The default lab where its name, subnet and ports are free, else the first numbered one whose are.

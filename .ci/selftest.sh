@@ -1,6 +1,6 @@
 #!/bin/bash -p
 # selftest.sh: whichever phase of `make test` fails makes the whole fail, and is named; ctrl-C ends all of it. A make that is none stands in for the
-# real one.
+# real one. And what stands in a shell does not change what the Makefile does to a lab.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,3 +64,42 @@ until ! kill -0 "$hanging" 2>/dev/null; do
 	[ $SECONDS -lt $deadline ] || wrong "interrupted: the phase up goes on"
 	sleep 0.1
 done
+
+# What stands in a user's shell changes neither what `make down` and `make clean` do, nor on what.
+clone=$dir/clone
+mkdir -p "$clone/bin" "$clone/.lab" "$clone/.ci"
+cp Makefile "$clone/"
+cp .ci/bash "$clone/.ci/"
+cat >"$clone/bin/lab" <<'LAB'
+#!/bin/sh
+top=$(dirname "$0")/../..
+echo "lab $* in ${VAGRANT_CWD:-its own project}" >>"$top/calls"
+exit "$(cat "$top/fails" 2>/dev/null || echo 0)"
+LAB
+chmod +x "$clone/bin/lab"
+echo "echo sourced >>$dir/calls" >"$dir/startup"
+touch "$clone/.lab/settings.json"
+failed() {
+	printf 'selftest: %s\n' "$1" >&2
+	exit 1
+}
+# called EXPECTED: bin/lab and what else leaves a trace were called so since the last time.
+called() {
+	[ "$(cat "$dir/calls" 2>/dev/null)" = "$2" ] || failed "$1: $(cat "$dir/calls" 2>/dev/null)"
+	rm -f "$dir/calls"
+}
+in_clone() { env -u MAKEFLAGS -u MFLAGS "$@" make -C "$clone" --no-print-directory "$target" >"$dir/out" 2>&1; }
+target=down
+in_clone MAKEFLAGS=n || failed "make -n down fails"
+called "make -n down only says what it would do" ""
+in_clone BASH_ENV="$dir/startup" ENV="$dir/startup" VAGRANT_CWD=/elsewhere CDPATH="$dir" || failed "make down fails"
+called "make down with a hostile environment" "lab down in its own project"
+echo 1 >"$dir/fails"
+if in_clone; then failed "make down ends well where lab down does not"; fi
+rm -f "$dir/calls"
+target=clean
+in_clone MAKEFLAGS=i || true
+[ -e "$clone/.lab/settings.json" ] || failed "make clean removed .lab of a lab that is up"
+rm -f "$dir/fails" "$clone/.lab/settings.json"
+in_clone || failed "make clean fails"
+if [ -e "$clone/.lab" ] || [ -e "$clone/bin" ]; then failed "make clean left something"; fi

@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# It calls vagrant itself, which must not work, and in the end destroy, somewhere else.
+unset VAGRANT_CWD VAGRANT_DOTFILE_PATH VAGRANT_VAGRANTFILE
 export PROVIDER=libvirt LAB_NAME=${LAB_NAME:-swarmlab-vm} LAB_SUBNET=${LAB_SUBNET:-192.168.57.0/24} LAB_PORT_BASE=${LAB_PORT_BASE:-22000}
 if [ -n "$(find .vagrant/machines -name id 2>/dev/null)" ]; then
 	echo "vm-test: the lab of this clone is up; take it down first: make down" >&2

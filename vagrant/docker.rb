@@ -8,6 +8,7 @@
 
 require 'fileutils'
 require 'open3'
+require_relative 'inherit'
 require_relative 'topology'
 
 module Swarmlab
@@ -30,6 +31,9 @@ module Swarmlab
       --tmpfs /run:mode=755 --tmpfs /run/lock --tmpfs /tmp:exec,mode=1777
       --env SYSTEMD_PROC_CMDLINE=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1
     ].freeze
+
+    # In the words of docker: the labels by which an owner is known.
+    OWNER = %({{LABEL "swarmlab.clone"}}\t{{LABEL "swarmlab.folder"}})
 
     def initialize(lab)
       @lab = lab
@@ -76,19 +80,21 @@ module Swarmlab
       end
     end
 
-    # The identifier of a node's container; nil when there is none.
+    # The identifier of a node's container; nil when there is none. Another clone's lab may have the same name.
     def container(node)
-      filters = @lab.labels(node).map { |key, value| "label=#{key}=#{value}" }
-      found = capture('docker', 'ps', '--all', '--quiet', '--no-trunc', *filters.flat_map { |f| ['--filter', f] })
-      found.lines.first&.strip
+      filters = ["label=swarmlab.lab=#{@lab.name}", "label=swarmlab.node=#{node.name}"]
+      found = capture('docker', 'ps', '--all', '--no-trunc', *filters.flat_map { |f| ['--filter', f] },
+                      '--format', "{{.ID}}\t#{OWNER.gsub('LABEL', '.Label')}")
+      found.lines.map { |line| line.chomp.split("\t", 3) }.find { |_, *labels| @lab.owner.ours?(*labels) }&.first
     end
 
     # What is left of a node once its container is gone.
     def clean_up(node)
       locked do
-        try('docker', 'volume', 'rm', '--force', @lab.resource(node.name))
+        volume = @lab.resource(node.name)
+        try('docker', 'volume', 'rm', '--force', volume) if ours?('volume', volume)
         others = capture('docker', 'ps', '--all', '--quiet', '--filter', "network=#{network}")
-        try('docker', 'network', 'rm', network) if others.strip.empty?
+        try('docker', 'network', 'rm', network) if others.strip.empty? && ours?('network', network)
       end
     end
 
@@ -141,6 +147,12 @@ module Swarmlab
       labels.flat_map { |key, value| [option, "#{key}=#{value}"] }
     end
 
+    # Whether a volume or a network is this lab's: a name may be anybody's.
+    def ours?(kind, name)
+      said, status = run('docker', kind, 'inspect', '--format', OWNER.gsub('LABEL', 'index .Labels'), name)
+      status.success? && @lab.owner.ours?(*said.chomp.split("\t", 2))
+    end
+
     def make_network
       return if capture('docker', 'network', 'ls', '--format', '{{.Name}}').split("\n").include?(network)
 
@@ -158,16 +170,21 @@ module Swarmlab
       end
     end
 
-    # A single string would be taken for a shell's line, hence the pair.
-    def capture(program, *arguments)
-      output, status = Open3.capture2e([program, program], *arguments)
-      return output if status.success?
-
-      raise Error, "#{[program, *arguments].join(' ')}\nfailed:\n#{output}"
+    # Runs a program, which gets what it should of the environment. A single string would be taken for a shell's line,
+    # hence the pair.
+    def run(program, *arguments)
+      Open3.capture2e(Inherit.environ, [program, program], *arguments, unsetenv_others: true)
     end
 
-    def try(program, *arguments)
-      Open3.capture2e([program, program], *arguments)
+    def capture(*command)
+      output, status = run(*command)
+      return output if status.success?
+
+      raise Error, "#{command.join(' ')}\nfailed:\n#{output}"
+    end
+
+    def try(*command)
+      run(*command)
     end
   end
 end

@@ -8,6 +8,7 @@
 
 require 'ipaddr'
 require 'json'
+require_relative 'owner'
 require_relative 'topology_file'
 
 module Swarmlab
@@ -239,7 +240,7 @@ module Swarmlab
 
   # A clone and its lab.
   class Lab
-    attr_reader :folder, :settings, :topology
+    attr_reader :folder, :owner, :settings, :topology
 
     def self.load(folder, env = ENV, networks_conf = HostOnly::CONF)
       new(folder, env.to_h, networks_conf)
@@ -250,6 +251,8 @@ module Swarmlab
       @folder = folder.dup.force_encoding(Encoding::UTF_8)
       @env = env
       @networks_conf = networks_conf
+      @owner = Owner.new(@folder)
+      refuse_copy
       @settings = Settings.new(File.join(folder, '.lab', 'settings.json'), env)
       @topology = Topology.new(File.join(folder, 'vagrant', 'topology.yaml'), @settings, networks_conf)
     end
@@ -282,9 +285,17 @@ module Swarmlab
 
     # What each container, volume and network of the lab carries, so that it is found again without Vagrant.
     def labels(node = nil)
-      labels = { 'swarmlab.lab' => name, 'swarmlab.folder' => folder }
+      labels = { 'swarmlab.lab' => name }.merge(owner.labels)
       labels['swarmlab.node'] = node.name if node
       labels
+    end
+
+    # Whatever a copy did it would do to the lab of the other clone.
+    def refuse_copy
+      original = owner.original or return
+
+      raise Error, "#{folder} is a copy of #{original}, and its .lab is that clone's, whose lab it would work on: " \
+                   'go there, or remove .lab and .vagrant here first'
     end
 
     # What is given to a node, to be found there as /opt/swarmlab. The lab command lays it out (lab/supply).

@@ -6,6 +6,7 @@
 
 require 'English'
 require 'fileutils'
+require_relative 'inherit'
 require_relative 'topology'
 
 module Swarmlab
@@ -13,9 +14,19 @@ module Swarmlab
   class Up
     # Whoever sets it holds the clone's lock: the lab command when it calls Vagrant, and the Vagrantfile when it calls
     # the lab command. So neither waits for the other, and nothing is prepared twice.
-    HELD = 'LAB_LOCK_HELD'
+    HELD = Inherit::HELD
 
-    # run: calls a program like Kernel#system, with Vagrant's own surroundings left behind.
+    # An open file that Vagrant has from the lab command, by which it is known to be at work when that is gone. What
+    # Vagrant starts must not have it, too: some of it stays for as long as a machine runs.
+    def self.keep_to_oneself(env = ENV)
+      number = env.delete(Inherit::HELD_FILE) or return
+
+      IO.for_fd(Integer(number), autoclose: false).close_on_exec = true
+    rescue ArgumentError, SystemCallError
+      nil # there is no such file
+    end
+
+    # run: calls a program like Kernel#system, in the clone's folder, with Vagrant's own surroundings left behind.
     def initialize(lab, run:, env: ENV)
       @lab = lab
       @run = run
@@ -65,9 +76,29 @@ module Swarmlab
         raise Error, "another command works on the lab of this clone: #{@lock.read.strip}; wait for it, or end it"
       end
 
+      left = working
+      unless left.empty?
+        @lock.close
+        raise Error, 'what another command has started still works on the lab of this clone: ' \
+                     "#{left.join('; ')}; wait for it, or end it"
+      end
+
       @lock.truncate(0)
       @lock.write("`vagrant up`, process #{Process.pid}, since #{Time.now.strftime('%T')}\n")
       @lock.flush
+    end
+
+    # Who is at work without the one that had the lock (lab/lock).
+    def working
+      Dir.children(File.join(state, 'working')).sort.filter_map do |name|
+        next unless name.end_with?('.lock')
+
+        File.open(File.join(state, 'working', name)) do |file|
+          file.read.strip unless file.flock(File::LOCK_SH | File::LOCK_NB)
+        end
+      end
+    rescue Errno::ENOENT
+      []
     end
 
     # Vagrant kills the thread that looks after a machine's boot (WaitForCommunicator) wherever it stands, and at times

@@ -160,6 +160,7 @@ func dialManager(manager *rolev1.Node, identity server.Identity) (*grpc.ClientCo
 			return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", address)
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pace.Stretch(10 * time.Second), Timeout: pace.Stretch(3 * time.Second)}),
+		grpc.WithNoProxy(), // of the environment: the manager is a node of the same lab
 		grpc.WithReadBufferSize(4<<10), grpc.WithWriteBufferSize(4<<10),
 	)
 	if err != nil {

@@ -318,7 +318,8 @@ func (n *Node) peers(ctx context.Context) []*agentv1.NodeSnapshot {
 // askPeer gets the snapshot of another node.
 func (n *Node) askPeer(ctx context.Context, peer *rolev1.Node) (*agentv1.NodeSnapshot, error) {
 	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(peer.GetAddress(), agentPort),
-		grpc.WithTransportCredentials(credentials.NewTLS(n.identity.Client(peer.GetName()))))
+		grpc.WithTransportCredentials(credentials.NewTLS(n.identity.Client(peer.GetName()))),
+		grpc.WithNoProxy()) // of the environment: a peer is a node of the same lab
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", peer.GetName(), err)
 	}

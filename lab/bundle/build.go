@@ -10,7 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/inherit"
 )
 
 // build makes the image here.
@@ -51,10 +54,13 @@ func (m *maker) debianRoot(ctx context.Context, path string) (plainLayer, error)
 		return plainLayer{}, errors.New("mmdebstrap is missing (Debian, Ubuntu: apt-get install mmdebstrap)")
 	}
 	// Files of other owners in a root take root. Without it mmdebstrap tries a user namespace, which not every host allows.
+	environ := inherit.Environ(os.Environ())
 	if os.Geteuid() != 0 && exec.CommandContext(ctx, "sudo", "-n", "true").Run() == nil {
-		command = append([]string{"sudo", "-n"}, command...)
+		// sudo takes the proxies away.
+		command = slices.Concat([]string{"sudo", "-n", "env"}, inherit.ProxiesOf(environ), command)
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Env = environ
 	var layer plainLayer
 	err := run(cmd, func(stdout io.Reader) (err error) {
 		layer, err = newLayer(path, stdout)
@@ -70,7 +76,7 @@ func (m *maker) goRoot(ctx context.Context, path string) (plainLayer, error) {
 	for _, b := range []struct{ binary, pkg string }{{entrypoint, "./entrypoint"}, {tool, m.stock.Build.GoTool}} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-ldflags=-s -w", "-o", b.binary, b.pkg)
 		cmd.Dir = recipe
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+m.arch, "GOWORK=off")
+		cmd.Env = inherit.Environ(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+m.arch, "GOWORK=off")
 		if err := run(cmd, nil); err != nil {
 			return plainLayer{}, err
 		}

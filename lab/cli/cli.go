@@ -159,12 +159,30 @@ func (a *App) fleet(unit fleet.Unit) (*settings.Lab, *fleet.Fleet, func(), error
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if lab.Saved == nil {
+		return nil, nil, nil, a.noLab(context.Background(), lab)
+	}
 	f, err := lifecycle.Connect(lab, unit)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	a.replay(lab)
 	return lab, f, func() { _ = f.Close() }, nil // the command is over
+}
+
+// noLabWithin bounds the look at what there is of a lab that is not known of.
+const noLabWithin = 5 * time.Second
+
+// noLab says that no lab is up, or that there is one that was lost from sight.
+func (a *App) noLab(ctx context.Context, lab *settings.Lab) error {
+	ctx, cancel := context.WithTimeout(ctx, noLabWithin)
+	defer cancel()
+	if host, ok := a.Host.(lifecycle.Witness); ok {
+		if err := host.Forsaken(ctx, lab); err != nil {
+			return err
+		}
+	}
+	return lifecycle.ErrNoLab
 }
 
 // lifecycle returns the lifecycle of the clone's lab, which shows its progress on the standard output.

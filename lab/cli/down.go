@@ -12,6 +12,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/ledger"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -27,7 +28,8 @@ func (a *App) down() *cobra.Command {
 		Use:   "down",
 		Short: "Take the lab away: nodes, volumes, networks",
 		Long: `Removes everything that the lab consists of, votes and ledgers included. Images, keys, and the journals and reports of drills stay. May be
-repeated. Says which votes and ledgers would go, and on a terminal asks first, unless --yes or YES=1 is given or CI is set.`,
+repeated. Says which votes and ledgers would go, and on a terminal asks first, unless --yes or YES=1 is given or CI is set.
+Loads and drills that are under way end first: a drill heals, and what has not ended after a while goes on without a lab.`,
 		Example: "  lab down\n  lab down --yes\n  YES=1 make down",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -89,8 +91,9 @@ func (a *App) votesOf(ctx context.Context, lab *settings.Lab) []string {
 		if err != nil {
 			return nil
 		}
+		clone := lab.Owner()
 		for _, v := range volumes {
-			if v.Labels[docker.LabelFolder] == lab.Dir {
+			if whose := clone.Whose(owner.MarkOf(v.Labels)); whose == owner.Ours || whose == owner.Forsaken {
 				return unknown
 			}
 		}

@@ -352,7 +352,7 @@ command or a drill's file was not understood.`,
 }
 
 func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillFlags) error {
-	lab, f, done, err := a.fleet(fleet.Operate)
+	lab, f, done, err := a.fleet(fleet.Operate) //nolint:contextcheck // its own is for a look that is bounded, where there is no lab
 	if err != nil {
 		return err
 	}

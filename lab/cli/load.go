@@ -9,15 +9,16 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/lifecycle"
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
@@ -56,7 +57,7 @@ exit status is 0 when all votes that were asked for were cast and acknowledged, 
 				return err
 			}
 			if lab.Saved == nil {
-				return lifecycle.ErrNoLab
+				return a.noLab(cmd.Context(), lab)
 			}
 			if !changed("url") {
 				flags.plan.URL = lab.VotingURL()
@@ -109,12 +110,19 @@ type loadResult struct {
 	// Ledger is relative to the clone.
 	Ledger      string `json:"ledger"`
 	Interrupted bool   `json:"interrupted"`
+	// taken: the lab was taken from under it.
+	taken bool
 }
 
 // reachTimeout is how long the voting page may take to answer before the load.
 const reachTimeout = 20 * time.Second
 
 func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) error {
+	ctx, end, err := usage.Begin(ctx, lab, "`lab load`")
+	if err != nil {
+		return err
+	}
+	defer end()
 	plan := flags.plan
 	if err := reach(ctx, plan.URL); err != nil {
 		return err
@@ -130,8 +138,8 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 	}
 	result := loadResult{Plan: plan, Ledger: lab.Relative(ledger.Path(lab.LedgerDir(), run.ID))}
 	result.Summary, err = a.castAll(ctx, flags, run.ID, book)
-	result.Interrupted = ctx.Err() != nil
-	err = errors.Join(err, book.Close())
+	result.Interrupted, result.taken = ctx.Err() != nil, takenAway(ctx) != nil
+	err = errors.Join(err, book.Close(), takenAway(ctx))
 	if flags.json {
 		err = errors.Join(err, a.printJSON(result))
 	} else {
@@ -141,6 +149,15 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 		return errSaid
 	}
 	return err
+}
+
+// takenAway says that the lab is, if that is why ctx ended.
+func takenAway(ctx context.Context) error {
+	var closed *usage.ClosedError
+	if errors.As(context.Cause(ctx), &closed) {
+		return fmt.Errorf("ended before its time: %w", closed)
+	}
+	return nil
 }
 
 // reach says early that there is nobody to vote with.
@@ -164,9 +181,14 @@ func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, bo
 	plan.Abort = abort
 	ended := make(chan struct{})
 	defer close(ended)
+	giveUp := sync.OnceFunc(func() { close(abort) })
 	go secondInterrupt(ctx, ended, func() {
+		if takenAway(ctx) != nil {
+			giveUp() // nobody is there to answer
+			return
+		}
 		board.Note("No more votes are cast. Those on their way are brought to their end; ctrl-C again gives them up.")
-	}, func() { close(abort) })
+	}, giveUp)
 
 	casting := ctx
 	if flags.duration > 0 {
@@ -252,6 +274,9 @@ func (r loadResult) print(c *console.Console) {
 	fmt.Fprintf(c, "ledger    %s, seed %d\n", r.Ledger, r.Plan.Seed)
 	if r.Interrupted {
 		fmt.Fprintln(c, c.Warn("Interrupted: not all votes were cast that were asked for."))
+	}
+	if r.taken {
+		return // and the ledger with it
 	}
 	fmt.Fprintln(c, "Next: `lab verify` waits until the votes are counted, and judges.")
 }

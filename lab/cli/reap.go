@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/swarmlab/swarmlab/lab/inherit"
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
@@ -39,7 +40,7 @@ func (a *App) startReaper(lab *settings.Lab) error {
 	defer func() { _ = log.Close() }()  // the process has its own
 	cmd := exec.Command(a.Self, "reap") //nolint:noctx // it outlives the command
 	cmd.Dir = lab.Dir
-	cmd.Env = append(append([]string(nil), a.Environ...), lab.Environ()...)
+	cmd.Env = inherit.Environ(a.Environ, lab.Environ()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {

@@ -16,7 +16,7 @@ func (a *App) reset() *cobra.Command {
 		Use:   "reset",
 		Short: "Clear the lab between two classes: no votes, nothing that learners left",
 		Long: `Removes all containers, all votes and whatever learners left on the nodes, and builds the lab up again to a stage.
-The nodes themselves stay. Asks first.`,
+The nodes themselves stay. Loads and drills that are under way end first. Asks first.`,
 		Example: "  lab reset\n  lab reset --stage infrastructure --yes",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +29,7 @@ The nodes themselves stay. Asks first.`,
 				return err
 			}
 			if l.Lab.Saved == nil {
-				return l.Reset(cmd.Context(), to) // which says that there is no lab, before anything is asked
+				return a.noLab(cmd.Context(), l.Lab)
 			}
 			if !yes {
 				if err := a.confirm(cmd.Context(), fmt.Sprintf("All votes and containers of the lab %s will be removed. Go on?", l.Lab.Name)); err != nil {

@@ -24,6 +24,9 @@ network (mynet), images, application. What stands above a lower stage is left al
 			if err != nil {
 				return err
 			}
+			if l.Lab.Saved == nil {
+				return a.noLab(cmd.Context(), l.Lab)
+			}
 			return l.SetStage(cmd.Context(), stage)
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
+	"github.com/swarmlab/swarmlab/lab/lock"
 )
 
 // vagrant is for the Vagrantfile (vagrant/up.rb), which holds the clone's lock.
@@ -22,6 +23,12 @@ func (a *App) vagrant() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// Were vagrant killed, which has the lock, this would go on: the lab stays locked for as long as it does.
+			member, err := lock.Join(lock.Working(l.Lab), "`lab vagrant "+name+"`")
+			if err != nil {
+				return err
+			}
+			defer member.Leave()
 			return do(l, cmd.Context())
 		}}
 	}

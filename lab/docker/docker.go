@@ -12,19 +12,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/swarmlab/swarmlab/lab/inherit"
+	"github.com/swarmlab/swarmlab/lab/owner"
 )
 
-// Labels that each container, volume and network of a lab carries.
-const (
-	LabelLab    = "swarmlab.lab"
-	LabelFolder = "swarmlab.folder"
-	LabelNode   = "swarmlab.node"
-)
+// LabelNode is carried, beside those that say whose it is (package owner), by what belongs to one node.
+const LabelNode = "swarmlab.node"
 
 // Container is one container of the host's engine.
 type Container struct {
@@ -80,6 +80,7 @@ func (e *Error) Unwrap() error { return e.cause }
 func (Engine) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	var stdout, stderr bytes.Buffer
+	cmd.Env = inherit.Environ(os.Environ())
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // a helper of the command may keep its output open
 	err := cmd.Run()
@@ -218,6 +219,12 @@ func (e Engine) Volumes(ctx context.Context, lab string) ([]Volume, error) {
 	return volumes, nil
 }
 
+// ID is what tells the engine from others. It stays with the engine's data.
+func (e Engine) ID(ctx context.Context) (string, error) {
+	out, err := e.ask(ctx, "which Docker engine this is", "info", "--format", "{{.ID}}")
+	return strings.TrimSpace(string(out)), err
+}
+
 // Kill ends a container's processes at once, unasked.
 func (e Engine) Kill(ctx context.Context, container string) error {
 	_, err := e.run(ctx, "kill", "--signal", "KILL", container)
@@ -240,6 +247,25 @@ func (e Engine) CgroupVersion(ctx context.Context) (string, error) {
 func (e Engine) Exec(ctx context.Context, container string, command ...string) error {
 	_, err := e.run(ctx, append([]string{"exec", container}, command...)...)
 	return err
+}
+
+// SourceDeleted reports whether the folder of the host that a running container has mounted at a place was deleted since.
+func (e Engine) SourceDeleted(ctx context.Context, container, target string) (bool, error) {
+	out, err := e.ask(ctx, "what a container has mounted", "exec", container, "cat", "/proc/self/mountinfo")
+	if err != nil {
+		return false, err
+	}
+	return sourceDeleted(string(out), target), nil
+}
+
+// sourceDeleted reads mountinfo: number, parent, device, the folder within its file system, where it is mounted, …
+func sourceDeleted(mountinfo, target string) bool {
+	for line := range strings.Lines(mountinfo) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == target {
+			return strings.HasSuffix(fields[3], "//deleted")
+		}
+	}
+	return false
 }
 
 // Pause freezes the processes of a container.
@@ -286,9 +312,9 @@ func (e Engine) removeEach(ctx context.Context, what []string, command ...string
 
 func filter(lab string) string {
 	if lab == "" {
-		return LabelLab
+		return owner.LabelLab
 	}
-	return LabelLab + "=" + lab
+	return owner.LabelLab + "=" + lab
 }
 
 func (e Engine) ids(ctx context.Context, what string, args ...string) ([]string, error) {

@@ -104,3 +104,30 @@ func TestNoEngineIsNotGone(t *testing.T) {
 		}
 	}
 }
+
+// The kernel tells of a folder that a container has mounted whether it was deleted, and where it is by now.
+func TestSourceDeleted(t *testing.T) {
+	t.Parallel()
+	const (
+		there   = "1511 1500 254:1 /home/me/lab/.lab/nodes/store /opt/swarmlab ro,relatime - ext4 /dev/vda1 rw\n"
+		deleted = "1511 1500 254:1 /home/me/lab/.lab/nodes/store//deleted /opt/swarmlab ro,relatime - ext4 /dev/vda1 rw\n"
+		other   = "1512 1500 254:1 /x//deleted /var/lib/docker rw - ext4 /dev/vda1 rw\nshort\n"
+	)
+	for text, want := range map[string]bool{other + there: false, other + deleted: true, other: false, "": false} {
+		if got := sourceDeleted(text, "/opt/swarmlab"); got != want {
+			t.Errorf("%v of %q", got, text)
+		}
+	}
+}
+
+// TestEnvironment: what stands in a shell does not turn the command on something else.
+func TestEnvironment(t *testing.T) {
+	fakeDocker(t, `echo "platform=$DOCKER_DEFAULT_PLATFORM script=$BASH_ENV host=$DOCKER_HOST"`)
+	t.Setenv("DOCKER_DEFAULT_PLATFORM", "linux/s390x")
+	t.Setenv("BASH_ENV", "/nowhere")
+	t.Setenv("DOCKER_HOST", "unix:///own.sock")
+	out, err := Engine{}.run(t.Context(), "x")
+	if err != nil || string(out) != "platform= script= host=unix:///own.sock\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}

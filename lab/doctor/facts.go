@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/topology"
 )
@@ -181,8 +182,25 @@ type Engine struct {
 type Owner struct {
 	Lab    string `json:"lab"`
 	Folder string `json:"folder"`
-	// FolderGone: the clone that made it exists no more.
+	// Clone is the identity of the clone that made it, Inode its folder's; empty for what an earlier version made.
+	Clone string `json:"clone"`
+	Inode string `json:"inode"`
+	// FolderGone: the clone that made it is not there any more: it was deleted, or moved.
 	FolderGone bool `json:"-"`
+}
+
+// known settles whose it is, as the clone in root sees it: what is its own is so under whatever name its folder was reached.
+func (o Owner) known(root string) Owner {
+	if o.Folder == "" {
+		return o
+	}
+	switch owner.Of(root).Whose(owner.Mark{Lab: o.Lab, Folder: o.Folder, Clone: o.Clone, Inode: o.Inode}) {
+	case owner.Ours, owner.Forsaken:
+		return Owner{Lab: o.Lab, Folder: root}
+	case owner.Stray:
+		o.FolderGone = true
+	}
+	return o
 }
 
 // Container of the engine, running or not.
@@ -331,7 +349,9 @@ type labPort struct {
 func (f *Facts) containerNodes() bool { return f.Settings.Provider == settings.ProviderDocker }
 
 // mine: it belongs to this clone's lab.
-func (f *Facts) mine(o Owner) bool { return o.Lab == f.Settings.Name && o.Folder == f.Root }
+func (f *Facts) mine(o Owner) bool {
+	return o.Lab == f.Settings.Name && o.Folder == f.Root && !o.FolderGone
+}
 
 // engineHere: the engine shares the host's kernel, disks and memory. Docker Desktop and its kin bring a virtual machine.
 // It is not known while the engine is not.

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/swarmlab/swarmlab/lab/inherit"
 )
 
 // Deadlines. All is asked at once, so a patience is the longest that one answer may take. graceTime later everything
@@ -62,9 +64,9 @@ func look(ctx context.Context, facts *Facts, o Options, patience time.Duration) 
 	s := newSources(asking, o, facts.Host)
 	ask(asking, g, engine, func(f *Facts) *Fact[Engine] { return &f.Engine }, shared(s.engine))
 	ask(asking, g, engine, func(f *Facts) *Fact[string] { return &f.Endpoint }, endpoint)
-	ask(asking, g, engine, func(f *Facts) *Fact[[]Container] { return &f.Containers }, containers)
-	ask(asking, g, engine, func(f *Facts) *Fact[[]Network] { return &f.Networks }, networks)
-	ask(asking, g, engine, func(f *Facts) *Fact[[]Volume] { return &f.Volumes }, volumes)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Container] { return &f.Containers }, s.containers)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Network] { return &f.Networks }, s.networks)
+	ask(asking, g, engine, func(f *Facts) *Fact[[]Volume] { return &f.Volumes }, s.volumes)
 	ask(asking, g, engine, func(f *Facts) *Fact[[]string] { return &f.Images }, shared(s.images))
 	ask(asking, g, host, func(f *Facts) *Fact[Memory] { return &f.Memory }, s.memory)
 	ask(asking, g, host, func(f *Facts) *Fact[[]Disk] { return &f.Disks }, s.disks)
@@ -174,7 +176,7 @@ func outputEnv(ctx context.Context, env []string, name string, args ...string) (
 // run runs a command with additions to the environment; its standard input is empty.
 func run(ctx context.Context, env []string, attr *syscall.SysProcAttr, name string, args ...string) (stdout, stderr string, err error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = inherit.Environ(os.Environ(), env...)
 	cmd.SysProcAttr = attr
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

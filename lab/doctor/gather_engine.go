@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -37,28 +36,19 @@ func endpoint(ctx context.Context) (string, error) {
 	return strings.TrimSpace(out), err
 }
 
-// folderGone: the clone that a label names is not there any more.
-func folderGone(folder string) bool {
-	if folder == "" {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(folder, "Vagrantfile"))
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-func containers(ctx context.Context) ([]Container, error) {
+func (s *sources) containers(ctx context.Context) ([]Container, error) {
 	out, err := output(ctx, "docker", "ps", "--all", "--no-trunc", "--format", containerFormat)
 	if err != nil {
 		return nil, err
 	}
 	all, err := parseContainers(out)
 	for i := range all {
-		all[i].FolderGone = folderGone(all[i].Folder)
+		all[i].Owner = all[i].known(s.Root)
 	}
 	return all, err
 }
 
-func networks(ctx context.Context) ([]Network, error) {
+func (s *sources) networks(ctx context.Context) ([]Network, error) {
 	ids, err := output(ctx, "docker", "network", "ls", "--quiet", "--no-trunc")
 	if err != nil {
 		return nil, err
@@ -73,19 +63,19 @@ func networks(ctx context.Context) ([]Network, error) {
 	}
 	all, err := parseNetworks(out)
 	for i := range all {
-		all[i].FolderGone = folderGone(all[i].Folder)
+		all[i].Owner = all[i].known(s.Root)
 	}
 	return all, err
 }
 
-func volumes(ctx context.Context) ([]Volume, error) {
+func (s *sources) volumes(ctx context.Context) ([]Volume, error) {
 	out, err := output(ctx, "docker", "volume", "ls", "--format", volumeFormat)
 	if err != nil {
 		return nil, err
 	}
 	all, err := parseVolumes(out)
 	for i := range all {
-		all[i].FolderGone = folderGone(all[i].Folder)
+		all[i].Owner = all[i].known(s.Root)
 	}
 	return all, err
 }

@@ -70,7 +70,7 @@ func rootsInotify(ctx context.Context) (int, error) {
 	count := 0
 	err := eachDescriptor(ctx, func(proc string, target string) bool {
 		if target == "anon_inode:inotify" || target == "inotify" {
-			if info, err := os.Stat(proc); err == nil && owner(info, -1) == 0 {
+			if info, err := os.Stat(proc); err == nil && uidOf(info, -1) == 0 {
 				count++
 			}
 		}

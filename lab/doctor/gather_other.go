@@ -16,7 +16,7 @@ var errUnknown = errors.New("not known on " + runtime.GOOS)
 
 func release() string { return "" }
 
-func owner(_ fs.FileInfo, unknown int) int { return unknown }
+func uidOf(_ fs.FileInfo, unknown int) int { return unknown }
 
 func (s *sources) memory(context.Context) (Memory, error) {
 	if s.Settings.Provider != settings.ProviderDocker {

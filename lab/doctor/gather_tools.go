@@ -158,7 +158,7 @@ func (s *sources) state(context.Context) ([]StateFile, error) {
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, StateFile{Path: name, Mode: info.Mode(), UID: owner(info, s.host.UID)})
+			found = append(found, StateFile{Path: name, Mode: info.Mode(), UID: uidOf(info, s.host.UID)})
 		}
 	}
 	// Glob is silent about folders that it may not read.

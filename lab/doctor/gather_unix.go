@@ -13,7 +13,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
-func owner(info fs.FileInfo, unknown int) int {
+func uidOf(info fs.FileInfo, unknown int) int {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(stat.Uid)
 	}

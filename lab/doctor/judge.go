@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/owner"
 )
 
 // Judge turns facts into findings, in the order in which a person would mend them.
@@ -96,27 +98,17 @@ func (j *judge) sudo(command string) string {
 }
 
 // quote makes a word safe to paste into a shell.
-func quote(s string) string {
-	plain := func(r rune) bool {
-		return r < 128 && (isDigit(r) || 'a' <= r|0x20 && r|0x20 <= 'z' || strings.ContainsRune("/._-+=:@,%", r))
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func quote(s string) string { return owner.Quote(s) }
 
 // takeDown is the command that removes another lab.
 func takeDown(o Owner) string {
 	if o.FolderGone || o.Folder == "" {
-		// Its clone is gone, so nothing is left that could take it down but its labels.
-		filter := "label=swarmlab.folder=" + o.Folder
-		if o.Folder == "" {
-			filter = "label=swarmlab.lab=" + o.Lab
+		// Where its clone is gone nothing is left that could take it down but its labels.
+		fix := owner.Removal(owner.Mark{Lab: o.Lab, Folder: o.Folder, Clone: o.Clone})
+		if o.Folder != "" {
+			fix += "   # if that clone was moved, and its lab is wanted, do not; `make down` there takes it down"
 		}
-		filter = quote(filter)
-		return fmt.Sprintf("for kind in container volume network; do docker $kind ls -q $([ $kind = container ] && echo -a) --filter %s | "+
-			"xargs -r docker $kind rm $([ $kind = network ] || echo -f); done", filter)
+		return fix
 	}
 	return "make -C " + quote(o.Folder) + " down"
 }
@@ -127,7 +119,7 @@ func describe(o Owner) string {
 	case o.Lab == "":
 		return "no lab"
 	case o.FolderGone:
-		return fmt.Sprintf("the lab %s of %s, a clone that is gone", o.Lab, o.Folder)
+		return fmt.Sprintf("the lab %s of %s, a clone that is gone from there", o.Lab, o.Folder)
 	case o.Folder == "":
 		return "the lab " + o.Lab
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/owner"
 )
 
 // Parsers of what other programs and the kernel say. They skip lines that they do not understand: a new kind of route or
@@ -19,7 +21,7 @@ import (
 // Templates for docker's --format. The labels are asked for by name because a list of all of them cannot be taken
 // apart again: it is separated by commas, which may be part of a folder's name.
 const (
-	ownerFormat     = `"lab":{{json (.Label "swarmlab.lab")}},"folder":{{json (.Label "swarmlab.folder")}}`
+	ownerFormat     = `"lab":{{json (.Label "swarmlab.lab")}},"folder":{{json (.Label "swarmlab.folder")}},"clone":{{json (.Label "swarmlab.clone")}},"inode":{{json (.Label "swarmlab.inode")}}`
 	containerFormat = `{"id":{{json .ID}},"name":{{json .Names}},"state":{{json .State}},"ports":{{json .Ports}},` + ownerFormat + `}`
 	volumeFormat    = `{"name":{{json .Name}},` + ownerFormat + `}`
 	jsonFormat      = `{{json .}}`
@@ -127,6 +129,11 @@ func parsePublished(s string) []netip.AddrPort {
 	return ports
 }
 
+func ownerOf(labels map[string]string) Owner {
+	mark := owner.MarkOf(labels)
+	return Owner{Lab: mark.Lab, Folder: mark.Folder, Clone: mark.Clone, Inode: mark.Inode}
+}
+
 func parseNetworks(out string) ([]Network, error) {
 	type row struct {
 		Name, ID, Driver string
@@ -139,7 +146,7 @@ func parseNetworks(out string) ([]Network, error) {
 	}
 	networks := make([]Network, 0, len(rows))
 	for _, r := range rows {
-		n := Network{Name: r.Name, Driver: r.Driver, Owner: Owner{Lab: r.Labels["swarmlab.lab"], Folder: r.Labels["swarmlab.folder"]}}
+		n := Network{Name: r.Name, Driver: r.Driver, Owner: ownerOf(r.Labels)}
 		for _, c := range r.IPAM.Config {
 			if p, err := netip.ParsePrefix(c.Subnet); err == nil {
 				n.Subnets = append(n.Subnets, p.Masked())

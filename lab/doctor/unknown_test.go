@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -278,6 +279,39 @@ func TestEngineNeverAnswers(t *testing.T) {
 	for _, f := range Blocking(findings) {
 		if f.Check == "subnet" || f.Check == "name" || f.Check == "engine" || f.Check == "ports" {
 			t.Errorf("it blocks: %+v", f)
+		}
+	}
+}
+
+// TestOwnersByIdentity: what this clone made is its own under whatever path, and what the path only seems to make its own is not.
+func TestOwnersByIdentity(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	clone, err := owner.Sign(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := root + "-link"
+	if err := os.Symlink(root, link); err != nil {
+		t.Fatal(err)
+	}
+	const other = "0123456789abcdef"
+	f := &Facts{Root: root, Settings: settings.Settings{Name: "blue"}}
+	for name, tt := range map[string]struct {
+		Owner
+		mine, gone bool
+	}{
+		"made here, which was elsewhere": {Owner{Lab: "blue", Folder: "/no/such/clone", Clone: clone.ID}, true, false},
+		"made here by an earlier .lab":   {Owner{Lab: "blue", Folder: root, Clone: other}, true, false},
+		"before there were identities":   {Owner{Lab: "blue", Folder: link}, true, false},
+		"before, elsewhere":              {Owner{Lab: "blue", Folder: "/"}, false, false},
+		"in its place":                   {Owner{Lab: "blue", Folder: root, Clone: other, Inode: "1"}, false, true},
+		"of a clone that is gone":        {Owner{Lab: "blue", Folder: "/no/such/clone", Clone: other}, false, true},
+		"of another name":                {Owner{Lab: "red", Folder: root, Clone: clone.ID}, false, false},
+		"no lab's":                       {Owner{}, false, false},
+	} {
+		if got := tt.known(root); f.mine(got) != tt.mine || got.FolderGone != tt.gone {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -417,4 +418,36 @@ func FuzzHeader(f *testing.F) {
 			t.Fatal("taken for a ledger")
 		}
 	})
+}
+
+// A ledger that was removed while it is written is no witness: its writer must not go on to send votes.
+func TestRemovedWhileWritten(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no file that is open is removed there")
+	}
+	dir := filepath.Join(t.TempDir(), "ledgers")
+	w, err := Create(dir, Run{ID: NewRunID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close() //nolint:errcheck // it is broken
+	// One that was moved, with its clone, is still one.
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * syncInterval)
+	if err := w.Sent(0, 0, 'a', 1); err != nil {
+		t.Fatalf("moved: %v", err)
+	}
+	if err := os.RemoveAll(dir + "-moved"); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if err := w.Sent(0, 1, 'a', 2); errors.Is(err, ErrRemoved) {
+			return
+		} else if err != nil || time.Since(begun) > 5*time.Minute {
+			t.Fatalf("removed: %v", err)
+		}
+	}
 }

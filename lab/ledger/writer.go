@@ -15,6 +15,9 @@ import (
 // ErrClosed says that the ledger was closed.
 var ErrClosed = errors.New("the ledger is closed")
 
+// ErrRemoved says that the ledger's file was removed while it was written: what it holds nobody will read.
+var ErrRemoved = errors.New("the ledger was removed while votes were cast: the lab was cleared or taken down, or .lab deleted")
+
 // syncInterval is how often a ledger that is written to is synced to the disk: that much of it a power failure can take. A crash
 // of the writer takes nothing of what was sent, and outcomes of the last interval at most.
 const syncInterval = 100 * time.Millisecond
@@ -187,6 +190,10 @@ func (w *Writer) sync() {
 		}
 		if w.flushAll() != nil {
 			return // The next caller is told.
+		}
+		if removed(w.file) {
+			_ = w.fail(ErrRemoved)
+			return
 		}
 		w.io.Lock()
 		written := w.written

@@ -1,20 +1,22 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/usage"
 )
 
 // Down removes the lab: nodes, volumes, networks, Vagrant's knowledge of them, and the settings. It needs neither
@@ -34,7 +36,8 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	board := console.NewBoard(l.Console)
 	defer board.Close()
 	phase := board.Begin("down")
-	if err := l.down(ctx, log, phase.Say); err != nil {
+	strays, err := l.down(ctx, log, phase.Say, board.Note)
+	if err != nil {
 		phase.Fail()
 		board.Close()
 		if ctx.Err() != nil {
@@ -44,94 +47,132 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	}
 	phase.Done("")
 	board.Close()
-	fmt.Fprintf(l.Console, "The lab %s is gone (%s).\n", l.Lab.Name, console.Seconds(time.Since(begun)))
+	took := console.Seconds(time.Since(begun))
+	if len(strays) == 0 {
+		fmt.Fprintf(l.Console, "The lab %s is gone (%s).\n", l.Lab.Name, took)
+		return nil
+	}
+	fmt.Fprintf(l.Console, "Nothing that this clone made is left (%s). Another clone's lab is called %s, too:\n", took, l.Lab.Name)
+	for _, one := range strays {
+		fmt.Fprintln(l.Console, one)
+	}
 	return nil
 }
 
-func (l *Lifecycle) down(ctx context.Context, log io.Writer, say func(string)) error {
-	// Containers go by their labels, whatever Vagrant still knows of them: it takes half the time, and finds also what a
-	// broken run left. Only virtual machines need Vagrant to go.
-	if l.Lab.Provider != settings.ProviderDocker {
-		machines := l.Host.Machines(l.Lab, io.MultiWriter(log, &lines{each: say}))
-		if err := machines.Destroy(ctx); err != nil {
+// down also tells of what bears the lab's name and is not its own.
+func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) (strays []string, err error) {
+	open, err := l.endUse(ctx, "lab down", say, note)
+	var still *usage.StillUsedError
+	if err != nil && !errors.As(err, &still) {
+		return nil, err
+	}
+	defer open()
+	if still != nil {
+		note(fmt.Sprintf("%s has not ended within %s, and goes on without a lab", strings.Join(still.Users, "; "), still.Within))
+	}
+	if err := l.destroyMachines(ctx, io.MultiWriter(log, &lines{each: say})); err != nil {
+		return nil, err
+	}
+	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
+		return nil, err
+	}
+	if host, ok := l.Host.(Witness); ok {
+		if strays, err = host.Strays(ctx, l.Lab); err != nil && l.Lab.Provider == settings.ProviderDocker {
+			return nil, err
+		}
+	}
+	if err := forgetVotes(l.Lab); err != nil {
+		return nil, err
+	}
+	if err := outage.Forget(l.Lab); err != nil {
+		return nil, err
+	}
+	return strays, errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
+}
+
+// destroyMachines destroys the virtual machines of which Vagrant has taken note in the clone, also under a provider that the lab's settings, which may
+// have been deleted, do not name. Containers go by their labels, whatever Vagrant still knows of them: it takes half the time, and finds also
+// what a broken run left.
+func (l *Lifecycle) destroyMachines(ctx context.Context, output io.Writer) error {
+	records, err := power.Records(l.Lab)
+	if err != nil {
+		return err
+	}
+	nodes := map[string][]string{}
+	for _, r := range records {
+		if r.Provider != settings.ProviderDocker {
+			nodes[r.Provider] = append(nodes[r.Provider], r.Node)
+		}
+	}
+	for _, provider := range slices.Sorted(maps.Keys(nodes)) {
+		under, err := l.asMade(provider, nodes[provider])
+		if err != nil {
+			return err
+		}
+		if err := l.Host.Machines(under, output).Destroy(ctx, nodes[provider]...); err != nil {
 			return err
 		}
 	}
-	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
-		return err
-	}
-	if err := forgetVotes(l.Lab); err != nil {
-		return err
-	}
-	if err := outage.Forget(l.Lab); err != nil {
-		return err
-	}
-	return l.Lab.Forget()
+	return nil
 }
 
-// Sweep implements Host. It takes what this clone made, under whatever name, and what bears the lab's name and was made
-// by a clone that no longer exists; never what another clone's lab consists of.
-func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error {
-	engine := s.Engine
-	ours := func(labels map[string]string) bool {
-		folder := labels[docker.LabelFolder]
-		if folder == lab.Dir {
-			return true
-		}
-		_, err := os.Stat(folder)
-		return folder != "" && labels[docker.LabelLab] == lab.Name && errors.Is(err, os.ErrNotExist)
+// asMade is the lab as it was made, whatever the environment says by now, with these nodes among its own: Vagrant destroys only what it finds defined.
+func (l *Lifecycle) asMade(provider string, nodes []string) (*settings.Lab, error) {
+	before := *l.Lab
+	if l.Lab.Saved != nil {
+		before.Settings = *l.Lab.Saved
 	}
-	containers, err := engine.Containers(ctx, "")
+	before.Provider = provider
+	lab, err := before.WithCounts(before.Frontends, before.Workers)
 	if err != nil {
-		if lab.Provider != settings.ProviderDocker && lab.Saved != nil && !errors.Is(err, docker.ErrNoAnswer) {
-			return s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
-		}
-		return fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)
+		return nil, fmt.Errorf("the settings that the lab was made with: %w", err)
 	}
-	var ids []string
-	for _, c := range containers {
-		if ours(c.Labels) {
-			ids = append(ids, c.ID)
-		}
+	for _, name := range nodes {
+		lab = defining(lab, name)
 	}
-	say(fmt.Sprintf("removing %d containers", len(ids)))
-	var thawing sync.WaitGroup
-	for _, id := range ids {
-		thawing.Go(func() {
-			// What cannot be thawed is off, or not frozen, or cannot be removed, which is told then.
-			_ = power.ThawWithin(ctx, id)
-		})
+	return lab, nil
+}
+
+// defining returns the lab with as many frontends and workers as it takes to have that node, and the same lab where no number does.
+func defining(lab *settings.Lab, name string) *settings.Lab {
+	if _, ok := lab.Topology.Node(name); ok {
+		return lab
 	}
-	thawing.Wait()
-	if err := engine.RemoveContainers(ctx, ids); err != nil {
-		return err
-	}
-	volumes, err := engine.Volumes(ctx, "")
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, v := range volumes {
-		if ours(v.Labels) {
-			names = append(names, v.Name)
+	for n := range settings.MaxCount {
+		for _, counts := range [][2]int{{lab.Frontends + n + 1, lab.Workers}, {lab.Frontends, lab.Workers + n + 1}} {
+			if counts[0] > settings.MaxCount || counts[1] > settings.MaxCount {
+				continue
+			}
+			larger, err := lab.WithCounts(counts[0], counts[1])
+			if err != nil {
+				continue // so many do not fit
+			}
+			if _, ok := larger.Topology.Node(name); ok {
+				return larger
+			}
 		}
 	}
-	say(fmt.Sprintf("removing %d volumes", len(names)))
-	if err := engine.RemoveVolumes(ctx, names); err != nil {
-		return err
+	return lab
+}
+
+// How long those who use a lab may take to end: a drill heals first, which takes longest where a node's power was cut.
+const (
+	endContainers = 2 * time.Minute
+	endMachines   = 10 * time.Minute
+)
+
+// endUse ends what uses the lab. open lets it be used again.
+func (l *Lifecycle) endUse(ctx context.Context, command string, say, note func(string)) (open func(), err error) {
+	within := endMachines
+	if l.Lab.Provider == settings.ProviderDocker {
+		within = endContainers
 	}
-	networks, err := engine.Networks(ctx)
-	if err != nil {
-		return err
+	users, open, err := usage.Close(ctx, l.Lab, "`"+command+"`", cmp.Or(l.End, within), say)
+	if open == nil {
+		open = func() {}
 	}
-	ids = nil
-	for _, n := range networks {
-		if n.Labels[docker.LabelLab] != "" && ours(n.Labels) {
-			ids = append(ids, n.ID)
-		}
+	if err == nil && len(users) > 0 {
+		note("ended, because it used the lab: " + strings.Join(users, "; "))
 	}
-	if err := engine.RemoveNetworks(ctx, ids); err != nil {
-		return err
-	}
-	return s.forgetMachines(lab)
+	return open, err
 }

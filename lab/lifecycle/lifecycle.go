@@ -16,8 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +23,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/inherit"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/supply"
@@ -40,7 +39,7 @@ type Machines interface {
 	Up(ctx context.Context, nodes ...string) error
 	// Provision installs on running nodes what has changed.
 	Provision(ctx context.Context, nodes ...string) error
-	// Destroy removes nodes with all that is on them.
+	// Destroy removes nodes, which are named, with all that is on them, and makes sure that they are gone. It refuses what is not the lab's.
 	Destroy(ctx context.Context, nodes ...string) error
 }
 
@@ -55,9 +54,19 @@ type Host interface {
 	Bundle(ctx context.Context, lab *settings.Lab, say func(string)) error
 	// Machines of a lab; their output goes to w.
 	Machines(lab *settings.Lab, w io.Writer) Machines
-	// Sweep removes all that carries the lab's label: containers, volumes, networks.
+	// Sweep removes all containers, volumes and networks that are the lab's, and makes sure that they are gone.
 	Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error
 }
+
+// Witness is a Host that can tell what became of labs.
+type Witness interface {
+	// Forsaken tells that a lab of the clone is there whose settings and keys were deleted; nil when there is none, or when that could not be told.
+	Forsaken(ctx context.Context, lab *settings.Lab) error
+	// Strays names what bears the lab's name, and is not removed because it may still be wanted by whoever made it.
+	Strays(ctx context.Context, lab *settings.Lab) ([]string, error)
+}
+
+var _ Witness = System{}
 
 // System is the Host outside tests.
 type System struct {
@@ -81,9 +90,12 @@ func (s System) Preflight(ctx context.Context, lab *settings.Lab, say func(strin
 }
 
 // NodeImage implements Host.
-func (System) NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error {
+func (s System) NodeImage(ctx context.Context, lab *settings.Lab, say func(string)) error {
+	if err := noteEngine(ctx, s.Engine, lab); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(lab.Dir, "vagrant", "node", "build.sh"))
-	cmd.Dir = lab.Dir
+	cmd.Dir, cmd.Env = lab.Dir, inherit.Environ(os.Environ())
 	tail := &tail{keep: 20}
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&lines{each: say}, tail), tail
 	cmd.WaitDelay = 5 * time.Second
@@ -109,59 +121,9 @@ func (System) Bundle(ctx context.Context, lab *settings.Lab, say func(string)) e
 func (s System) Machines(lab *settings.Lab, w io.Writer) Machines {
 	vagrant := power.New(lab, w)
 	if lab.Provider != settings.ProviderDocker {
-		return virtual{vagrant}
+		return virtual{vagrant, lab}
 	}
 	return containers{Vagrant: vagrant, engine: s.Engine, lab: lab}
-}
-
-// containers are nodes of the docker provider, whose state the engine tells faster than Vagrant.
-type containers struct {
-	*power.Vagrant
-	engine docker.Engine
-	lab    *settings.Lab
-}
-
-func (c containers) States(ctx context.Context) (map[string]power.State, error) {
-	list, err := c.engine.Containers(ctx, c.lab.Name)
-	if err != nil {
-		return nil, err
-	}
-	states := map[string]power.State{}
-	for _, one := range list {
-		if one.Labels[docker.LabelFolder] != c.lab.Dir {
-			continue
-		}
-		name := one.Labels[docker.LabelNode]
-		if n, ok := c.lab.Topology.Node(name); ok && !slices.Contains(one.HostPorts, strconv.Itoa(c.lab.AgentPort(n))) {
-			return nil, fmt.Errorf("node %s was made with another octet than vagrant/topology.yaml gives it now; put the old one back, "+
-				"or remove the node with all that is on it: `docker rm -fv %s`", name, one.Name)
-		}
-		states[name] = power.ContainerState(one.State)
-	}
-	return states, nil
-}
-
-// Resume: Vagrant's docker provider knows no pause.
-func (c containers) Resume(ctx context.Context, nodes ...string) error {
-	names := make([]string, len(nodes))
-	for i, n := range nodes {
-		names[i] = c.lab.Name + "-" + n
-	}
-	return c.engine.Unpause(ctx, names...)
-}
-
-// virtual are nodes that are virtual machines.
-type virtual struct{ *power.Vagrant }
-
-// Resume: `vagrant up` resumes what was suspended.
-func (v virtual) Resume(ctx context.Context, nodes ...string) error { return v.Up(ctx, nodes...) }
-
-// Provision copies the folders first, which a container has mounted.
-func (v virtual) Provision(ctx context.Context, nodes ...string) error {
-	if err := v.Sync(ctx, nodes...); err != nil {
-		return err
-	}
-	return v.Vagrant.Provision(ctx, nodes...)
 }
 
 // Lifecycle works on one lab.
@@ -178,6 +140,8 @@ type Lifecycle struct {
 	Look, Hear time.Duration
 	// Answer is how long the agents of nodes that Vagrant has just started may take until they answer; 0 is a tenth of Whole.
 	Answer time.Duration
+	// End is how long those may take to end who use a lab that is taken down or cleared; 0 chooses by provider.
+	End time.Duration
 }
 
 // wholeWithin is generous: a healthy lab of containers takes seconds, of emulated machines minutes.

@@ -42,7 +42,7 @@ func plan(view fleet.View, states map[string]power.State, hashes map[string]stri
 	for _, n := range view.Nodes {
 		name := n.Node.Name
 		switch states[name] {
-		case power.StateAbsent:
+		case power.StateAbsent, power.StateKept:
 			w.created = append(w.created, name)
 			w.up = append(w.up, name)
 		case power.StateOff, power.StatePaused:

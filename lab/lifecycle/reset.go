@@ -19,10 +19,6 @@ const resetWithin = 5 * time.Minute
 // Reset clears the lab between two classes: no votes, nothing that learners left, everything at the given stage.
 func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 	return l.change(ctx, "lab reset", stage, func(ctx context.Context, f *fleet.Fleet, board *console.Board) error {
-		everyone := func(string) bool { return true }
-		if err := unreachable(l.hear(ctx, f, l.lookWithin(), everyone, func(text string) { board.Note(text) })); err != nil {
-			return err
-		}
 		var managers, others []string
 		for _, n := range l.Lab.Topology.Nodes {
 			if n.Role == topology.RoleManager {
@@ -34,7 +30,18 @@ func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 		// The manager last: a node leaves swarm and Consul in good order only while there are any. The others are cleared
 		// down to bare nodes first, so that none of them joins the swarm that is about to go.
 		phase := board.Begin("clear")
-		err := func() error {
+		// A drill that ends gives back the node that it took.
+		open, err := l.endUse(ctx, "lab reset", phase.Say, board.Note)
+		defer open()
+		if err == nil {
+			everyone := func(string) bool { return true }
+			err = unreachable(l.hear(ctx, f, l.lookWithin(), everyone, phase.Say))
+		}
+		if err != nil {
+			phase.Fail()
+			return err
+		}
+		err = func() error {
 			ctx, cancel := context.WithTimeout(ctx, resetWithin)
 			defer cancel()
 			phase.Say("removing containers and votes on all nodes but the manager")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,11 +17,13 @@ import (
 	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/lock"
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/pki"
 	"github.com/swarmlab/swarmlab/lab/power"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/supply"
 	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/voting"
 )
 
@@ -144,6 +147,9 @@ func (r *upRun) ready(ctx context.Context) error {
 		return err
 	}
 	// From here on there is something to take down.
+	if _, err := owner.Sign(r.Lab.Dir); err != nil {
+		return err
+	}
 	if err := r.Lab.Save(); err != nil {
 		return err
 	}
@@ -160,7 +166,13 @@ func sameLab(a, b settings.Settings) bool {
 func (r *upRun) unchangeable(ctx context.Context) error {
 	saved := r.Lab.Saved
 	if saved == nil {
+		if host, ok := r.Host.(Witness); ok {
+			return host.Forsaken(ctx, r.Lab)
+		}
 		return nil
+	}
+	if err := r.keysDeleted(ctx); err != nil {
+		return err
 	}
 	var differs []string
 	for _, d := range []struct{ name, was, is string }{
@@ -187,6 +199,32 @@ func (r *upRun) unchangeable(ctx context.Context) error {
 	}
 	return fmt.Errorf("the lab of this clone is up with other settings: %s; take it down first (`make down`), or leave the variable unset",
 		strings.Join(differs, "; "))
+}
+
+// keysDeleted tells that a lab is up whose keys or passwords were deleted: those that would be made anew it does not know.
+func (r *upRun) keysDeleted(ctx context.Context) error {
+	var missing []string
+	for _, dir := range []string{"pki", "secrets"} {
+		if _, err := os.Stat(r.Lab.Path(dir)); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, r.Lab.Relative(r.Lab.Path(dir)))
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	before := *r.Lab
+	before.Settings = *r.Lab.Saved
+	now, err := statesOf(ctx, r.Host.Machines(&before, io.Discard))
+	if err != nil || len(now) == 0 {
+		return err
+	}
+	for _, state := range now {
+		if state != power.StateAbsent {
+			return fmt.Errorf("the lab %s is there, and %s, which held its keys and passwords, was deleted: nothing can be done with its nodes any more. "+
+				"`make down` removes them, with the votes on them; then `make up` makes new ones", before.Name, strings.Join(missing, " and "))
+		}
+	}
+	return nil
 }
 
 // check asks the agents whether there is anything to do at all.
@@ -232,17 +270,13 @@ func (r *upRun) hashes() (map[string]string, error) {
 
 // prepare makes what the nodes are made from. The parts have nothing to do with each other, so they run side by side.
 func (r *upRun) prepare(ctx context.Context, states map[string]power.State) error {
-	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
-		if states[n.Name] == power.StateAbsent {
-			if err := forgetVotes(r.Lab); err != nil {
-				return err
-			}
-		}
+	if err := r.forgetLost(ctx, states); err != nil {
+		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return r.phase("keys", func(func(string)) (string, error) {
-			exists := func(node string) bool { return states[node] != power.StateAbsent }
+			exists := func(node string) bool { return states[node] != power.StateAbsent && states[node] != power.StateKept }
 			return "certificates and secrets below .lab", pki.Prepare(r.Lab, time.Now(), exists)
 		})
 	})
@@ -259,6 +293,27 @@ func (r *upRun) prepare(ctx context.Context, states map[string]power.State) erro
 		})
 	})
 	return group.Wait()
+}
+
+// forgetLost forgets the votes that were lost with the store. One whose machine alone is gone has them still.
+func (r *upRun) forgetLost(ctx context.Context, states map[string]power.State) error {
+	for _, n := range r.Lab.Topology.OfRole(topology.RoleStore) {
+		if states[n.Name] != power.StateAbsent {
+			continue
+		}
+		if len(usage.Users(r.Lab)) == 0 {
+			return forgetVotes(r.Lab)
+		}
+		return r.phase("votes", func(say func(string)) (string, error) {
+			open, err := r.endUse(ctx, "lab up", say, r.board.Note)
+			defer open()
+			if err != nil {
+				return "", err
+			}
+			return "were lost with the store", forgetVotes(r.Lab)
+		})
+	}
+	return nil
 }
 
 // nodes creates and starts what is missing or halted, if it is to, and provisions what is of yesterday.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/swarmlab/swarmlab/lab/lock/flock"
 	"github.com/swarmlab/swarmlab/lab/settings"
@@ -16,6 +18,10 @@ import (
 // machines (`vagrant global-status`), which else would stay there for ever.
 func (System) forgetMachines(lab *settings.Lab) error {
 	local := filepath.Join(lab.Dir, ".vagrant")
+	ids, err := indexed(local)
+	if err != nil {
+		return err
+	}
 	if err := os.RemoveAll(filepath.Join(local, "machines")); err != nil {
 		return fmt.Errorf("remove Vagrant's state: %w", err)
 	}
@@ -27,12 +33,32 @@ func (System) forgetMachines(lab *settings.Lab) error {
 		}
 		home = filepath.Join(user, ".vagrant.d")
 	}
-	return pruneIndex(filepath.Join(home, "data", "machine-index"), local)
+	return pruneIndex(filepath.Join(home, "data", "machine-index"), local, ids...)
 }
 
-// pruneIndex removes the machines of one clone from Vagrant's index, under the lock that Vagrant itself takes. An index
+// indexed returns by what the machines of a clone stand in Vagrant's index: there the path may be one that the clone had before.
+func indexed(local string) ([]string, error) {
+	var ids []string
+	err := filepath.WalkDir(filepath.Join(local, "machines"), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.Name() != "index_uuid" || !d.Type().IsRegular() {
+			return err
+		}
+		id, err := os.ReadFile(path)
+		ids = append(ids, strings.TrimSpace(string(id)))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look what Vagrant knows of the clone's machines: %w", err)
+	}
+	return ids, nil
+}
+
+// pruneIndex removes the machines of one clone from Vagrant's index, and those with these ids, under the lock that Vagrant itself takes. An index
 // that is of another version, or no index at all, is left alone: stale entries there harm nobody.
-func pruneIndex(dir, local string) error {
+func pruneIndex(dir, local string, ids ...string) error {
 	path := filepath.Join(dir, "index")
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -59,7 +85,7 @@ func pruneIndex(dir, local string) error {
 		var machine struct {
 			LocalDataPath string `json:"local_data_path"`
 		}
-		if json.Unmarshal(raw, &machine) == nil && machine.LocalDataPath == local {
+		if slices.Contains(ids, id) || json.Unmarshal(raw, &machine) == nil && machine.LocalDataPath == local {
 			delete(machines, id)
 			// The entry's own lock file; Vagrant makes a new one when it needs it.
 			_ = os.Remove(filepath.Join(dir, id+".lock"))

@@ -28,27 +28,39 @@ func (e heldError) Error() string { return e.text }
 func (heldError) Is(target error) bool { return target == ErrHeld }
 
 // Lab takes the lock of a clone's lab, which keeps two commands apart that change its machines. The file says for people which command
-// holds it. ErrHeld, in words for people: another one does.
+// holds it. ErrHeld, in words for people: another one does, or what was started by one that may be gone.
 func Lab(lab *settings.Lab, command string) (release func(), err error) {
 	if err := os.MkdirAll(lab.StateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("lock the lab: %w", err)
 	}
 	path := lab.Path("lock")
-	f, err := take(path)
+	f, err := Try(path)
 	if errors.Is(err, ErrHeld) {
 		return nil, heldError{fmt.Sprintf("another command works on the lab of this clone: %s; wait for it, or end it", Holder(path))}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock the lab (%s): %w", path, err)
+		return nil, err
 	}
-	sign(f, "`"+command+"`")
-	return func() { _ = f.Close() }, nil
+	if left := Members(Working(lab)); len(left) > 0 {
+		f.Release()
+		return nil, heldError{fmt.Sprintf("what another command has started still works on the lab of this clone: %s; wait for it, or end it",
+			strings.Join(left, "; "))}
+	}
+	f.Sign("`" + command + "`")
+	return f.Release, nil
 }
 
-// sign says in a locked file who holds it: only words for people, so that it harms nobody if they cannot be written.
-func sign(f *os.File, who string) {
+// Working is the group of what was started by whoever holds the lock of a clone's lab, and lives on when that one is killed.
+func Working(lab *settings.Lab) string { return lab.Path("working") }
+
+// sign says in a locked file who holds it.
+func sign(f *os.File, who string) { signAs(f, who, os.Getpid()) }
+
+// signAs says it of another process: only words for people, so that it harms nobody if they cannot be written.
+func signAs(f *os.File, who string, process int) {
+	text := fmt.Sprintf("%s, process %d, since %s\n", who, process, time.Now().Format(time.TimeOnly))
 	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "%s, process %d, since %s\n", who, os.Getpid(), time.Now().Format(time.TimeOnly))
+	_, _ = f.WriteAt([]byte(text), 0)
 }
 
 // Holder is what the file says of who holds the lock.

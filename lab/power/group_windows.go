@@ -2,6 +2,7 @@ package power
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -12,3 +13,6 @@ func ownGroup() *syscall.SysProcAttr {
 
 // killGroup ends the command itself.
 func killGroup(p *os.Process) { _ = p.Kill() }
+
+// handDown: on Windows no open file is inherited by number.
+func handDown(*exec.Cmd, *os.File) {}

@@ -11,15 +11,21 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
+	"github.com/swarmlab/swarmlab/lab/inherit"
+	"github.com/swarmlab/swarmlab/lab/lock"
+	"github.com/swarmlab/swarmlab/lab/plain"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // EnvLockHeld is set for vagrant, which by it knows that this command holds the clone's lock and prepares the lab; the
 // Vagrantfile sets it for `lab vagrant`, for the same reason (vagrant/up.rb).
-const EnvLockHeld = "LAB_LOCK_HELD"
+const EnvLockHeld = inherit.Held
 
 // patience is how long vagrant may take to put things in order after an interrupt before it is killed.
 const patience = 20 * time.Second
@@ -50,9 +56,12 @@ func (v *Vagrant) Sync(ctx context.Context, nodes ...string) error {
 	return v.run(ctx, "rsync", nodes...)
 }
 
-// Destroy removes nodes with their volumes. No node means all. One after the other: in parallel the last of libvirt's machines
-// compete for removing the network they shared, and some fail.
+// Destroy removes nodes with their volumes. They are always named: what Vagrant takes for all its machines may be more than the lab's. One after
+// the other: in parallel the last of libvirt's machines compete for removing the network they shared, and some fail.
 func (v *Vagrant) Destroy(ctx context.Context, nodes ...string) error {
+	if len(nodes) == 0 {
+		return errors.New("destroy which nodes? None is named")
+	}
 	return v.run(ctx, "destroy", append([]string{"--force"}, nodes...)...)
 }
 
@@ -71,6 +80,8 @@ const (
 	// StateUnknown: its provider does not tell, or tells in a word that is none of the others. It may be running: nothing
 	// may be done that would be wrong then.
 	StateUnknown
+	// StateKept: there is no machine, but what was on it: a new one will have it.
+	StateKept
 )
 
 // statusPatience bounds `vagrant status`: it takes a second for each node, or a minute for all where the host is busy.
@@ -148,8 +159,21 @@ func parseStates(text string) (map[string]State, error) {
 
 func (v *Vagrant) run(ctx context.Context, verb string, args ...string) error {
 	cmd := v.command(ctx, append([]string{verb}, args...)...)
-	fmt.Fprintf(v.output, "\n$ vagrant %s\n", strings.Join(append([]string{verb}, args...), " "))
-	if err := cmd.Run(); err != nil {
+	words := strings.Join(append([]string{"vagrant", verb}, args...), " ")
+	fmt.Fprintf(v.output, "\n$ %s\n", words)
+	// Were this process killed, vagrant would go on: the lab stays locked for as long as it does.
+	member, err := lock.Join(lock.Working(v.lab), "`"+words+"`")
+	if err != nil {
+		return err
+	}
+	defer member.Leave()
+	cmd.Env = append(cmd.Env, EnvLockHeld+"=1")
+	handDown(cmd, member.File())
+	if err = cmd.Start(); err == nil {
+		member.Sign("`"+words+"`", cmd.Process.Pid)
+		err = cmd.Wait()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			if cmd.Process != nil {
 				// What the interrupt did not end, vagrant's own children included. Usually nothing is left, and the error says so.
@@ -168,8 +192,7 @@ func (v *Vagrant) run(ctx context.Context, verb string, args ...string) error {
 func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "vagrant", append(args, "--no-color")...)
 	cmd.Dir = v.lab.Dir
-	cmd.Env = append(os.Environ(), v.lab.Environ()...)
-	cmd.Env = append(cmd.Env, EnvLockHeld+"=1", "VAGRANT_CHECKPOINT_DISABLE=1")
+	cmd.Env = v.environ()
 	cmd.Stdout, cmd.Stderr = v.output, v.output
 	// In a process group of its own vagrant does not get the terminal's ctrl-C beside ours: it takes a second interrupt
 	// as the order to drop everything.
@@ -177,4 +200,31 @@ func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = patience
 	return cmd
+}
+
+// environ is what vagrant gets: the lab's settings, no proxy in its way to the nodes, and a language in which it can read the clone's path.
+func (v *Vagrant) environ() []string {
+	env := inherit.Environ(os.Environ(), append(v.lab.Environ(), "VAGRANT_CHECKPOINT_DISABLE=1")...)
+	if utf8, _ := plain.Unicode(os.Getenv); !utf8 && !ascii(v.lab.Dir) {
+		env = append(env, "LC_ALL="+utf8Locale())
+	}
+	for i, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		if slices.Contains(inherit.NoProxies(), name) && v.lab.Subnet.IsValid() {
+			env[i] = name + "=" + inherit.Except(value, v.lab.Subnet.String())
+		}
+	}
+	return env
+}
+
+func ascii(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+}
+
+// utf8Locale is a language that this host has without anybody having installed it.
+func utf8Locale() string {
+	if runtime.GOOS == "darwin" {
+		return "en_US.UTF-8"
+	}
+	return "C.UTF-8"
 }

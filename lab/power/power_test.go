@@ -3,7 +3,11 @@ package power
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
+	"net/netip"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/swarmlab/swarmlab/lab/lock"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -82,6 +87,139 @@ func TestCommands(t *testing.T) {
 	if !strings.Contains(out.String(), "$ vagrant provision store\n") {
 		t.Errorf("the log does not say what was run:\n%s", &out)
 	}
+}
+
+// Vagrant fails on a path whose letters the language of the shell does not have.
+func TestLanguage(t *testing.T) {
+	lab := fakeVagrant(t, `echo "${LC_ALL:-none}" >>"$(dirname "$0")/language"`)
+	folders := []string{filepath.Join(lab.Dir, "plain"), filepath.Join(lab.Dir, "ünï")}
+	for _, language := range []string{"C", "C.UTF-8"} {
+		t.Setenv("LC_ALL", language)
+		for _, folder := range folders {
+			if err := os.MkdirAll(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			here := *lab
+			here.Dir = folder
+			if err := New(&here, &bytes.Buffer{}).Up(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(lab.Dir, "language"))
+	if want := "C\n" + utf8Locale() + "\nC.UTF-8\nC.UTF-8\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
+// TestEnvironment: what stands in a shell does not turn vagrant on something else, and proxies are not for the nodes.
+func TestEnvironment(t *testing.T) {
+	lab := fakeVagrant(t, `env >environ; echo "$PWD" >folder`)
+	fakeTool(t, lab, "virsh", `env >"$(dirname "$0")/environ.tool"`+"\n")
+	fakeMachine(t, lab, "libvirt", "machine1")
+	lab.Subnet = netip.MustParsePrefix("192.168.77.0/24")
+	hostile := map[string]string{
+		"VAGRANT_CWD": t.TempDir(), "VAGRANT_DOTFILE_PATH": "/nowhere", "VAGRANT_VAGRANTFILE": "Other", "VAGRANT_NO_PLUGINS": "1",
+		"DOCKER_DEFAULT_PLATFORM": "linux/s390x", "BASH_ENV": "/nowhere", "RUBYOPT": "-w", "GIT_DIR": "/nowhere", "MAKEFLAGS": "n",
+		"GOFLAGS": "-x", "VIRSH_DEFAULT_CONNECT_URI": "test:///default",
+	}
+	for name, value := range hostile {
+		t.Setenv(name, value)
+	}
+	t.Setenv("HTTPS_PROXY", "http://proxy.example:3128")
+	t.Setenv("NO_PROXY", ".example.org")
+	t.Setenv("LIBVIRT_DEFAULT_URI", "")
+	v := New(lab, &bytes.Buffer{})
+	if err := v.Destroy(t.Context(), "store"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewSwitch(lab, &bytes.Buffer{}).State(t.Context(), "store"); err == nil {
+		t.Error("virsh said nothing, and a state follows from it")
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(lab.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if got := strings.TrimSpace(read("folder")); got != lab.Dir {
+		t.Errorf("vagrant ran in %s", got)
+	}
+	given := "\n" + read("environ")
+	for name := range hostile {
+		if strings.Contains(given, "\n"+name+"=") || strings.Contains("\n"+read("environ.tool"), "\n"+name+"=") {
+			t.Errorf("%s was handed on", name)
+		}
+	}
+	for _, want := range []string{
+		"HTTPS_PROXY=http://proxy.example:3128", "no_proxy=.example.org,127.0.0.1,::1,localhost,192.168.77.0/24", "LAB_NAME=blue", "LAB_LOCK_HELD=1",
+		"VAGRANT_CHECKPOINT_DISABLE=1",
+	} {
+		if !strings.Contains(given, "\n"+want+"\n") {
+			t.Errorf("no %s in%s", want, given)
+		}
+	}
+}
+
+// TestNothingIsDestroyedUnnamed: vagrant takes none for all.
+func TestNothingIsDestroyedUnnamed(t *testing.T) {
+	lab := fakeVagrant(t, logCall)
+	if err := New(lab, &bytes.Buffer{}).Destroy(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if _, err := os.Stat(filepath.Join(lab.Dir, "log")); err == nil {
+		t.Error("vagrant was called")
+	}
+}
+
+// upOf is set for a process that takes up the lab of that folder.
+const upOf = "POWER_TEST_FOLDER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(upOf); dir != "" {
+		_ = New(&settings.Lab{Dir: dir}, io.Discard).Up(context.Background(), "store")
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestKilled: what was started by a command that is killed keeps the lab locked for as long as it works.
+func TestKilled(t *testing.T) {
+	lab := fakeVagrant(t, "echo yes >begun\nwhile [ ! -e end ]; do sleep 0.05; done\n")
+	t.Cleanup(func() { _ = os.WriteFile(filepath.Join(lab.Dir, "end"), nil, 0o600) })
+	command := exec.CommandContext(context.Background(), os.Args[0])
+	command.Env = append(os.Environ(), upOf+"="+lab.Dir)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await := func(what string, is func() bool) {
+		t.Helper()
+		for begun := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
+			if time.Since(begun) > 5*time.Minute {
+				t.Fatalf("not so: %s", what)
+			}
+		}
+	}
+	await("vagrant runs", func() bool {
+		_, err := os.Stat(filepath.Join(lab.Dir, "begun"))
+		return err == nil
+	})
+	_ = command.Process.Kill()
+	_ = command.Wait()
+	if _, err := lock.Lab(lab, "lab up"); !errors.Is(err, lock.ErrHeld) || !strings.Contains(err.Error(), "`vagrant up --provider= --no-destroy-on-error store`, process ") {
+		t.Errorf("while vagrant works: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(lab.Dir, "end"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await("the lab is free", func() bool {
+		release, err := lock.Lab(lab, "lab up")
+		if err == nil {
+			release()
+		}
+		return err == nil
+	})
 }
 
 // TestInterrupt: vagrant is asked to stop, once, and may put things in order.

@@ -93,7 +93,7 @@ func fakeDocker(t *testing.T, lab *settings.Lab, state string) {
 	t.Helper()
 	fakeTool(t, lab, "docker", `case "$1 $2" in
 "ps --all") echo machine1 ;;
-"info --format") echo "${CGROUPS:-1}" ;;
+"info --format") cat "$(dirname "$0")/cgroups" 2>/dev/null || echo 1 ;;
 "container inspect") echo '[{"Id":"machine1","Name":"/blue-store","State":{"Status":"`+state+`"},"Config":{"Labels":{"swarmlab.lab":"blue","swarmlab.folder":"`+
 		lab.Dir+`","swarmlab.node":"store"}}}]' ;;
 *) `+logCall+` ;;
@@ -102,8 +102,10 @@ esac`)
 
 // TestNothingIsFrozen: where SIGKILL reaches also what is frozen, nothing is done about that.
 func TestNothingIsFrozen(t *testing.T) {
-	t.Setenv("CGROUPS", "2")
 	lab := fakeVagrant(t, "")
+	if err := os.WriteFile(filepath.Join(lab.Dir, "cgroups"), []byte("2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	fakeDocker(t, lab, "running")
 	if err := NewSwitch(lab, &bytes.Buffer{}).Off(t.Context(), "store"); err != nil {
 		t.Error(err)

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/lab/owner"
 	"github.com/swarmlab/swarmlab/lab/topology"
 )
 
@@ -51,6 +52,9 @@ const (
 	minPortBase = 1024
 	maxPortBase = 64000
 )
+
+// MaxCount is how many frontends, or workers, a lab may have.
+const MaxCount = 99
 
 var labName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,20}$`)
 
@@ -125,11 +129,47 @@ type Lab struct {
 	networksConf string
 }
 
+// Owner is the clone as it stands now in the labels of what is made of it.
+func (l *Lab) Owner() owner.Clone { return owner.Of(l.Dir) }
+
+// Keyless reports whether what its agents were given to know the lab by is not there.
+func (l *Lab) Keyless() bool {
+	_, err := os.Stat(l.Path("pki"))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Whose tells to whom something with these labels belongs. With its keys a lab is not forsaken: only the note of the clone's identity was lost.
+func (l *Lab) Whose(labels map[string]string) owner.Whose {
+	whose := l.Owner().Whose(owner.MarkOf(labels))
+	if whose == owner.Forsaken && !l.Keyless() {
+		return owner.Ours
+	}
+	return whose
+}
+
 // ErrNoClone says that no swarmlab clone is at or above the folder.
 var ErrNoClone = errors.New("not inside a clone of swarmlab: no vagrant/topology.yaml here or in a folder above; cd into the clone")
 
-// FindDir returns the clone's folder that holds dir.
+// FindDir returns the clone's folder that holds dir, by its real path: Vagrant knows it by that, too, however it was reached.
 func FindDir(dir string) (string, error) {
+	found, err := findDir(dir)
+	if err != nil {
+		// A link into the clone has other folders above it than what it leads to.
+		real, unknown := filepath.EvalSymlinks(dir)
+		if unknown != nil {
+			return "", err
+		}
+		if found, err = findDir(real); err != nil {
+			return "", err
+		}
+	}
+	if real, err := filepath.EvalSymlinks(found); err == nil {
+		found = real
+	}
+	return found, nil
+}
+
+func findDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", fmt.Errorf("find the clone's folder: %w", err)
@@ -152,6 +192,9 @@ func Open(dir string, getenv func(string) string) (*Lab, error) {
 
 func open(dir string, getenv func(string) string, networksConf string) (*Lab, error) {
 	lab := &Lab{Dir: dir, networksConf: networksConf}
+	if err := owner.Check(dir); err != nil {
+		return nil, err
+	}
 	saved, err := load(lab.SettingsFile())
 	if err != nil {
 		return nil, err
@@ -353,8 +396,8 @@ func fromEnvironment(getenv func(string) string) (Settings, error) {
 		s.Subnet = prefix
 	}
 	s.PortBase = number(EnvPortBase, minPortBase, maxPortBase)
-	s.Frontends = number(EnvFrontends, 1, 99)
-	s.Workers = number(EnvWorkers, 1, 99)
+	s.Frontends = number(EnvFrontends, 1, MaxCount)
+	s.Workers = number(EnvWorkers, 1, MaxCount)
 	if v := getenv(EnvStage); v != "" {
 		stage, err := ParseStage(v)
 		if err != nil {

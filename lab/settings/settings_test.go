@@ -2,6 +2,7 @@ package settings_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -341,4 +342,37 @@ func FuzzHostOnlyNetworks(f *testing.F) {
 			t.Errorf("the last is %v", last)
 		}
 	})
+}
+
+// TestFindDirThroughLinks: the clone has one path, however it is reached.
+func TestFindDirThroughLinks(t *testing.T) {
+	t.Parallel()
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clone, outside := filepath.Join(base, "clone"), filepath.Join(base, "outside")
+	for _, dir := range []string{filepath.Join(clone, "vagrant"), filepath.Join(clone, "lab"), outside} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(clone, "vagrant", "topology.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{
+		filepath.Join(base, "link"): clone, filepath.Join(base, "inside"): filepath.Join(clone, "lab"), filepath.Join(clone, "out"): outside,
+	} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{"clone", "clone/lab", "link", "link/lab", "inside", "clone/out", "link/out"} {
+		if got, err := settings.FindDir(filepath.Join(base, dir)); err != nil || got != clone {
+			t.Errorf("%s: %s, %v", dir, got, err)
+		}
+	}
+	if got, err := settings.FindDir(outside); !errors.Is(err, settings.ErrNoClone) {
+		t.Errorf("outside: %s, %v", got, err)
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/outage"
 	"github.com/swarmlab/swarmlab/lab/report"
 	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/voting"
 	"github.com/swarmlab/swarmlab/lab/watch"
@@ -224,11 +225,22 @@ func (l *Live) Vote(rate float64) error {
 	if err := plan.Validate(); err != nil {
 		return fmt.Errorf("cast votes: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	using, end, err := usage.Begin(context.Background(), l.Lab, "votes of `lab tui`")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(using)
 	l.mu.Lock()
 	l.voting = cancel
 	l.mu.Unlock()
+	abort := make(chan struct{})
+	plan.Abort = abort
 	go func() {
+		<-using.Done()
+		close(abort) // it was ended, or nobody is there to answer
+	}()
+	go func() {
+		defer end()
 		// What went wrong with votes is in the ledger, which lab verify judges.
 		_, _, _ = l.Runner.Voters.Cast(ctx, plan, nil)
 	}()

@@ -43,7 +43,9 @@ done
 as_root=()
 if [ "$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null || fail "building takes root, and there is no sudo: run $0 as root"
-	as_root=(sudo)
+	as_root=(sudo env)
+	# How downloads are made, which sudo takes away.
+	while IFS= read -r proxy; do as_root+=("$proxy"); done < <(env | grep -iE '^((https?|ftp|all|no)_proxy)=.')
 fi
 
 (umask 077 && mkdir -p "${box%/*/*}")

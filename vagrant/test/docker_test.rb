@@ -37,7 +37,8 @@ class DockerTest < Minitest::Test
   end
 
   def test_a_node_is_found_by_its_labels
-    assert_equal ['swarmlab.lab=trial', "swarmlab.folder=#{@folder}", 'swarmlab.node=store'], values('--label')
+    assert_equal ['swarmlab.lab=trial', "swarmlab.folder=#{@folder}", "swarmlab.clone=#{@lab.owner.id}",
+                  "swarmlab.inode=#{File.stat(@folder).ino}", 'swarmlab.node=store'], values('--label')
   end
 
   def test_a_node_has_its_address_in_the_labs_network
@@ -64,14 +65,17 @@ class DockerTest < Minitest::Test
 
   # An engine that has what it is told to have.
   class Engine < Swarmlab::Docker
-    attr_accessor :has
+    attr_accessor :has, :volume
     attr_reader :asked
 
     private
 
-    def capture(*command)
+    SUCCESS = Struct.new(:success?).new(true)
+
+    def run(*command)
       @asked = [*@asked, command]
-      command[0, 2] == %w[docker ps] ? has.to_s : ''
+      said = { %w[docker ps] => has, %w[docker volume] => volume, %w[docker network] => '' }[command[0, 2]]
+      [said.to_s, SUCCESS]
     end
   end
 
@@ -85,13 +89,28 @@ class DockerTest < Minitest::Test
   end
 
   def test_a_container_that_vagrant_took_no_note_of_is_adopted
-    assert_equal 'c0ffee', known_as(nil, "c0ffee\n")
-    assert_equal 'c0ffee', known_as('preparing', "c0ffee\n")
-    assert_includes @docker.asked, %W[
-      docker ps --all --quiet --no-trunc --filter label=swarmlab.lab=trial
-      --filter label=swarmlab.folder=#{@folder} --filter label=swarmlab.node=store
-    ]
+    ours = "c0ffee\t#{@lab.owner.id}\t/elsewhere\n"
+    assert_equal 'c0ffee', known_as(nil, "dead\t0123456789abcdef\t#{@folder}\n#{ours}")
+    assert_equal 'c0ffee', known_as('preparing', ours)
+    assert_equal 'c0ffee', known_as(nil, "c0ffee\t\t#{@folder}\n"), 'made before clones had an identity'
+    filters = @docker.asked.find { |command| command[1] == 'ps' }.each_cons(2).select { |name, _| name == '--filter' }
+    assert_equal %w[label=swarmlab.lab=trial label=swarmlab.node=store], filters.map(&:last)
+    assert_nil known_as(nil, "dead\t0123456789abcdef\t#{@folder}\nbeef\t\t/elsewhere\n"), "another clone's"
     assert_nil known_as(nil, '')
     assert_equal 'beef', known_as('beef', ''), 'Vagrant finds out itself that it is gone'
+  end
+
+  # What is removed after a node was destroyed, if the engine says that of its volume.
+  def removed(volume)
+    @docker = Engine.new(@lab)
+    @docker.volume = volume
+    @docker.clean_up(@lab.nodes.last)
+    @docker.asked.select { |command| command[2] == 'rm' }.map(&:last)
+  end
+
+  def test_a_volume_of_another_clone_that_has_the_same_name_stays
+    assert_equal %w[trial-store], removed("#{@lab.owner.id}\t/elsewhere\n")
+    assert_empty removed("0123456789abcdef\t#{@folder}\n")
+    assert_empty removed("\t/elsewhere\n")
   end
 end

@@ -141,4 +141,32 @@ class UpTest < Minitest::Test
     end
     assert_equal [BUILD, BEFORE], @calls
   end
+
+  # What a killed `lab up` leaves behind has its file locked (lab/lock).
+  def test_what_a_killed_command_has_started_is_waited_for
+    working = File.join(@folder, '.lab/working')
+    FileUtils.mkdir_p(working)
+    File.write(File.join(working, '1-0.lock'), "`vagrant up`, process 1, since 10:00:00\n")
+    File.open(File.join(working, '1-0.lock')) do |file|
+      file.flock(File::LOCK_EX)
+      assert_mistake(/still works on the lab of this clone: `vagrant up`, process 1,/) { up.prepare(:libvirt) }
+    end
+    assert_empty @calls
+    up.prepare(:libvirt)
+    assert_equal [BUILD, BEFORE], @calls
+  end
+
+  def test_an_open_file_of_the_lab_command_is_not_handed_on
+    IO.pipe do |read, write|
+      write.close_on_exec = false
+      env = { 'LAB_LOCK_FILE' => write.fileno.to_s }
+      Swarmlab::Up.keep_to_oneself(env)
+      assert write.close_on_exec?
+      assert_empty env
+      write.close
+      read.read # what ends with the last that has it
+    end
+    Swarmlab::Up.keep_to_oneself({ 'LAB_LOCK_FILE' => '9999' })
+    Swarmlab::Up.keep_to_oneself({ 'LAB_LOCK_FILE' => 'x' })
+  end
 end

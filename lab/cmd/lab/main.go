@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/swarmlab/swarmlab/lab/cli"
@@ -30,6 +33,7 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	noquery.Restore()
+	ensureHome()
 	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	// A closed terminal ends a command in order, unless it was started to outlive it (nohup).
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -37,15 +41,36 @@ func run() int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	defer stop()
+	environ := os.Environ()
+	forgetPostgres(environ)
 	queue.LogTo(slog.New(slog.DiscardHandler)) // whatever matters comes back as an error
 	self, err := os.Executable()
 	if err != nil {
 		self = os.Args[0]
 	}
 	return cli.Main(ctx, cli.App{
-		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(), Version: version,
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: environ, Version: version,
 		Host: lifecycle.System{Check: doctor.Preflight}, Self: self, TUI: show,
 	}, os.Args[1:])
+}
+
+// forgetPostgres takes from the environment what Postgres's client library would take over for the lab's own database.
+func forgetPostgres(environ []string) {
+	for _, entry := range environ {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "PG") {
+			_ = os.Unsetenv(name) // it fails for a name that is none
+		}
+	}
+}
+
+// ensureHome sets HOME where cron, cloud-init or systemd started this without one: Vagrant, Go and Docker want it.
+func ensureHome() {
+	if os.Getenv("HOME") != "" || runtime.GOOS == "windows" {
+		return
+	}
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		_ = os.Setenv("HOME", u.HomeDir) // the tools say so themselves if they miss it
+	}
 }
 
 // show ties the terminal UI to the lab: neither knows the command line.

@@ -170,11 +170,16 @@ func (r *run) abort(ctx context.Context) {
 	if r.aborted != "" {
 		return
 	}
-	r.aborted = "it was interrupted"
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		r.aborted = cause.Error()
-	}
+	r.aborted = whyEnded(ctx)
 	r.say(Warning, "aborted: %s", r.aborted)
+}
+
+// whyEnded says why ctx ended.
+func whyEnded(ctx context.Context) string {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause.Error()
+	}
+	return "it was interrupted"
 }
 
 // awaitSteady refuses a drill on a lab that does not get into its steady state, or that lacks what the drill names.
@@ -199,7 +204,7 @@ func (r *run) awaitSteady(ctx context.Context) error {
 	case err != nil:
 		return refused("%w", err)
 	case ctx.Err() != nil:
-		return refused("it was interrupted before anything was broken")
+		return refused("%s, before anything was broken", whyEnded(ctx))
 	case len(missing) > 0:
 		return refused("the lab is not in its steady state: %s; `lab status` shows more", strings.Join(missing, "; "))
 	}
@@ -360,7 +365,7 @@ func (r *run) awaitFlow(ctx context.Context) error {
 	})
 	switch {
 	case !through:
-		return refused("it was interrupted before anything was broken")
+		return refused("%s, before anything was broken", whyEnded(ctx))
 	case ended:
 		return refused("no votes can be cast: %w", cmp.Or(r.votes.err, errors.New("the load ended by itself")))
 	case !calm:

@@ -16,6 +16,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/load"
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/steal"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
@@ -146,6 +147,11 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 		return nil, err
 	}
 	defer unlock()
+	ctx, end, err := usage.Begin(ctx, r.Lab, "drill "+d.ID+" of "+r.By)
+	if err != nil {
+		return nil, refused("%w", err)
+	}
+	defer end()
 	if o.Tell == nil {
 		o.Tell = func(Update) {}
 	}

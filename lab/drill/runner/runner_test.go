@@ -22,6 +22,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/settings"
 	"github.com/swarmlab/swarmlab/lab/steal"
 	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/usage"
 	"github.com/swarmlab/swarmlab/lab/verdict"
 	"github.com/swarmlab/swarmlab/lab/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
@@ -460,6 +461,33 @@ func TestAbandoned(t *testing.T) {
 			t.Errorf("fault %s is held until %s after the beginning", id, held)
 		}
 	}
+}
+
+// A lab that is taken down ends the drill, which heals, and takes only then its hands off.
+func TestTheLabIsTakenAway(t *testing.T) {
+	f := newFake(t)
+	synctest.Test(t, func(t *testing.T) {
+		var taking sync.WaitGroup
+		taking.Go(func() {
+			time.Sleep(8 * time.Second)
+			users, open, err := usage.Close(t.Context(), f.Lab, "`lab down`", time.Minute, func(string) {})
+			if err != nil || len(users) != 1 || !strings.HasPrefix(users[0], "drill mine of somebody@here, process ") {
+				t.Errorf("%v, %v", users, err)
+				return
+			}
+			defer open()
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if len(f.broken) > 0 {
+				t.Errorf("still broken: %v", f.broken)
+			}
+		})
+		j, err := f.runner().Run(t.Context(), parse(t, stopDrill), Options{SteadyWithin: 5 * time.Second})
+		taking.Wait()
+		if err != nil || j.Result != journal.Aborted || !strings.Contains(j.Reasons[0], "taken down by `lab down`, process ") || len(f.ended) != 1 {
+			t.Errorf("%v: %+v", err, j)
+		}
+	})
 }
 
 // A fault that somebody else ends ends the drill: what is seen then says nothing.

@@ -1,0 +1,4 @@
+package inherit
+
+// foldsCase says that path and PATH are one variable, or not.
+const foldsCase = true
