@@ -144,6 +144,10 @@ Whoever reads it learns who ran the drill, and when.`,
 			if err := export(path, flags.force, func(w io.Writer) error { return report.HTML(w, j) }); err != nil {
 				return err
 			}
+			if !a.out.Live() {
+				fmt.Fprintln(a.Out, path) // for a program, to which each byte of it matters
+				return nil
+			}
 			fmt.Fprintln(a.out, path)
 			return nil
 		},

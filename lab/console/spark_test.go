@@ -21,6 +21,8 @@ func TestSpark(t *testing.T) {
 		{[]int64{0, 1, 1000}, 10, " ▁█"},
 		{[]int64{1, 1, 4, 4, 0}, 3, "▃█ "},
 		{[]int64{math.MaxInt64, 1}, 2, "█▁"},
+		{[]int64{1, 2}, 0, "█"},
+		{[]int64{1, 2}, -30, "█"},
 	} {
 		if got := console.Spark(tt.values, tt.width); got != tt.want {
 			t.Errorf("%v in %d: %q, want %q", tt.values, tt.width, got, tt.want)
