@@ -71,24 +71,14 @@ func (c containers) States(ctx context.Context) (map[string]power.State, error) 
 				"or remove the node with all that is on it: `docker rm -fv %s`", name, one.Name)
 		}
 		states[name] = power.ContainerState(one.State)
-	}
-	return states, nil
-}
-
-// Up implements Machines.
-func (c containers) Up(ctx context.Context, names ...string) error {
-	nodes, _, err := c.own(ctx)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if one, there := nodes[name]; there && power.ContainerState(one.State) == power.StateOff {
-			if err := power.Startable(c.lab, one); err != nil {
-				return err
-			}
+		if states[name] != power.StateOff {
+			continue
+		}
+		if err := power.Startable(c.lab, one); err != nil {
+			return nil, err
 		}
 	}
-	return c.Vagrant.Up(ctx, names...)
+	return states, nil
 }
 
 // Resume: Vagrant's docker provider knows no pause.

@@ -235,13 +235,9 @@ func TestStatesByIdentity(t *testing.T) {
 	if got, err := machines.States(t.Context()); err != nil || !maps.Equal(got, want) {
 		t.Errorf("moved: %v, %v", got, err)
 	}
-	h.container("c1", lab, "store", "exited", labels(lab.Owner(), lab.Name, "store"))
 	h.container("c1", lab, "store", "exited", labels(owner.Clone{Dir: lab.Dir, ID: owner.Of(moved).ID}, lab.Name, "store"))
-	if err := machines.Up(t.Context(), "store"); err == nil || !strings.Contains(err.Error(), "starts only from "+lab.Dir) {
+	if _, err := machines.States(t.Context()); err == nil || !strings.Contains(err.Error(), "starts only from "+lab.Dir) {
 		t.Errorf("a node that is off, of a clone that was moved: %v", err)
-	}
-	if calls := h.did("vagrant up"); len(calls) > 0 {
-		t.Errorf("did %v", calls)
 	}
 }
 
