@@ -72,6 +72,10 @@ $(addprefix build-app-,$(apps)): build-app-%: | .lab
 bundle: prerequisites bin/lab ## the stock images as files under .lab/bundle
 	@bin/lab bundle
 
+.PHONY: node-image
+node-image:
+	@vagrant/node/build.sh
+
 .PHONY: box
 box: ## a Vagrant box for virtual machines (libvirt), from Debian packages
 	@PROVIDER=libvirt vagrant/prerequisites.sh
@@ -99,6 +103,12 @@ test-prerequisites:
 
 .PHONY: tools
 tools: $(tools)/golangci-lint $(tools)/gotestsum $(tools)/platforms
+
+# What the tools are built from, which takes the network and hardly a processor.
+.PHONY: tool-modules
+tool-modules:
+	@go list -modfile=.ci/tools/lint/go.mod -deps github.com/golangci/golangci-lint/v2/cmd/golangci-lint ./.ci/tools/platforms >/dev/null
+	@go list -modfile=.ci/tools/test/go.mod -deps gotest.tools/gotestsum >/dev/null
 
 # Lint has vetted. The limit of time is for a test that hangs. With the race detector each process would sleep for a second when it ends.
 .PHONY: unit
