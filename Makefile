@@ -104,12 +104,6 @@ test-prerequisites:
 .PHONY: tools
 tools: $(tools)/golangci-lint $(tools)/gotestsum $(tools)/platforms
 
-# What the tools are built from, which takes the network and hardly a processor.
-.PHONY: tool-modules
-tool-modules:
-	@go list -modfile=.ci/tools/lint/go.mod -deps github.com/golangci/golangci-lint/v2/cmd/golangci-lint ./.ci/tools/platforms >/dev/null
-	@go list -modfile=.ci/tools/test/go.mod -deps gotest.tools/gotestsum >/dev/null
-
 # Lint has vetted. The limit of time is for a test that hangs. With the race detector each process would sleep for a second when it ends.
 .PHONY: unit
 unit: test-images $(tools)/gotestsum ## unit tests, with the race detector; those that want a real Redis, Postgres, Consul or HAProxy get it from the bundle

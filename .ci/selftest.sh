@@ -40,7 +40,6 @@ check "build bundle" 1 '^bundle .*FAILED$' '^up .*not run$' '^integration .*not 
 check up 1 '^up .*FAILED$' '^integration .*not run$' '^unit .*passed$'
 check integration 1 '^integration .*FAILED$' '^unit .*passed$'
 check node-image 1 '^node-image .*FAILED$' '^integration .*passed$'
-check tool-modules 1 '^modules .*FAILED$' '^unit .*passed$'
 check tools 1 '^tools .*FAILED$' '^unit .*passed$'
 check lint 1 '^lint .*FAILED$' '^unit .*passed$' '^integration .*passed$'
 check unit 1 '^unit .*FAILED$' '^integration .*passed$'

@@ -36,11 +36,9 @@ lab_lane() {
 }
 
 code_lane() {
-	# The bundle is what the other lane waits for longest: it has the processors for itself, and the linter is built after it.
-	phase modules nice -n 5 "$make" tool-modules || true
-	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	phase tools nice -n 5 "$make" tools || true
 	phase lint nice -n 5 "$make" lint || true
+	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	if [ "$(cat "$phases_dir/bundle.built")" = built ]; then
 		phase unit nice -n 5 "$make" unit || true
 	else
