@@ -119,6 +119,8 @@ func startLimitedBalancer(t *testing.T, files uint64, backends ...*backend) *bal
 		limit = append(limit, "--ulimit", fmt.Sprintf("nofile=%d:%d", files, files))
 	}
 	r.times.Connect, r.times.Check, r.probe.Within = roletest.Patience, roletest.Patience, roletest.Patience
+	// HAProxy gives a check no longer to connect than the time between two of them.
+	r.times.Interval = 5 * time.Second
 	b := &balancer{dir: t.TempDir(), role: r}
 	// The container's user is not the test's.
 	for dir := b.dir; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
