@@ -72,7 +72,7 @@ run() {
 	local pattern="^${3//\//\$/^}\$"
 	case $1 in
 	lab) (cd "$2" && go tool test2json -t -p "$2" "$OLDPWD/$tests" -test.v=test2json -test.count=1 -test.timeout=60m -test.run "$pattern") ;;
-	unit) GORACE=atexit_sleep_ms=0 LAB_REQUIRE_SERVICES=1 go test -json -race -vet=off -tags long -count=1 -timeout 60m -run "$pattern" "$2" ;;
+	unit) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 LAB_REQUIRE_SERVICES=1 go test -json -race -vet=off -tags long -count=1 -timeout 60m -run "$pattern" "$2" ;;
 	fuzz) go test -json -vet=off -run '^$' -fuzz "$pattern" -fuzztime "$fuzz_time" "$2" ;;
 	esac
 }
