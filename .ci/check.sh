@@ -56,7 +56,7 @@ shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while
 done)
 if [ -n "$shell" ]; then
 	echo "== shellcheck:" $shell
-	shellcheck $shell
+	shellcheck -x $shell # each alone: what they source is followed
 fi
 if printf '%s\n' "$files" | grep -qE '^(Vagrantfile|vagrant/.*\.rb)$'; then
 	echo "== Ruby"
