@@ -4,6 +4,8 @@
 # shellcheck disable=SC2086 # lists of packages and files of this repository, one word each
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=.ci/files.sh
+source .ci/files.sh
 
 base=${BASE:-}
 if [ -z "$base" ]; then
@@ -52,7 +54,7 @@ if [ -n "$packages" ]; then
 	if [ -n "$units" ]; then go test -short -vet=off $units; fi
 fi
 shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while IFS= read -r file; do
-	if [ -n "$file" ] && grep -qE '^#!.*\b(ba)?sh( -p)?$|^# shellcheck shell=' "$file"; then printf '%s\n' "$file"; fi
+	if [ -n "$file" ] && grep -qE "$shell_script" "$file"; then printf '%s\n' "$file"; fi
 done)
 if [ -n "$shell" ]; then
 	echo "== shellcheck:" $shell

@@ -1,8 +1,8 @@
 #!/bin/bash -p
 # host-test.sh: the lab of container nodes on another kind of host than this one: Debian 13 with systemd, cgroup v2 and its own Docker engine, used
 # by somebody who is not root. The host is a virtual machine without a network, emulated where there is no KVM; clone, binaries, bundle and node
-# image are put on its disk. A machine's first minutes there: vagrant up, votes, four drills, vagrant destroy. Takes about ten minutes with KVM's
-# help, the better part of an hour without, and 6 GiB of memory. Needs Linux on amd64, and an engine here, which makes the node image.
+# image are put on its disk. A machine's first minutes there: vagrant up, votes, four drills, vagrant destroy. Takes the better
+# part of an hour where it is emulated, and 6 GiB of memory. Needs Linux on amd64, and an engine here, which makes the node image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # The tools for disks and machines live there.
@@ -19,7 +19,12 @@ fail() {
 work=.lab/host-test
 disk_mib=16384
 
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+# shellcheck source=.ci/files.sh
+source .ci/files.sh
+# shellcheck source=.ci/kvm.sh
+source .ci/kvm.sh
+# shellcheck source=vagrant/root.sh
+source vagrant/root.sh
 
 prerequisites() {
 	.ci/newer-qemu.sh
@@ -36,7 +41,7 @@ gather_files() {
 	as_root rm -rf "$work/files"
 	mkdir -p "$work/files/clone"
 	{
-		git ls-files -z | while IFS= read -r -d '' file; do if [ -f "$file" ]; then printf '%s\0' "$file"; fi; done
+		files_there .
 		printf '%s\0' bin/lab .lab/bin .lab/app .lab/bundle
 	} | tar --null -T - -cf - | tar -xf - -C "$work/files/clone"
 	chmod 0700 "$work/files/clone/.lab"
@@ -144,7 +149,7 @@ step files gather_files
 step disk make_disk
 
 accelerator=(-accel "tcg,thread=multi" -cpu max)
-if [ -w /dev/kvm ] && grep -qE '^flags.*\b(vmx|svm)\b' /proc/cpuinfo; then accelerator=(-accel kvm -cpu host); fi
+if kvm_is_usable; then accelerator=(-accel kvm -cpu host); fi
 HOST_TEST_PORT=$(free_port) || fail "no port is free for the machine's ssh"
 qemu-system-x86_64 "${accelerator[@]}" -smp 2 -m 6144 -display none -no-reboot \
 	-kernel "$work/vmlinuz" -initrd "$work/initrd.img" -append 'root=/dev/vda rw console=ttyS0 quiet' \

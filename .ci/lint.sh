@@ -2,6 +2,8 @@
 # lint.sh: every linter, for Go, shell and Ruby. `make lint` builds what it needs first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=.ci/files.sh
+source .ci/files.sh
 
 echo "golangci-lint"
 .lab/tools/golangci-lint run --allow-parallel-runners
@@ -9,14 +11,8 @@ echo "types, for macOS and Windows"
 # For Windows, where the lab is promised within WSL 2 only, without the programs of the voting app and the tests on the running lab.
 .lab/tools/platforms darwin windows:/lab/votingapp/cmd/,/lab/integration
 
-shell_files() {
-	git ls-files -co --exclude-standard -- ':!*.txtar' ':!*.go' | while IFS= read -r file; do
-		# A file that was deleted and not committed yet is listed, too.
-		if [ -f "$file" ]; then printf '%s\n' "$file"; fi
-	done | xargs grep -lE '^#!.*\b(ba)?sh( -p)?$|^# shellcheck shell=' --
-}
 echo "shellcheck"
-shell_files | xargs shellcheck
+files_there ':!*.txtar' ':!*.go' | xargs -0 grep --null -lE "$shell_script" -- | xargs -0 shellcheck
 echo "rubocop, tests in Ruby"
 rubocop --format quiet Vagrantfile vagrant
 for file in vagrant/test/*_test.rb; do ruby "$file"; done
@@ -26,8 +22,7 @@ echo "the scripts of make test"
 .ci/makefile-test.sh
 
 # make test-long finds its tests by the names of their files.
-misnamed=$(git ls-files -co --exclude-standard -- '*_test.go' | while IFS= read -r file; do
-	[ -f "$file" ] || continue
+misnamed=$(files_there '*_test.go' | while IFS= read -r -d '' file; do
 	tagged=no named=no
 	if head -n 1 "$file" | grep -q '^//go:build .*\blong\b'; then tagged=yes; fi
 	case $file in *_long_test.go) named=yes ;; esac

@@ -6,11 +6,14 @@ set -euo pipefail
 # shellcheck source=/dev/null
 . /etc/os-release
 [ "${ID:-}/${VERSION_CODENAME:-}" = debian/bookworm ] || exit 0
-# As vagrant/libvirt.rb decides; Ruby may not be there yet.
-if [ -w /dev/kvm ] && grep -qE '^flags.*\b(vmx|svm)\b' /proc/cpuinfo; then exit 0; fi
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=.ci/kvm.sh
+. "$here/kvm.sh"
+# shellcheck source=vagrant/root.sh
+. "$here/../vagrant/root.sh"
+if kvm_is_usable; then exit 0; fi
 suite=bookworm-backports
 list=/etc/apt/sources.list.d/$suite.list
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 if ! [ -e "$list" ]; then
 	echo "adding $suite, for QEMU"

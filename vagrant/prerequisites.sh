@@ -16,22 +16,8 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# proxies prints the variables that say how downloads are made, a line each: sudo takes them away.
-proxies() {
-	env | grep -iE '^((https?|ftp|all|no)_proxy)=.' || true
-}
-
-as_root() {
-	local through=()
-	if [ "$(id -u)" = 0 ]; then
-		"$@"
-	elif have sudo; then
-		while IFS= read -r proxy; do through+=("$proxy"); done < <(proxies)
-		sudo env ${through[@]+"${through[@]}"} "$@"
-	else
-		return 1
-	fi
-}
+# shellcheck source=vagrant/root.sh
+. "$root/vagrant/root.sh"
 
 # may_become_root WHAT FOR
 may_become_root() {

@@ -6,6 +6,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 vagrant=$(dirname "$here")
+# shellcheck source=vagrant/root.sh
+. "$vagrant/root.sh"
 suite=trixie
 kernel=linux-image-cloud-amd64
 # Sparse: a fresh machine takes up what its files do.
@@ -40,20 +42,14 @@ fi
 for tool in mmdebstrap sfdisk mke2fs qemu-img; do
 	PATH=$PATH:/usr/sbin:/sbin command -v $tool >/dev/null || fail "$tool is missing: make prerequisites PROVIDER=libvirt"
 done
-as_root=()
-if [ "$(id -u)" != 0 ]; then
-	command -v sudo >/dev/null || fail "building takes root, and there is no sudo: run $0 as root"
-	as_root=(sudo env)
-	# How downloads are made, which sudo takes away.
-	while IFS= read -r proxy; do as_root+=("$proxy"); done < <(env | grep -iE '^((https?|ftp|all|no)_proxy)=.')
-fi
+[ "$(id -u)" = 0 ] || command -v sudo >/dev/null || fail "building takes root, and there is no sudo: run $0 as root"
 
 (umask 077 && mkdir -p "${box%/*/*}")
 mkdir -p "${box%/*}"
 work=$(mktemp -d "${box%/*}/build.XXXXXX")
 chmod 0755 "$work"
 # The new root's files are root's.
-trap '"${as_root[@]}" rm -rf "$work"' EXIT
+trap 'as_root rm -rf "$work"' EXIT
 step() { # step TEXT COMMAND…
 	local begun=$SECONDS text=$1
 	shift
@@ -69,7 +65,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 packages=$(cat "$vagrant/provision/packages" "$here/packages" | grep -v '^#' | paste -sd, -)
 # The hook is a line of sh: folders come to it as variables, since their names may hold any character.
 # shellcheck disable=SC2016
-step "Debian $suite" "${as_root[@]}" env folder="$here" vagrant="$vagrant" kernel=$kernel mmdebstrap --variant=minbase --include="$packages" \
+step "Debian $suite" as_root env folder="$here" vagrant="$vagrant" kernel=$kernel mmdebstrap --variant=minbase --include="$packages" \
 	--aptopt='Apt::Install-Recommends "false"' \
 	--dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -100,7 +96,7 @@ pack() {
 }
 
 export -f disk
-step "disk" "${as_root[@]}" env work="$work" first_sector=$first_sector disk_mib=$disk_mib bash -euc disk
+step "disk" as_root env work="$work" first_sector=$first_sector disk_mib=$disk_mib bash -euc disk
 step "box" pack
 
 # What says that the box is whole comes last.

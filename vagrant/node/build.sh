@@ -6,6 +6,8 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 vagrant=$(dirname "$here")
+# shellcheck source=vagrant/root.sh
+. "$vagrant/root.sh"
 suite=trixie
 
 case $(uname -m) in
@@ -52,23 +54,14 @@ failed() {
 }
 
 # mmdebstrap needs Debian's archive only, but root; docker build needs a registry for its base image.
-as_root=(none)
-# How downloads are made, which sudo takes away, and docker build does not take over by itself.
-proxies=()
-while IFS= read -r proxy; do proxies+=("$proxy"); done < <(env | grep -iE '^((https?|ftp|all|no)_proxy)=.')
-if [ "$(id -u)" = 0 ]; then
-	as_root=(env)
-elif sudo -n true 2>/dev/null; then
-	as_root=(sudo -n env ${proxies[@]+"${proxies[@]}"})
-fi
-if command -v mmdebstrap >/dev/null && [ "${as_root[0]}" != none ]; then
+if command -v mmdebstrap >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
 	echo "node image $image: building from Debian $suite (about 30 s)"
 	packages=$(grep -v '^#' "$vagrant/provision/packages" | paste -sd, -)
 	tar=$(mktemp "${TMPDIR:-/tmp}/swarmlab-node-XXXXXX")
 	trap 'rm -f "$log" "$tar"' EXIT
 	# The hook is a line of sh: folders come to it as variables, since their names may hold any character.
 	# shellcheck disable=SC2016
-	"${as_root[@]}" folder="$here" vagrant="$vagrant" mmdebstrap --variant=minbase --include="$packages" \
+	as_root env folder="$here" vagrant="$vagrant" mmdebstrap --variant=minbase --include="$packages" \
 		--aptopt='Apt::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -79,8 +72,9 @@ if command -v mmdebstrap >/dev/null && [ "${as_root[0]}" != none ]; then
 		"$tar" "$image" >"$log" 2>&1 || failed "docker import"
 else
 	echo "node image $image: building from debian:$suite with docker (a few minutes)"
+	# How downloads are made, which docker build does not take over by itself.
 	arguments=()
-	for proxy in ${proxies[@]+"${proxies[@]}"}; do arguments+=(--build-arg "$proxy"); done
+	while IFS= read -r proxy; do arguments+=(--build-arg "$proxy"); done < <(proxies)
 	docker build ${arguments[@]+"${arguments[@]}"} -t "$image" -f "$here/Dockerfile" "$vagrant" >"$log" 2>&1 || failed "docker build"
 fi
 echo "node image $image: built"
