@@ -3,11 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/ledger"
@@ -38,7 +38,7 @@ Loads and drills that are under way end first: a drill heals, and what has not e
 				return err
 			}
 			if goes := a.goes(cmd.Context(), lab); len(goes) > 0 {
-				fmt.Fprintf(a.err, "Taking the lab %s away deletes %s.\n", lab.Name, listed(goes))
+				fmt.Fprintf(a.err, "Taking the lab %s away deletes %s.\n", lab.Name, console.List(goes))
 				if !yes && !set(a.getenv(envYes)) && !set(a.getenv(envCI)) && isTerminal(a.In) {
 					if err := a.confirm(cmd.Context(), "Go on?"); err != nil {
 						return err
@@ -66,16 +66,8 @@ func set(value string) bool {
 // goes tells what cannot be made again once the lab is gone: votes and ledgers. Nothing is asked for longer than an agent that is well needs.
 func (a *App) goes(ctx context.Context, lab *settings.Lab) []string {
 	goes := a.votesOf(ctx, lab)
-	if ledgers, err := os.ReadDir(lab.LedgerDir()); err == nil {
-		n := 0
-		for _, l := range ledgers {
-			if strings.HasSuffix(l.Name(), ledger.Suffix) {
-				n++
-			}
-		}
-		if n > 0 {
-			goes = append(goes, grouped().Sprintf("%d %s of votes cast by lab load and drills", n, plural(n, "ledger")))
-		}
+	if ledgers, err := ledger.Find(lab.LedgerDir()); err == nil && len(ledgers) > 0 {
+		goes = append(goes, grouped().Sprintf("%d %s of votes cast by lab load and drills", len(ledgers), plural(len(ledgers), "ledger")))
 	}
 	return goes
 }
@@ -91,9 +83,8 @@ func (a *App) votesOf(ctx context.Context, lab *settings.Lab) []string {
 		if err != nil {
 			return nil
 		}
-		clone := lab.Owner()
 		for _, v := range volumes {
-			if whose := clone.Whose(owner.MarkOf(v.Labels)); whose == owner.Ours || whose == owner.Forsaken {
+			if whose := lab.Whose(v.Labels); whose == owner.Ours || whose == owner.Forsaken {
 				return unknown
 			}
 		}
@@ -120,12 +111,4 @@ func (a *App) votesOf(ctx context.Context, lab *settings.Lab) []string {
 		votes = append(votes, p.Sprintf("%.0f votes that wait to be counted", v.Queued))
 	}
 	return votes
-}
-
-// listed joins words as people do.
-func listed(words []string) string {
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
 }

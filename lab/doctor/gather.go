@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/inherit"
 )
 
@@ -43,7 +44,7 @@ func gather(ctx context.Context, o Options) Facts {
 		return facts
 	}
 	if o.Waiting != nil {
-		o.Waiting(fmt.Sprintf("%s did not answer within %s: waiting for up to %s more", list(silent), seconds(quick), seconds(patient)))
+		o.Waiting(fmt.Sprintf("%s did not answer within %s: waiting for up to %s more", console.List(silent), seconds(quick), seconds(patient)))
 	}
 	// These were looked up as if there were no engine, or as if no image were missing.
 	if errors.Is(facts.Engine.Err(), ErrNoAnswer) {

@@ -154,17 +154,6 @@ func why(errs ...error) error {
 	return errors.New(strings.Join(reasons, "; "))
 }
 
-func list(words []string) string {
-	switch n := len(words); n {
-	case 0:
-		return "nothing"
-	case 1:
-		return words[0]
-	default:
-		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
-	}
-}
-
 func unique(words []string) []string {
 	slices.Sort(words)
 	return slices.Compact(words)

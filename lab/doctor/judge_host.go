@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/swarmlab/swarmlab/lab/console"
 )
 
 // What container nodes need, all of them with everything running: the figure that the lab is tested against, and what
@@ -181,12 +183,12 @@ func (j *judge) disks() {
 			if len(at.uses) == 1 && at.Purpose == ForTemp {
 				fix = "mkdir -p ~/.cache/tmp && export TMPDIR=~/.cache/tmp"
 			}
-			j.block(check, fix, "%s free for %s: the lab will need %s more there", gib(at.Free), list(at.uses), gib(at.least))
+			j.block(check, fix, "%s free for %s: the lab will need %s more there", gib(at.Free), console.List(at.uses), gib(at.least))
 		case at.Free < at.most:
-			j.unknown(check, fmt.Sprintf("whether %s free for %s is enough, which may have to take %s", gib(at.Free), list(at.uses), gib(at.most)),
+			j.unknown(check, fmt.Sprintf("whether %s free for %s is enough, which may have to take %s", gib(at.Free), console.List(at.uses), gib(at.most)),
 				why(j.Images.Err(), j.NodeImage.Err(), j.Bundle.Err(), j.notCounted()))
 		default:
-			j.ok(check, "%s free for %s; the lab will need at most %s more", gib(at.Free), list(at.uses), gib(at.most))
+			j.ok(check, "%s free for %s; the lab will need at most %s more", gib(at.Free), console.List(at.uses), gib(at.most))
 		}
 	}
 	for _, d := range disks {
@@ -277,19 +279,19 @@ func (j *judge) kernel() {
 		by[state] = append(by[state], string(feature))
 	}
 	if lacks := slices.Concat(by[FeatureLost], by[FeatureAbsent]); len(lacks) > 0 && !located {
-		j.unknown(check, fmt.Sprintf("whether the nodes will have this host's kernel, which lacks %s", list(lacks)), j.Engine.Err())
+		j.unknown(check, fmt.Sprintf("whether the nodes will have this host's kernel, which lacks %s", console.List(lacks)), j.Engine.Err())
 		return
 	}
 	if lost := by[FeatureLost]; len(lost) > 0 {
 		j.block(check, j.sudo("reboot"), "the kernel %s cannot load %s: its modules are gone from /lib/modules, as after an upgrade without a reboot",
-			j.Host.Release, list(lost))
+			j.Host.Release, console.List(lost))
 	}
 	if absent := by[FeatureAbsent]; len(absent) > 0 {
 		fix := "boot a kernel that has it"
 		if j.Host.Debian {
 			fix = "on Ubuntu: " + j.sudo("apt-get install -y linux-modules-extra-$(uname -r)") + "; else boot the distribution's own kernel"
 		}
-		j.block(check, fix, "the kernel %s lacks %s, which nodes need", j.Host.Release, list(absent))
+		j.block(check, fix, "the kernel %s lacks %s, which nodes need", j.Host.Release, console.List(absent))
 	}
 	if len(by[FeatureLost])+len(by[FeatureAbsent]) > 0 {
 		return
@@ -330,14 +332,14 @@ func (j *judge) state() {
 	}
 	if len(foreign) > 0 {
 		j.block(check, "sudo chown -R \"$(id -u):$(id -g)\" "+quote(j.Root+"/.lab"),
-			"%s belongs to another user (was the lab brought up by sudo?)", list(some(foreign)))
+			"%s belongs to another user (was the lab brought up by sudo?)", console.List(some(foreign)))
 	}
 	if len(open) > 0 {
 		words := make([]string, len(open))
 		for i, path := range open {
 			words[i] = quote(j.Root + "/" + path)
 		}
-		j.fail(check, "chmod go-rwx "+strings.Join(words, " "), "other users can get at %s, which opens the lab's nodes", list(some(open)))
+		j.fail(check, "chmod go-rwx "+strings.Join(words, " "), "other users can get at %s, which opens the lab's nodes", console.List(some(open)))
 	}
 	switch {
 	case len(files) == 0:

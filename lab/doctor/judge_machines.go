@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -204,14 +205,14 @@ func (j *judge) besidesKVM(check string) {
 	unload := j.sudo("modprobe -r " + strings.Join(k.Modules, " "))
 	if k.Keeps {
 		j.fail(check, unload+"   # for good: kvm.enable_virt_at_load=0 on the kernel's command line",
-			"the kernel's %s keeps the processor's extension: VirtualBox would say that another hypervisor uses it", list(k.Modules))
+			"the kernel's %s keeps the processor's extension: VirtualBox would say that another hypervisor uses it", console.List(k.Modules))
 		return
 	}
 	if k.Opened && errors.Is(k.Trouble, syscall.EBUSY) {
 		return // VirtualBox has it already
 	}
 	j.warn(check, unload+"   # once none of its machines runs",
-		"%s is loaded: while a machine of KVM runs, VirtualBox starts none", list(k.Modules))
+		"%s is loaded: while a machine of KVM runs, VirtualBox starts none", console.List(k.Modules))
 }
 
 func (j *judge) otherHypervisor(check, name string) {
@@ -328,7 +329,7 @@ func (j *judge) records() {
 	for _, provider := range slices.Sorted(maps.Keys(elsewhere)) {
 		// Taking it down forgets machines that are gone, too.
 		j.block(check, fmt.Sprintf("%s=%s make down   # or go on with it: %s=%s make up", settings.EnvProvider, provider, settings.EnvProvider, provider),
-			"Vagrant has %s from the provider %s, and gives a node one provider at a time", list(some(elsewhere[provider])), provider)
+			"Vagrant has %s from the provider %s, and gives a node one provider at a time", console.List(some(elsewhere[provider])), provider)
 	}
 	if len(gone) > 0 {
 		paths := make([]string, len(gone))
@@ -336,7 +337,7 @@ func (j *judge) records() {
 			paths[i] = quote(fmt.Sprintf("%s/.vagrant/machines/%s/%s", j.Root, node, j.Settings.Provider))
 		}
 		j.warn(check, "make up   # makes them anew; to forget them only: rm -r "+strings.Join(paths, " "),
-			"Vagrant remembers %s, but %s has no such machine any more", list(some(gone)), j.Settings.Provider)
+			"Vagrant remembers %s, but %s has no such machine any more", console.List(some(gone)), j.Settings.Provider)
 	}
 	if len(j.findings) > before {
 		return
@@ -385,7 +386,7 @@ func (j *judge) namedAlike(check string) {
 			// They may be anybody's.
 			whose, fix = "made by somebody else", j.elsewhere()+"   # or, if nobody needs them: "+j.removeMachines(names)
 		}
-		j.block(check, fix, "%s has machines with names that this lab needs, %s: %s", j.Settings.Provider, whose, list(some(names)))
+		j.block(check, fix, "%s has machines with names that this lab needs, %s: %s", j.Settings.Provider, whose, console.List(some(names)))
 	}
 	if len(byFolder) == 0 {
 		j.ok(check, "no other lab has machines named %s-…", j.Settings.Name)
@@ -503,7 +504,7 @@ func (j *judge) dhcp(check string) {
 		if len(hit) > 0 {
 			j.warn(check, "VBoxManage dhcpserver remove --network="+quote(d.Network),
 				"VirtualBox's DHCP server of %s has, or gives to other machines, the addresses of %s (it has %s, and gives %s to %s)",
-				d.Network, list(some(hit)), d.Address, d.Lower, d.Upper)
+				d.Network, console.List(some(hit)), d.Address, d.Lower, d.Upper)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -23,7 +24,7 @@ func (j *judge) name() {
 	open := why(j.Containers.Err(), j.Networks.Err(), j.Volumes.Err())
 	others := j.namesakes()
 	for _, owner := range j.owners(others) {
-		things := list(some(unique(others[owner])))
+		things := console.List(some(unique(others[owner])))
 		if owner.Lab == "" {
 			j.block(check, j.elsewhere(), "%s belongs to no lab, but has a name that this one needs", things)
 			continue
@@ -420,7 +421,7 @@ func (j *judge) hostPorts() {
 		for _, p := range c.ports {
 			uses = append(uses, fmt.Sprintf("%d (%s)", p.number, p.use))
 		}
-		j.block(check, strings.TrimPrefix(c.fix+"   # or: ", "   # or: ")+j.elsewhere(), "127.0.0.1:%s in use by %s", list(uses), c.what)
+		j.block(check, strings.TrimPrefix(c.fix+"   # or: ", "   # or: ")+j.elsewhere(), "127.0.0.1:%s in use by %s", console.List(uses), c.what)
 	}
 	open := why(j.Listeners.Err())
 	if !j.Listeners.known() {
@@ -428,7 +429,7 @@ func (j *judge) hostPorts() {
 	}
 	switch {
 	case len(doubtful) > 0:
-		j.unknown(check, fmt.Sprintf("whether 127.0.0.1:%s, in use, are this lab's own", list(some(doubtful))),
+		j.unknown(check, fmt.Sprintf("whether 127.0.0.1:%s, in use, are this lab's own", console.List(some(doubtful))),
 			cmp.Or(j.Containers.Err(), errors.New("a node of it is starting or stopping")))
 	case len(clashes) > 0:
 	case open != nil:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
@@ -135,14 +136,14 @@ func (j *judge) images() {
 	case len(missing) == 0:
 		j.ok(check, "all there, in the engine or in .lab/bundle")
 	case registry != "":
-		j.ok(check, "%s missing here; the registry %s answers", list(missing), registry)
+		j.ok(check, "%s missing here; the registry %s answers", console.List(missing), registry)
 	case j.Builder.known():
-		j.ok(check, "%s missing here; built from Debian packages", list(missing))
+		j.ok(check, "%s missing here; built from Debian packages", console.List(missing))
 	case errors.Is(j.Builder.Err(), ErrNoAnswer):
-		j.unknown(check, fmt.Sprintf("whether %s, which are missing here, can be had", list(missing)), why(j.Builder.Err(), j.Registry.Err()))
+		j.unknown(check, fmt.Sprintf("whether %s, which are missing here, can be had", console.List(missing)), why(j.Builder.Err(), j.Registry.Err()))
 	case errors.Is(j.Builder.Err(), ErrNotRoot):
 		j.blockIf(j.containerNodes() && none, check, "sudo -v   # lets the builds use sudo for a while; or bring a registry into reach",
-			"%s missing: no registry answers (%s), and building them from Debian packages takes root", list(missing), j.noRegistry())
+			"%s missing: no registry answers (%s), and building them from Debian packages takes root", console.List(missing), j.noRegistry())
 	default:
 		blocking := j.missingNodeImage() || j.Settings.Stage == settings.StageUnspecified || j.Settings.Stage >= settings.StageImages
 		blocking = blocking && j.containerNodes() && none
@@ -151,7 +152,7 @@ func (j *judge) images() {
 			fix = "bring a registry into reach, or copy .lab/bundle from a clone that has it"
 		}
 		j.blockIf(blocking, check, fix, "%s missing: no registry answers (%s), and mmdebstrap, which builds them without one, is not here",
-			list(missing), j.noRegistry())
+			console.List(missing), j.noRegistry())
 	}
 }
 

@@ -259,6 +259,8 @@ func (s System) Forsaken(ctx context.Context, lab *settings.Lab) error {
 
 // forsaken says what has become of a lab of this clone, and what to do.
 func forsaken(name string) error {
-	return fmt.Errorf("the lab %s of this clone is there, but .lab, which held its keys, settings and ledgers, was deleted: nothing can be done with its nodes any more. "+
-		"`make down` removes them, with the votes on them; then `make up` makes new ones", name)
+	return fmt.Errorf("the lab %s of this clone is there, but .lab, which held its keys, settings and ledgers, was deleted: %s", name, makeAnew)
 }
+
+// makeAnew is what is left to do where nothing has the keys to the nodes.
+const makeAnew = "nothing can be done with its nodes any more. `make down` removes them, with the votes on them; then `make up` makes new ones"

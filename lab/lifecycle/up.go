@@ -220,8 +220,7 @@ func (r *upRun) keysDeleted(ctx context.Context) error {
 	}
 	for _, state := range now {
 		if state != power.StateAbsent {
-			return fmt.Errorf("the lab %s is there, and %s, which held its keys and passwords, was deleted: nothing can be done with its nodes any more. "+
-				"`make down` removes them, with the votes on them; then `make up` makes new ones", before.Name, strings.Join(missing, " and "))
+			return fmt.Errorf("the lab %s is there, and %s, which held its keys and passwords, was deleted: %s", before.Name, console.List(missing), makeAnew)
 		}
 	}
 	return nil

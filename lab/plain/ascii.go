@@ -17,7 +17,7 @@ var spelled = map[rune]string{
 // ASCII spells a text for what shows nothing else. Letters without a spelling become question marks, one for each; what is drawn upon
 // another letter goes.
 func ASCII(text string) string {
-	if isASCII(text) {
+	if IsASCII(text) {
 		return text
 	}
 	var b strings.Builder
@@ -37,7 +37,8 @@ func ASCII(text string) string {
 	return b.String()
 }
 
-func isASCII(text string) bool {
+// IsASCII reports whether a text shows everywhere as it is.
+func IsASCII(text string) bool {
 	for i := range len(text) {
 		if text[i] >= utf8.RuneSelf {
 			return false

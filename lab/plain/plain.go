@@ -182,7 +182,7 @@ func commandString(text string) int {
 // and says the same. Where ascii is set it does so to all that is not ASCII. What encoding/json leaves of them stands within strings.
 func JSON(encoded []byte, ascii bool) []byte {
 	text := string(encoded)
-	if clean(text) && (!ascii || isASCII(text)) {
+	if clean(text) && (!ascii || IsASCII(text)) {
 		return encoded
 	}
 	out := make([]byte, 0, len(encoded)+16)

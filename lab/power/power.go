@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/swarmlab/swarmlab/lab/inherit"
 	"github.com/swarmlab/swarmlab/lab/lock"
@@ -205,7 +204,7 @@ func (v *Vagrant) command(ctx context.Context, args ...string) *exec.Cmd {
 // environ is what vagrant gets: the lab's settings, no proxy in its way to the nodes, and a language in which it can read the clone's path.
 func (v *Vagrant) environ() []string {
 	env := inherit.Environ(os.Environ(), append(v.lab.Environ(), "VAGRANT_CHECKPOINT_DISABLE=1")...)
-	if utf8, _ := plain.Unicode(os.Getenv); !utf8 && !ascii(v.lab.Dir) {
+	if utf8, _ := plain.Unicode(os.Getenv); !utf8 && !plain.IsASCII(v.lab.Dir) {
 		env = append(env, "LC_ALL="+utf8Locale())
 	}
 	for i, entry := range env {
@@ -215,10 +214,6 @@ func (v *Vagrant) environ() []string {
 		}
 	}
 	return env
-}
-
-func ascii(text string) bool {
-	return strings.IndexFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) < 0
 }
 
 // utf8Locale is a language that this host has without anybody having installed it.
