@@ -1,7 +1,8 @@
 #!/bin/bash -p
-# test.sh: what `make test` does. Two lanes run side by side: one brings the lab up and tests it, which is mostly waiting; the other builds the
-# linter, lints and runs the unit tests, which is mostly computing, and so gets the processors that the first one leaves: that takes longest. A short
-# third one makes the image of the nodes. A phase that fails leaves the others running, and fails the whole.
+# test.sh: what `make test` does. The bundle comes first: the lab needs it, and to compile it the first time takes all processors. Then two lanes run
+# side by side: one brings the lab up and tests it, which is mostly waiting, and takes longest; the other builds the linter, lints and runs the unit
+# tests, which is mostly computing, and gets the processors that the first one leaves. A short third one makes the image of the nodes beside the
+# bundle. A phase that fails leaves the others running, and fails the whole.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=.ci/phases.sh
@@ -36,9 +37,9 @@ lab_lane() {
 }
 
 code_lane() {
+	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	phase tools nice -n 5 "$make" tools || true
 	phase lint nice -n 5 "$make" lint || true
-	until [ -e "$phases_dir/bundle.built" ]; do sleep 1; done
 	if [ "$(cat "$phases_dir/bundle.built")" = built ]; then
 		phase unit nice -n 5 "$make" unit || true
 	else

@@ -55,7 +55,9 @@ func check(dir, argument string) []string {
 		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedDeps |
 			packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedTypesSizes | packages.NeedModule,
 		Dir: dir, Env: environ, Tests: true, BuildFlags: []string{"-tags=integration,pictures,long"},
-		ParseFile: func(files *token.FileSet, name string, text []byte) (*ast.File, error) { return parse(dir, files, name, text) },
+		ParseFile: func(files *token.FileSet, name string, text []byte) (*ast.File, error) {
+			return parse(dir, files, name, text)
+		},
 	}
 	loaded, err := packages.Load(config, "./lab/...", "./tui/...")
 	if err != nil {
