@@ -158,15 +158,15 @@ fmt: $(tools)/golangci-lint ## format Go code
 $(tools)/golangci-lint: .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@echo "building golangci-lint (a few minutes, once)"
 	@mkdir -p $(tools)
-	@go build -modfile=.ci/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@go build -modfile=.ci/tools/lint/go.mod -ldflags '-s -w' -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 $(tools)/platforms: .ci/tools/platforms/main.go .ci/tools/lint/go.mod .ci/tools/lint/go.sum
 	@mkdir -p $(tools)
-	@go build -modfile=.ci/tools/lint/go.mod -o $@ ./.ci/tools/platforms
+	@go build -modfile=.ci/tools/lint/go.mod -ldflags '-s -w' -o $@ ./.ci/tools/platforms
 
 $(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
 	@mkdir -p $(tools)
-	@go build -modfile=.ci/tools/test/go.mod -o $@ gotest.tools/gotestsum
+	@go build -modfile=.ci/tools/test/go.mod -ldflags '-s -w' -o $@ gotest.tools/gotestsum
 
 # BENCH goes to the benchmarks, as BENCH='-run Capture -runs 1 -span 2s', or BENCH='-run Many -many 10000000'. The shortest forms, which only
 # show that they work: BENCH='-runs 1 -span 1s' make bench, BENCH='-span 1s' make bench-tui.

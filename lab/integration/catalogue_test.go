@@ -24,7 +24,7 @@ func (l *lab) impossible(d *drill.Drill) bool {
 	return d.Machines && l.Provider == settings.ProviderDocker
 }
 
-// oneOfAKind chooses drills so that each kind of fault is in one of them: first those with several kinds, and of two the shorter one. None of them
+// oneOfAKind chooses drills so that each kind of fault is in one of them: always the one that is shortest for each kind that it adds. None of them
 // has only kinds that are in the others, too.
 func oneOfAKind(drills []*drill.Drill) []string {
 	kinds := func(d *drill.Drill) map[string]bool {
@@ -34,36 +34,40 @@ func oneOfAKind(drills []*drill.Drill) []string {
 		}
 		return all
 	}
-	sorted := slices.SortedStableFunc(slices.Values(drills), func(a, b *drill.Drill) int {
-		return cmp.Or(len(kinds(b))-len(kinds(a)), cmp.Compare(a.Length(), b.Length()), strings.Compare(a.ID, b.ID))
-	})
-	seen := map[string]int{}
+	// Besides its own time, each takes some for what comes before and after it.
+	length := func(d *drill.Drill) time.Duration { return d.Length() + 10*time.Second }
+	times := map[string]int{}
+	// in counts the kinds of a drill that are in n of the chosen ones.
+	in := func(d *drill.Drill, n int) (count int) {
+		for kind := range kinds(d) {
+			if times[kind] == n {
+				count++
+			}
+		}
+		return count
+	}
 	var chosen []*drill.Drill
-	for _, d := range sorted {
-		fresh := false
-		for kind := range kinds(d) {
-			fresh = fresh || seen[kind] == 0
+	for {
+		rest := slices.DeleteFunc(slices.Clone(drills), func(d *drill.Drill) bool { return in(d, 0) == 0 })
+		if len(rest) == 0 {
+			break
 		}
-		if !fresh {
-			continue
-		}
-		chosen = append(chosen, d)
-		for kind := range kinds(d) {
-			seen[kind]++
+		best := slices.MinFunc(rest, func(a, b *drill.Drill) int {
+			return cmp.Or(cmp.Compare(length(a)*time.Duration(in(b, 0)), length(b)*time.Duration(in(a, 0))), strings.Compare(a.ID, b.ID))
+		})
+		chosen = append(chosen, best)
+		for kind := range kinds(best) {
+			times[kind]++
 		}
 	}
 	var ids []string
 	for _, d := range chosen {
-		needed := false
-		for kind := range kinds(d) {
-			needed = needed || seen[kind] == 1
-		}
-		if needed {
+		if in(d, 1) > 0 {
 			ids = append(ids, d.ID)
 			continue
 		}
 		for kind := range kinds(d) {
-			seen[kind]--
+			times[kind]--
 		}
 	}
 	return ids

@@ -4,7 +4,9 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +29,25 @@ func TestDrillsOfTheControlsPass(t *testing.T) {
 	l := open(t)
 	for _, name := range []string{"redis-crash", "clock-skew"} {
 		innocent(t, l.drill(t, "--file", drillFile(name)))
+	}
+}
+
+// The servers of a balancer without any check have no state: the node is not whole, and no drill begins.
+func TestNoDrillBeginsWithoutAnyCheck(t *testing.T) {
+	l := open(t)
+	blind := balancer("s/default-server check/default-server/")
+	blind.unwell = true
+	defer l.disguise(t, blind)()
+	waitFor(t, l.patience, "interlock knows of no frontend that is up", func(ctx context.Context) error {
+		snap, err := l.snapshot(ctx, "interlock")
+		if err == nil && (snap.GetWhole() || !strings.Contains(snap.GetRole().GetMessage(), "all frontends are down")) {
+			err = errors.New(snap.GetRole().GetMessage())
+		}
+		return err
+	})
+	out, err := l.try(t.Context(), "drill", "run", "redis-stop", "--yes")
+	if err == nil || !strings.Contains(out, "the lab is not in its steady state") {
+		t.Errorf("a drill: %v\n%s", err, out)
 	}
 }
 
