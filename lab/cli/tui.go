@@ -23,10 +23,12 @@ type Screen struct {
 	Outages  *outage.Outages
 	Runner   *runner.Runner
 	ReadOnly bool
+	// Untimed: how long things take in drills is not judged.
+	Untimed bool
 }
 
 func (a *App) tui() *cobra.Command {
-	var readOnly bool
+	var readOnly, untimed bool
 	cmd := &cobra.Command{
 		Use:   "tui",
 		Short: "The lab as a map that lives: watch the votes flow, break things, run drills",
@@ -34,7 +36,7 @@ func (a *App) tui() *cobra.Command {
 happens on the nodes, and the logs of any container. ? tells the keys of a page. What is broken from here is a lease and ends by itself.
 
 Colours suit the background that the terminal tells when it is asked. NO_COLOR=1 shows the same without colours.`,
-		Example: "  lab tui\n  lab tui --read-only      # for the projector",
+		Example: "  lab tui\n  lab tui --read-only      # for the projector\n  lab tui --untimed        # drills on a slow or busy machine",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !isTerminal(a.In) || !isTerminal(a.Out) {
@@ -48,24 +50,25 @@ Colours suit the background that the terminal tells when it is asked. NO_COLOR=1
 			if err := trusted(cmd.Context(), f); err != nil {
 				return err
 			}
-			return a.show(cmd.Context(), lab, f, readOnly)
+			return a.show(cmd.Context(), lab, f, readOnly, untimed)
 		},
 	}
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "only show: no key breaks, heals or votes")
+	cmd.Flags().BoolVar(&untimed, "untimed", false, "do not judge how long things take in drills: for a slow or busy machine")
 	return cmd
 }
 
-func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readOnly bool) error {
+func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readOnly, untimed bool) error {
 	o, err := a.outages(lab)
 	if err != nil {
 		return err
 	}
-	r, closeRunner, err := a.newRunner(lab, f, o, false)
+	r, closeRunner, err := a.newRunner(lab, f, o, untimed)
 	if err != nil {
 		return err
 	}
 	defer closeRunner()
-	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, Outages: o, Runner: r, ReadOnly: readOnly})
+	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, Outages: o, Runner: r, ReadOnly: readOnly, Untimed: untimed})
 }
 
 // trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.

@@ -53,6 +53,8 @@ type Live struct {
 	Outages *outage.Outages
 	Runner  *runner.Runner
 	App     *voting.Client
+	// Untimed: how long things take in drills is not judged.
+	Untimed bool
 
 	mu     sync.Mutex
 	voting context.CancelFunc
@@ -194,7 +196,7 @@ func (l *Live) Logs(ctx context.Context, node, container string, line func(text 
 
 // Drill runs a drill, and leaves its page beside its journal.
 func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
-	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Tell: tell})
+	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Untimed: l.Untimed, Tell: tell})
 	if j != nil {
 		_, wrote := report.Write(l.Lab.JournalDir(), j)
 		err = errors.Join(err, wrote)

@@ -77,7 +77,7 @@ func ensureHome() {
 func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: voting.New(s.Lab.VotingURL(), s.Lab.ResultsURL())}
+	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: voting.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
 	defer l.EndVotes()
 	text, err := os.ReadFile(filepath.Join(s.Lab.Dir, "HOWTO.md"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -512,6 +512,9 @@ func (m Model) after() []string {
 	for _, reason := range j.Reasons {
 		say(t.Bad, "! "+widget.Plain(reason))
 	}
+	for _, remark := range j.Remarks {
+		say(t.Dim, widget.Plain(remark))
+	}
 	if v := j.Verdict; v != nil {
 		say(t.Plain, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
 	}
