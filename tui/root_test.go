@@ -63,7 +63,7 @@ func (b *backend) Logs(_ context.Context, node, container string, line func(stri
 func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
 	b.calls = append(b.calls, "drill "+d.ID)
 	tell(runner.Update{Phase: "fault", Accepted: 100, Queued: 3, Line: "kill redis01"})
-	return &journal.Journal{Result: journal.Passed}, b.err
+	return &journal.Journal{Result: journal.Passed, Remarks: []string{"Times were not judged."}}, b.err
 }
 
 func (b *backend) Judge(context.Context) (verify.Verdict, error) {
@@ -281,7 +281,7 @@ func TestADrill(t *testing.T) {
 		}
 		r, _ = press(r, "enter", "a", " ", "l", "o", "t", "enter", "y")
 		view := r.View()
-		for _, want := range []string{"PASSED", "kill redis01", "It was on disk.", "Nothing.", "you said: a lot"} {
+		for _, want := range []string{"PASSED", "kill redis01", "Times were not judged.", "It was on disk.", "Nothing.", "you said: a lot"} {
 			if !strings.Contains(view, want) {
 				t.Errorf("there is no %q:\n%s", want, view)
 			}
