@@ -24,8 +24,8 @@ class LibvirtTest < Minitest::Test
 
   def test_emulation_where_it_cannot
     assert_equal 'qemu', driver(NEITHER)
-    assert_equal 'qemu', driver(INTEL, device: '/nonexistent')
-    assert_equal 'qemu', Swarmlab::Libvirt.driver({}, device: Tempfile.new.path, cpuinfo: '/nonexistent')
+    assert_equal 'qemu', driver(INTEL, device: File.join(__dir__, 'no-such-file'))
+    assert_equal 'qemu', Swarmlab::Libvirt.driver({}, device: Tempfile.new.path, cpuinfo: File.join(__dir__, 'no-such-file'))
   end
 
   def test_what_was_asked_for_wins
@@ -40,7 +40,7 @@ class LibvirtTest < Minitest::Test
     file.write('module LibvirtTestActions; class Step; end; end')
     file.close
     Object.const_set(:LibvirtTestActions, Module.new)
-    LibvirtTestActions.autoload(:Missing, '/nonexistent/step')
+    LibvirtTestActions.autoload(:Missing, File.join(__dir__, 'no-such-file.rb'))
     LibvirtTestActions.autoload(:Step, file.path)
     plugins = Module.new
     plugins.const_set(:ProviderLibvirt, Module.new)

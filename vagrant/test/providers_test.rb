@@ -12,7 +12,7 @@ class ProvidersTest < Minitest::Test
   # plugins: what is installed, and whether it calls itself usable. libvirt's daemon has a socket if running.
   def order(plugins, env: {}, driver: 'kvm', running: true)
     registry = plugins.transform_values { |usable| [Plugin.new(usable), {}] }
-    sockets = ['/nonexistent', *(Tempfile.new.path if running)]
+    sockets = [File.join(__dir__, 'no-such-file'), *(Tempfile.new.path if running)]
     Swarmlab::Providers.new(registry, env: env, driver: driver, sockets: sockets).in_order
   end
 

@@ -42,7 +42,7 @@ class VirtualTest < Minitest::Test
 
   # The hardware of node store, and its machine: in two rounds, as Vagrant does it.
   def configured(provider, env = {})
-    lab = Swarmlab::Lab.load(@folder, { 'LAB_NAME' => 'trial' }, '/nonexistent').with(provider)
+    lab = Swarmlab::Lab.load(@folder, { 'LAB_NAME' => 'trial' }, File.join(__dir__, 'no-such-file')).with(provider)
     hardware = Recorder.new(vmx: {})
     vm = Recorder.new
     [[hardware, Recorder.new], [Forgetful.new, vm]].each do |h, m|
