@@ -110,3 +110,38 @@ func TestGivenBack(t *testing.T) {
 		t.Errorf("%d bytes are left", n)
 	}
 }
+
+// An answer whose end was lost on the way keeps no key for long.
+func TestLostEnd(t *testing.T) {
+	t.Parallel()
+	for _, cut := range []string{"\x1b]11;rgb:ff", "\x1bP1$r", "\x1b[?62;"} {
+		t.Run(cut, func(t *testing.T) {
+			t.Parallel()
+			tty := terminaltest.Open(t, terminaltest.Never)
+			in, err := terminal.Open(tty.TTY, tty.TTY)
+			if err != nil {
+				t.Fatal(err)
+			}
+			presses := reader(t, in)
+			tty.Type(cut)
+			again := time.NewTicker(3 * time.Second)
+			defer again.Stop()
+			deadline := time.After(time.Minute)
+			for quit := false; !quit; {
+				select {
+				case p := <-presses:
+					if quit = p == "q"; !quit {
+						t.Errorf("nobody pressed %q", p)
+					}
+				case <-again.C:
+					tty.Type("q")
+				case <-deadline:
+					t.Fatal("no key comes")
+				}
+			}
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

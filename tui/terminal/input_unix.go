@@ -141,8 +141,11 @@ func (in *Input) end(err error) {
 // listen reads the terminal until it is gone, or given back.
 func (in *Input) listen() {
 	buf := make([]byte, 4<<10)
-	var burst []piece
-	said := false
+	var (
+		burst      []piece
+		said       bool
+		unfinished time.Time // since when something is that has no end
+	)
 	for {
 		patience := time.Duration(-1)
 		switch {
@@ -154,6 +157,8 @@ func (in *Input) listen() {
 			patience = keyWithin
 		case len(burst) > 0:
 			patience = burstWithin
+		case in.scan.unfinished():
+			patience = min(lostWithin, max(0, lostAfter-time.Since(unfinished)))
 		}
 		there, err := in.wait(patience)
 		switch {
@@ -162,6 +167,9 @@ func (in *Input) listen() {
 		case err != nil:
 			in.end(err)
 			return
+		case !there && len(burst) == 0 && in.scan.unfinished():
+			in.scan.drop()
+			continue
 		case !there:
 			burst = append(burst, in.scan.quiet()...)
 			in.give(presses(burst))
@@ -172,6 +180,9 @@ func (in *Input) listen() {
 		if err != nil {
 			in.end(err)
 			return
+		}
+		if !in.scan.unfinished() {
+			unfinished = time.Now()
 		}
 		pieces := in.scan.feed(buf[:n])
 		if in.hear(pieces) && !said {

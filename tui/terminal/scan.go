@@ -75,7 +75,7 @@ func (s *scanner) feed(b []byte) []piece {
 }
 
 // waiting reports whether what is held is something else if nothing follows: then it is not to be held for long. The rest of a sequence is waited
-// for however late it comes: told alone, its characters would be taken for keys.
+// for longer: told alone, its characters would be taken for keys.
 func (s *scanner) waiting() bool {
 	switch {
 	case len(s.held) == 0:
@@ -85,6 +85,12 @@ func (s *scanner) waiting() bool {
 	}
 	return len(s.held) <= 2 || s.pasting()
 }
+
+// unfinished reports whether the end of what is held has not come, without which it is nothing.
+func (s *scanner) unfinished() bool { return len(s.held) > 0 && !s.waiting() }
+
+// drop forgets what is held: its end was lost on the way.
+func (s *scanner) drop() { s.held, s.told = nil, false }
 
 // pasting reports whether what is held is pasted, and the end of it has not come.
 func (s *scanner) pasting() bool { return bytes.HasPrefix(s.held, []byte(pasteBegins)) }

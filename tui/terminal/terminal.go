@@ -20,4 +20,8 @@ const (
 	pasteWithin = time.Second
 	// burstWithin is the time between two keys that no hands can press.
 	burstWithin = 10 * time.Millisecond
+	// lostWithin is how long nothing may come of an answer, or another sequence, whose end has not come, and lostAfter how long it may take from its
+	// beginning to its end. Else the end was lost on the way, and what was pressed meanwhile is lost with it.
+	lostWithin = 2 * time.Second
+	lostAfter  = 10 * time.Second
 )
