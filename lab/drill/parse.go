@@ -47,6 +47,9 @@ const (
 // byteOrderMark is what editors on Windows put before a text.
 const byteOrderMark = "\ufeff"
 
+// containerForm is how Docker names containers.
+var containerForm = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
 var idForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 
 // Error is a mistake in a drill's file.
@@ -67,6 +70,32 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text)
 }
 
+// only returns the body of the one document that is more than nothing, and leaves the tree with no other.
+func only(file string, tree *ast.File) (ast.Node, error) {
+	docs := slices.DeleteFunc(slices.Clone(tree.Docs), func(d *ast.DocumentNode) bool {
+		return d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType
+	})
+	line := func(n ast.Node) int {
+		if t := n.GetToken(); t != nil && t.Position != nil {
+			return t.Position.Line
+		}
+		return 0
+	}
+	for _, d := range docs {
+		if d.Body.Type() == ast.DirectiveType {
+			return nil, &Error{File: file, Line: line(d.Body), Text: "leave out the directive: lines that begin with %"}
+		}
+	}
+	switch len(docs) {
+	case 0:
+		return nil, &Error{File: file, Text: "there is no drill in the file"}
+	case 1:
+		tree.Docs = docs
+		return docs[0].Body, nil
+	}
+	return nil, &Error{File: file, Line: line(docs[1].Body), Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(docs))}
+}
+
 // Parse reads a drill. All mistakes that are found are joined, each an *Error; file is the name that they carry.
 func Parse(file string, text []byte) (*Drill, error) {
 	if len(text) > maxSize {
@@ -80,12 +109,9 @@ func Parse(file string, text []byte) (*Drill, error) {
 	if err != nil {
 		return nil, yamlError(file, err)
 	}
-	if len(tree.Docs) != 1 {
-		return nil, &Error{File: file, Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(tree.Docs))}
-	}
-	body := tree.Docs[0].Body
-	if body == nil || body.Type() == ast.NullType || body.Type() == ast.CommentType {
-		return nil, &Error{File: file, Text: "there is no drill in the file"}
+	body, err := only(file, tree)
+	if err != nil {
+		return nil, err
 	}
 	if tree.Docs[0].Body, err = expand(file, body); err != nil {
 		return nil, err
@@ -243,6 +269,9 @@ func (r *reader) injection(at string, i Injection, early bool) {
 		r.wrong(at, "%s of what? Name a container or a node", i.Fault)
 	case i.Container != "" && i.Node != "":
 		r.wrong(at, "%s has one target: a container or a node", i.Fault)
+	}
+	if i.Container != "" && !containerForm.MatchString(i.Container) {
+		r.wrong(at+".container", "%q is no name of a container", i.Container)
 	}
 	if i.At < 0 || early {
 		r.wrong(at+".at", "at: faults stand in the order in which they happen, from 0s on")

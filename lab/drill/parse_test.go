@@ -157,7 +157,9 @@ func TestMistakes(t *testing.T) {
 	for name, tt := range map[string]struct{ old, new, want string }{
 		"unknown field":                   {"load:\n", "lode:\n", `mine.yaml:8: unknown field "lode"`},
 		"no YAML":                         {"title: A title", "title: [", "mine.yaml:"},
-		"two documents":                   {"fix: A fix.\n", "fix: A fix.\n---\nid: two\n", "the file has 2 documents"},
+		"two documents":                   {"fix: A fix.\n", "fix: A fix.\n---\nid: two\n", "mine.yaml:33: the file has 2 documents"},
+		"a directive":                     {"id: mine", "%YAML 1.1\n---\nid: mine", "mine.yaml:1: leave out the directive"},
+		"no name of a container":          {"container: redis01", "container: \"redis01\\e]52;c;x\"", "mine.yaml:12: \"redis01\\x1b]52;c;x\" is no name of a container"},
 		"id":                              {"id: mine", "id: Mine!", `mine.yaml:1: id "Mine!"`},
 		"no title":                        {"title: A title\n", "", "title is missing"},
 		"section":                         {"section: Redis failures", "section: Weather", `mine.yaml:3: section "Weather"`},
@@ -192,6 +194,14 @@ func TestMistakes(t *testing.T) {
 		"a list for a text":               {"fix: A fix.", "fix: [A fix.]", "mine.yaml:31: fix: give a text, not a list"},
 		"a text for a list":               {"    at: 2s", "    from: store\n    at: 2s", `mine.yaml:16: from: give a list, not "store"`},
 		"a word for a number":             {"rate: 100", "rate: many", `mine.yaml:9: rate: give a number, not "many"`},
+		"an octal number":                 {"rate: 100", "rate: 0100", `mine.yaml:9: rate: give a number in decimal digits, as 100, not "0100"`},
+		"a hexadecimal number":            {"rate: 100", "rate: 0x64", `mine.yaml:9: rate: give a number in decimal digits`},
+		"a number with a line in it":      {"rate: 100", "rate: 1_00", `mine.yaml:9: rate: give a number in decimal digits`},
+		"a number with a sign":            {"rate: 100", "rate: +100", `mine.yaml:9: rate: give a number in decimal digits`},
+		"an octal share":                  {"errors_at_most: 0.5", "errors_at_most: 01", `errors_at_most: give a number in decimal digits`},
+		"a tag":                           {"rate: 100", "rate: !!float 100", "mine.yaml:9: rate: leave the tag !!float out"},
+		"null":                            {"rate: 100", "rate: null", "mine.yaml:9: rate: there is no value"},
+		"nothing":                         {"within: 2s", "within:", "within: there is no value"},
 		"a word for yes or no":            {"always: true", "always: yes", `mine.yaml:23: always: give true or false, not "yes"`},
 		"a list for a condition":          {"when: accepted > 50", "when: [accepted]", "mine.yaml:22: when: give a condition, as accepted > 50, not a list"},
 		"a text for questions":            {"predict:\n  - ask: Why?\n    answer: Because.\n", "predict: Why?\n", `mine.yaml:5: predict: give a list, not "Why?"`},
@@ -230,6 +240,16 @@ func TestNothing(t *testing.T) {
 	for _, text := range []string{"", "# a comment\n", "---\n", "null\n", "\ufeff"} {
 		if d, err := Parse("mine.yaml", []byte(text)); d != nil || err == nil || err.Error() != "mine.yaml: there is no drill in the file" {
 			t.Errorf("%q: %v, %v", text, d, err)
+		}
+	}
+}
+
+// Marks of documents around the only one say nothing.
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"---\n" + good, good + "---\n", good + "...\n", "\ufeff---\n" + good} {
+		if d, err := Parse("mine.yaml", []byte(text)); err != nil || d.ID != "mine" {
+			t.Errorf("%.20q…: %v", text, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package drill
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -25,10 +26,12 @@ func (r *reader) misshapen(node ast.Node, format string, args ...any) {
 // value checks that a node holds a value of a type; name is that of its field.
 func (r *reader) value(t reflect.Type, node ast.Node, name string) {
 	if tag, ok := node.(*ast.TagNode); ok {
-		node = tag.Value
+		r.misshapen(node, "%s: leave the tag %s out", name, tag.GetToken().Value)
+		return
 	}
 	if node == nil || node.Type() == ast.NullType {
-		return // as if the field were not there
+		r.misshapen(node, "%s: there is no value", name)
+		return
 	}
 	_, scalar := node.(ast.ScalarNode)
 	switch {
@@ -56,7 +59,16 @@ func (r *reader) value(t reflect.Type, node ast.Node, name string) {
 		}
 	case !scalar || !fits(t.Kind(), node.Type()):
 		r.misshapen(node, "%s: give %s, not %s", name, wanted(t.Kind()), given(node))
+	case isNumber(t.Kind()) && !decimal.MatchString(node.GetToken().Value):
+		r.misshapen(node, "%s: give %s in decimal digits, as 100, not %s", name, wanted(t.Kind()), given(node))
 	}
+}
+
+// decimal is how a number is written. YAML has octal and hexadecimal ones, too, and 0100 is one hundred for one reader and 64 for another.
+var decimal = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+
+func isNumber(k reflect.Kind) bool {
+	return k == reflect.Float64 || k == reflect.Uint64 || k == reflect.Int
 }
 
 // fields checks a mapping by the fields of a struct.
