@@ -23,9 +23,10 @@ class LibvirtTest < Minitest::Test
   end
 
   def test_emulation_where_it_cannot
+    missing = File.join(__dir__, 'no-such-file')
     assert_equal 'qemu', driver(NEITHER)
-    assert_equal 'qemu', driver(INTEL, device: File.join(__dir__, 'no-such-file'))
-    assert_equal 'qemu', Swarmlab::Libvirt.driver({}, device: Tempfile.new.path, cpuinfo: File.join(__dir__, 'no-such-file'))
+    assert_equal 'qemu', driver(INTEL, device: missing)
+    assert_equal 'qemu', Swarmlab::Libvirt.driver({}, device: Tempfile.new.path, cpuinfo: missing)
   end
 
   def test_what_was_asked_for_wins
