@@ -1,10 +1,6 @@
 package drill
 
-import (
-	"fmt"
-
-	"github.com/goccy/go-yaml/ast"
-)
+import "github.com/goccy/go-yaml/ast"
 
 // maxNodes bounds what aliases make of a file: each may stand for what has aliases itself.
 const maxNodes = 20_000
@@ -32,10 +28,7 @@ type expander struct {
 
 func (e *expander) fail(node ast.Node, format string, args ...any) ast.Node {
 	if e.err == nil {
-		e.err = &Error{File: e.file, Text: fmt.Sprintf(format, args...)}
-		if t := node.GetToken(); t != nil && t.Position != nil {
-			e.err.Line = t.Position.Line
-		}
+		e.err = mistake(e.file, node, format, args...)
 	}
 	return node
 }

@@ -70,20 +70,23 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Text)
 }
 
+// mistake is one in what a node holds, with its line if the node has one.
+func mistake(file string, node ast.Node, format string, args ...any) *Error {
+	e := &Error{File: file, Text: fmt.Sprintf(format, args...)}
+	if t := node.GetToken(); t != nil && t.Position != nil {
+		e.Line = t.Position.Line
+	}
+	return e
+}
+
 // only returns the body of the one document that is more than nothing, and leaves the tree with no other.
 func only(file string, tree *ast.File) (ast.Node, error) {
 	docs := slices.DeleteFunc(slices.Clone(tree.Docs), func(d *ast.DocumentNode) bool {
 		return d.Body == nil || d.Body.Type() == ast.NullType || d.Body.Type() == ast.CommentType
 	})
-	line := func(n ast.Node) int {
-		if t := n.GetToken(); t != nil && t.Position != nil {
-			return t.Position.Line
-		}
-		return 0
-	}
 	for _, d := range docs {
 		if d.Body.Type() == ast.DirectiveType {
-			return nil, &Error{File: file, Line: line(d.Body), Text: "leave out the directive: lines that begin with %"}
+			return nil, mistake(file, d.Body, "leave out the directive: lines that begin with %%")
 		}
 	}
 	switch len(docs) {
@@ -93,7 +96,7 @@ func only(file string, tree *ast.File) (ast.Node, error) {
 		tree.Docs = docs
 		return docs[0].Body, nil
 	}
-	return nil, &Error{File: file, Line: line(docs[1].Body), Text: fmt.Sprintf("the file has %d documents, and a drill is one", len(docs))}
+	return nil, mistake(file, docs[1].Body, "the file has %d documents, and a drill is one", len(docs))
 }
 
 // Parse reads a drill. All mistakes that are found are joined, each an *Error; file is the name that they carry.

@@ -16,11 +16,7 @@ func (r *reader) shape(body ast.Node) { r.value(reflect.TypeFor[Drill](), body, 
 
 // misshapen takes note of a mistake in what a node holds.
 func (r *reader) misshapen(node ast.Node, format string, args ...any) {
-	e := &Error{File: r.file, Text: fmt.Sprintf(format, args...)}
-	if t := node.GetToken(); t != nil && t.Position != nil {
-		e.Line = t.Position.Line
-	}
-	r.errs = append(r.errs, e)
+	r.errs = append(r.errs, mistake(r.file, node, format, args...))
 }
 
 // value checks that a node holds a value of a type; name is that of its field.

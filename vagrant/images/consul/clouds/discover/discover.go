@@ -1,5 +1,5 @@
 // Package discover stands in for github.com/hashicorp/go-discover in the lab's own build of Consul. The original asks the clouds for addresses of
-// servers, and compiling their SDKs takes as long as all the rest of Consul. The lab's agents give Consul its addresses, and ask no cloud. A
+// servers, and their SDKs take long to compile. The lab's agents give Consul its addresses, and ask no cloud. A
 // retry_join with "provider=" gets an error, as one with an unknown provider does in the original.
 package discover
 
