@@ -28,18 +28,17 @@ changed() {
 }
 
 files=$(changed)
-packages=$(printf '%s\n' "$files" | { grep '\.go$' || true; } | while IFS= read -r file; do printf './%s\n' "$(dirname "$file")"; done | sort -u)
-# A drill, a page or a golden file belongs to the package above it.
-while IFS= read -r file; do
-	case $file in
-	*.go | "") ;;
-	agents/* | lab/* | tui/*)
-		folder=$(dirname "$file")
-		until ls "$folder"/*.go >/dev/null 2>&1 || [ "$folder" = . ]; do folder=$(dirname "$folder"); done
-		if [ "$folder" != . ]; then packages=$(printf '%s\n./%s\n' "$packages" "$folder" | sed '/^$/d' | sort -u); fi
-		;;
-	esac
-done <<<"$files"
+# A file belongs to the nearest package of this module above it: so do drills, pages and golden files. What other modules here are made of (the
+# generator's, the bundle's Consul) is compiled by who uses it.
+known=$(go list -tags integration,long,pictures -f '{{.Dir}}' ./... | sed "s|^$PWD/|./|")
+packages=$(while IFS= read -r file; do
+	folder=./$(dirname "$file")
+	until [ "$folder" = . ] || grep -qxF "$folder" <<<"$known"; do
+		if [ -e "$folder/go.mod" ]; then folder=./.; fi
+		folder=$(dirname "$folder")
+	done
+	if [ "$folder" != . ]; then printf '%s\n' "$folder"; fi
+done <<<"$files" | sort -u)
 
 echo "== format"
 .lab/tools/golangci-lint fmt
