@@ -73,11 +73,16 @@ func (m *maker) debianRoot(ctx context.Context, path string) (plainLayer, error)
 func (m *maker) goRoot(ctx context.Context, path string) (plainLayer, error) {
 	recipe := filepath.Join(m.root, imagesDir, m.stock.Name)
 	tool, entrypoint := filepath.Join(m.work, "tool"), filepath.Join(m.work, "entrypoint")
+	modfile, err := m.overlay(ctx, recipe)
+	if err != nil {
+		return plainLayer{}, err
+	}
+	build := []string{"build", "-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w"}
+	if modfile != "" {
+		build = append(build, "-modfile="+modfile)
+	}
 	for _, b := range []struct{ binary, pkg string }{{entrypoint, "./entrypoint"}, {tool, m.stock.Build.GoTool}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w", "-o", b.binary, b.pkg)
-		cmd.Dir = recipe
-		cmd.Env = inherit.Environ(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+m.arch, "GOWORK=off")
-		if err := run(cmd, nil); err != nil {
+		if err := run(m.goCommand(ctx, recipe, slices.Concat(build, []string{"-o", b.binary, b.pkg})...), nil); err != nil {
 			return plainLayer{}, err
 		}
 	}

@@ -1,0 +1,3 @@
+// What the original has is for k8s.go.
+
+package kubeauth

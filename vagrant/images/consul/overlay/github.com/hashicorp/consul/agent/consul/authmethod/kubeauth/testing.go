@@ -1,0 +1,3 @@
+// What the original has is for tests of the package.
+
+package kubeauth
