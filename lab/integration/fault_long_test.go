@@ -68,11 +68,17 @@ func TestAStoppedEngineUnderVotes(t *testing.T) {
 	votes.pass(t, l)
 }
 
+// TestFaultsOutliveNobody has both at once.
 func TestFaultsOutliveNeitherAgentNorPower(t *testing.T) {
 	l := open(t)
-	l.outlives(t, "the agent is killed", "pause", func(t *testing.T) { l.killAgent(t, "store") })
-	l.outlives(t, "the node loses power", "pause", func(t *testing.T) {
-		l.kill(t, "store")
-		l.start(t, "store")
-	})
+	const node = "store"
+	for name, ends := range map[string]func(*testing.T){
+		"the agent is killed":  func(t *testing.T) { l.killAgent(t, node) },
+		"the node loses power": func(t *testing.T) { l.kill(t, node); l.start(t, node) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.waitWhole(t)
+			l.outlives(t, node, "pg", "pause", "results-app", ends)
+		})
+	}
 }

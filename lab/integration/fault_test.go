@@ -95,16 +95,25 @@ func TestAPartitionUnderVotes(t *testing.T) {
 }
 
 // A fault outlives nobody: neither a killed agent, nor a node without power, nor both, nor an agent that is gone for good, which
-// another process notices. The node is looked at, not the records.
+// another process notices after a while. Each has a node of its own, and all that time the other fills. The nodes are looked at, not the records.
 func TestFaultsOutliveNobody(t *testing.T) {
 	l := open(t)
-	l.outlives(t, "the agent is killed, and the node loses power", "stop", func(t *testing.T) {
-		l.killAgent(t, "store")
-		l.kill(t, "store")
-		l.start(t, "store")
+	l.waitWhole(t)
+	t.Run("the agent is killed, and the node loses power", func(t *testing.T) {
+		t.Parallel()
+		const node = "store"
+		l.outlives(t, node, "pg", "stop", "results-app", func(t *testing.T) {
+			l.killAgent(t, node)
+			l.kill(t, node)
+			l.start(t, node)
+		})
 	})
-	l.outlives(t, "the agent is gone for good", "pause", func(t *testing.T) {
-		l.mustOnNode(t, "store", "systemctl", "stop", "labagent.service")
+	t.Run("the agent is gone for good", func(t *testing.T) {
+		t.Parallel()
+		const node = "frontend01"
+		l.outlives(t, node, "redis01", "pause", "frontend01", func(t *testing.T) {
+			l.mustOnNode(t, node, "systemctl", "stop", "labagent.service")
+		})
 	})
 }
 
@@ -113,26 +122,23 @@ func (l *lab) killAgent(t *testing.T, node string) {
 	l.mustOnNode(t, node, "systemctl", "kill", "--signal=KILL", "labagent.service")
 }
 
-// outlives breaks the store in three ways, pg among them by a fault of a kind, lets something end who would end that, and waits until nothing is
-// left of it.
-func (l *lab) outlives(t *testing.T, name, kind string, ends func(*testing.T)) {
+// outlives breaks a node in three ways, a container by a fault of a kind and another by lost packets among them, lets something end who would end
+// that, and waits until nothing is left of it.
+func (l *lab) outlives(t *testing.T, node, container, kind, lossy string, ends func(*testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) {
-		const node, lease = "store", 8 * time.Second
-		l.waitWhole(t)
-		l.inject(t, node, &agentv1.InjectRequest{Kind: "loss", Container: "results-app", Loss: 0.3}, lease)
-		l.inject(t, node, &agentv1.InjectRequest{Kind: kind, Container: "pg"}, lease)
-		l.inject(t, node, &agentv1.InjectRequest{Kind: "partition", Peers: []string{"worker01"}}, lease)
-		began := time.Now()
-		ends(t)
-		waitFor(t, l.patience, "the node is free of faults", func(ctx context.Context) error {
-			return l.traces(ctx, node, "pg", "results-app")
-		})
-		t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
-		l.waitWhole(t)
-		l.noFault(t, node)
-		if left := l.mustOnNode(t, node, "ls", "/var/lib/swarmlab/faults"); strings.TrimSpace(left) != "" {
-			t.Errorf("records are left: %s", left)
-		}
+	const lease = 8 * time.Second
+	l.inject(t, node, &agentv1.InjectRequest{Kind: "loss", Container: lossy, Loss: 0.3}, lease)
+	l.inject(t, node, &agentv1.InjectRequest{Kind: kind, Container: container}, lease)
+	l.inject(t, node, &agentv1.InjectRequest{Kind: "partition", Peers: []string{"worker01"}}, lease)
+	began := time.Now()
+	ends(t)
+	waitFor(t, l.patience, "the node is free of faults", func(ctx context.Context) error {
+		return l.traces(ctx, node, container, lossy)
 	})
+	t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
+	l.waitWhole(t)
+	l.noFault(t, node)
+	if left := l.mustOnNode(t, node, "ls", "/var/lib/swarmlab/faults"); strings.TrimSpace(left) != "" {
+		t.Errorf("records are left: %s", left)
+	}
 }
