@@ -113,6 +113,9 @@ func run(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend
 	if err != nil {
 		return err
 	}
+	if in, ok := t.In.(*terminal.Input); ok {
+		defer suspends(p, in)()
+	}
 	if _, err := p.Run(); err != nil && !errors.Is(err, tea.ErrProgramKilled) {
 		return fmt.Errorf("show the terminal UI: %w", err)
 	}

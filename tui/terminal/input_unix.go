@@ -31,6 +31,8 @@ type Input struct {
 	ready [][]byte
 	more  *sync.Cond
 	err   error
+	// nudged: a Read that waits is to return.
+	nudged bool
 	// asked is when the terminal was asked.
 	asked time.Time
 	// late is how long an answer is waited for that has not come when the terminal is given back.
@@ -81,13 +83,17 @@ func (in *Input) Background(patience time.Duration) (dark, ok bool) {
 	}
 }
 
-// Read reads a press, or the beginning of one that is longer than p.
+// Read reads a press, or the beginning of one that is longer than p; nothing after a Nudge.
 func (in *Input) Read(p []byte) (int, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for len(in.ready) == 0 {
 		if in.err != nil {
 			return 0, in.err
+		}
+		if in.nudged {
+			in.nudged = false
+			return 0, nil
 		}
 		in.more.Wait()
 	}
@@ -96,6 +102,35 @@ func (in *Input) Read(p []byte) (int, error) {
 		in.ready = in.ready[1:]
 	}
 	return n, nil
+}
+
+// Nudge lets a Read that waits, or the next, return with nothing.
+func (in *Input) Nudge() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.nudged = true
+	in.more.Broadcast()
+}
+
+// Release gives the terminal back as it was, until Retake takes it over again.
+func (in *Input) Release() error {
+	if err := term.Restore(in.file.Fd(), in.state); err != nil {
+		return fmt.Errorf("give the terminal back: %w", err)
+	}
+	return nil
+}
+
+// Retake takes the terminal over again after Release, as the shell left it.
+func (in *Input) Retake() error {
+	state, err := term.MakeRaw(in.file.Fd())
+	if err != nil {
+		return fmt.Errorf("take the terminal over again: %w", err)
+	}
+	in.state = state
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.nudged = false
+	return nil
 }
 
 // owed reports whether the terminal was asked not long ago.
@@ -122,10 +157,7 @@ func (in *Input) Close() error {
 	_ = in.wake.Close() // what is read there now is its end
 	<-over
 	_ = in.woken.Close() // only read from
-	if err := term.Restore(in.file.Fd(), in.state); err != nil {
-		return fmt.Errorf("give the terminal back: %w", err)
-	}
-	return nil
+	return in.Release()
 }
 
 // end lets Read return.

@@ -34,7 +34,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	noquery.Restore()
 	ensureHome()
-	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	// Without SIGQUIT Go would print its goroutines, and leave the terminal as the UI has it.
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT}
 	// A closed terminal ends a command in order, unless it was started to outlive it (nohup).
 	if !signal.Ignored(syscall.SIGHUP) {
 		ending = append(ending, syscall.SIGHUP)

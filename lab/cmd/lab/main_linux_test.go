@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,6 +159,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		"ctrl-c":     func(tty *terminaltest.Terminal, _ *os.Process) error { tty.Type("\x03"); return nil },
 		"terminated": func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
 		"hung up":    func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
+		"quit":       func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGQUIT) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -179,15 +182,99 @@ func TestTerminalIsGivenBack(t *testing.T) {
 				t.Error(err)
 			}
 			tty.Settle()
-			if after, err := term.GetState(tty.TTY.Fd()); err != nil || *after != *before {
-				t.Errorf("the terminal is not as it was: %v", err)
-			}
-			wrote := tty.Wrote()
-			for on, off := range map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?25l": "\x1b[?25h", "\x1b[?1002h": "\x1b[?1002l", "\x1b[?2004h": "\x1b[?2004l"} {
-				if strings.LastIndex(wrote, off) < strings.LastIndex(wrote, on) {
-					t.Errorf("%q is not taken back", on)
-				}
-			}
+			isGivenBack(t, tty, before)
 		})
+	}
+}
+
+// modes are what the UI switches on, and how it is switched off.
+var modes = map[string]string{"\x1b[?1049h": "\x1b[?1049l", "\x1b[?25l": "\x1b[?25h", "\x1b[?1002h": "\x1b[?1002l", "\x1b[?2004h": "\x1b[?2004l"}
+
+// isGivenBack checks that the terminal is as it was before.
+func isGivenBack(t *testing.T, tty *terminaltest.Terminal, before *term.State) {
+	t.Helper()
+	if after, err := term.GetState(tty.TTY.Fd()); err != nil || *after != *before {
+		t.Errorf("the terminal is not as it was: %v", err)
+	}
+	wrote := tty.Wrote()
+	for on, off := range modes {
+		if strings.LastIndex(wrote, off) < strings.LastIndex(wrote, on) {
+			t.Errorf("%q is not taken back", on)
+		}
+	}
+}
+
+// A UI that is stopped gives the terminal to the shell, and takes it again when the shell continues it.
+func TestUIIsStoppedAndContinued(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tty := terminaltest.Open(t, terminaltest.AtOnce)
+	before, err := term.GetState(tty.TTY.Fd())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell := lab(ctx, running.Dir)
+	// With -m the shell does to its jobs what one does that somebody types in.
+	shell.Path, shell.Args = "/bin/bash", []string{"bash", "-mc", `"$0" tui; echo "it is stopped"; read -r; fg`, os.Args[0]}
+	if err := on(tty, shell).Start(); err != nil {
+		t.Fatal(err)
+	}
+	tty.Await(0, "6 of 6 nodes whole")
+	tty.Answered()
+	mark := tty.Now()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", shell.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ui, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(ui, syscall.SIGTSTP); err != nil {
+		t.Fatal(err)
+	}
+	tty.Await(mark, "it is stopped")
+	isGivenBack(t, tty, before)
+	mark = tty.Now()
+	tty.Type("\n")
+	tty.Await(mark, "6 of 6 nodes whole")
+	for on, off := range modes {
+		tty.Await(mark, on)
+		if strings.LastIndex(tty.Wrote(), on) < strings.LastIndex(tty.Wrote(), off) {
+			t.Errorf("%q is not switched on again", on)
+		}
+	}
+	tty.Press("4", "HAPPENED")
+	tty.Type("q")
+	if err := shell.Wait(); err != nil {
+		t.Error(err)
+	}
+	tty.Settle()
+	isGivenBack(t, tty, before)
+}
+
+// What cannot be written is an error: a full disk, for one.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = full.Close() }() // nothing is in it
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	for _, args := range [][]string{
+		{"version"}, {"--help"}, {"help"}, {"drill", "list"}, {"drill", "show", "redis-stop"}, {"drill", "run", "--help"}, {"completion", "bash"},
+		{"status"}, {"status", "--json"}, {"logs", "--help"},
+	} {
+		cmd := lab(t.Context(), running.Dir, args...)
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &said
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "no space left on device") {
+			t.Errorf("lab %s: %v, %q", strings.Join(args, " "), err, said.String())
+		}
 	}
 }
