@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/term"
@@ -31,6 +32,8 @@ type Console struct {
 	reflows bool
 	// measure asks the terminal for its size in columns and rows; nil where there is none to ask.
 	measure func() (width, height int, err error)
+	// failed is the first error of a write.
+	failed atomic.Pointer[error]
 	Style
 }
 
@@ -107,10 +110,26 @@ func New(w io.Writer, environ []string) *Console {
 
 // Write implements io.Writer. Each call takes whole characters and whole sequences.
 func (c *Console) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(c.w, c.shown(string(p))); err != nil {
+	if err := c.write([]byte(c.shown(string(p)))); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+func (c *Console) write(p []byte) error {
+	_, err := c.w.Write(p)
+	if err != nil {
+		c.failed.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// Err returns the first error of a write since New: most of who writes leaves it to the end.
+func (c *Console) Err() error {
+	if err := c.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // shown is a text as it is written: harmless, with the own colours, in characters that can be shown.
@@ -130,8 +149,7 @@ func (c *Console) shown(text string) string {
 
 // JSON writes encoded JSON, and nothing of it is lost: what a terminal would obey stands in escapes of JSON.
 func (c *Console) JSON(encoded []byte) error {
-	_, err := c.w.Write(plain.JSON(encoded, c.ascii))
-	return err
+	return c.write(plain.JSON(encoded, c.ascii))
 }
 
 // Fit makes a text one line of at most width columns, cut where it is longer. Colours go.
