@@ -72,6 +72,10 @@ func Main(ctx context.Context, app App, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && app.out.Err() != nil {
+		// A full disk, for one: what was asked for is not there.
+		err = fmt.Errorf("write the output: %w", app.out.Err())
+	}
 	switch {
 	case err == nil:
 		return exitGood
@@ -103,6 +107,7 @@ PROVIDER. They are remembered until the lab is taken down.`,
 	root.SetIn(a.In)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
+	root.SetHelpFunc(a.help)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.up(), a.down(), a.status(), a.stage(), a.reset(), a.vote(), a.load(), a.verify(), a.deadLetters(), a.logs(), a.fault(), a.heal(), a.drill(), a.report(), a.tui(), a.doctor(), a.bundle(), a.watch(), a.version(), a.vagrant(), a.reap(),
