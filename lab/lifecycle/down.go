@@ -36,7 +36,8 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	board := console.NewBoard(l.Console)
 	defer board.Close()
 	phase := board.Begin("down")
-	strays, err := l.down(ctx, log, phase.Say, board.Note)
+	known := l.Lab.Saved != nil
+	found, strays, err := l.down(ctx, log, phase.Say, board.Note)
 	if err != nil {
 		phase.Fail()
 		board.Close()
@@ -48,7 +49,12 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	phase.Done("")
 	board.Close()
 	took := console.Seconds(time.Since(begun))
-	if len(strays) == 0 {
+	switch {
+	case len(strays) == 0 && !known && !found:
+		// Another clone's lab of that name may well be there.
+		fmt.Fprintf(l.Console, "Nothing of a lab of this clone is left (%s).\n", took)
+		return nil
+	case len(strays) == 0:
 		fmt.Fprintf(l.Console, "The lab %s is gone (%s).\n", l.Lab.Name, took)
 		return nil
 	}
@@ -59,35 +65,35 @@ func (l *Lifecycle) Down(ctx context.Context) error {
 	return nil
 }
 
-// down also tells of what bears the lab's name and is not its own.
-func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) (strays []string, err error) {
+// down reports whether anything of the lab was there, and what bears the lab's name and is not its own.
+func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(string)) (found bool, strays []string, err error) {
 	open, err := l.endUse(ctx, "lab down", say, note)
 	var still *usage.StillUsedError
 	if err != nil && !errors.As(err, &still) {
-		return nil, err
+		return false, nil, err
 	}
 	defer open()
 	if still != nil {
 		note(fmt.Sprintf("%s has not ended within %s, and goes on without a lab", strings.Join(still.Users, "; "), still.Within))
 	}
 	if err := l.destroyMachines(ctx, io.MultiWriter(log, &lines{each: say})); err != nil {
-		return nil, err
+		return false, nil, err
 	}
-	if err := l.Host.Sweep(ctx, l.Lab, say); err != nil {
-		return nil, err
+	if found, err = l.Host.Sweep(ctx, l.Lab, say); err != nil {
+		return found, nil, err
 	}
 	if host, ok := l.Host.(Witness); ok {
 		if strays, err = host.Strays(ctx, l.Lab); err != nil && l.Lab.Provider == settings.ProviderDocker {
-			return nil, err
+			return found, nil, err
 		}
 	}
 	if err := forgetVotes(l.Lab); err != nil {
-		return nil, err
+		return found, nil, err
 	}
 	if err := outage.Forget(l.Lab); err != nil {
-		return nil, err
+		return found, nil, err
 	}
-	return strays, errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
+	return found, strays, errors.Join(forgetEngine(l.Lab), l.Lab.Forget())
 }
 
 // destroyMachines destroys the virtual machines of which Vagrant has taken note in the clone, also under a provider that the lab's settings, which may

@@ -195,7 +195,7 @@ func TestDownDoesNotForgetUnseenContainers(t *testing.T) {
 		t.Fatal(err)
 	}
 	system := System{Engine: docker.Engine{Quick: 100 * time.Millisecond, Patient: 200 * time.Millisecond}}
-	err := system.Sweep(t.Context(), lab, func(string) {})
+	_, err := system.Sweep(t.Context(), lab, func(string) {})
 	if !errors.Is(err, docker.ErrNoAnswer) {
 		t.Errorf("got %v", err)
 	}
@@ -203,7 +203,7 @@ func TestDownDoesNotForgetUnseenContainers(t *testing.T) {
 		t.Error(err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if err := system.Sweep(t.Context(), lab, func(string) {}); err != nil {
+	if _, err := system.Sweep(t.Context(), lab, func(string) {}); err != nil {
 		t.Errorf("without Docker: %v", err)
 	}
 	if _, err := os.Stat(record); !errors.Is(err, os.ErrNotExist) {

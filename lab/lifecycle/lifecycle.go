@@ -54,8 +54,8 @@ type Host interface {
 	Bundle(ctx context.Context, lab *settings.Lab, say func(string)) error
 	// Machines of a lab; their output goes to w.
 	Machines(lab *settings.Lab, w io.Writer) Machines
-	// Sweep removes all containers, volumes and networks that are the lab's, and makes sure that they are gone.
-	Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error
+	// Sweep removes all containers, volumes and networks that are the lab's, and makes sure that they are gone. It reports whether there were any.
+	Sweep(ctx context.Context, lab *settings.Lab, say func(string)) (found bool, err error)
 }
 
 // Witness is a Host that can tell what became of labs.

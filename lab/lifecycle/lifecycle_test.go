@@ -131,13 +131,14 @@ func (w *world) NodeImage(context.Context, *settings.Lab, func(string)) error { 
 func (w *world) Bundle(context.Context, *settings.Lab, func(string)) error    { return nil }
 func (w *world) Machines(lab *settings.Lab, _ io.Writer) Machines             { return machines{w, lab} }
 
-func (w *world) Sweep(context.Context, *settings.Lab, func(string)) error {
+func (w *world) Sweep(context.Context, *settings.Lab, func(string)) (bool, error) {
 	w.note("sweep")
 	for name := range w.agents {
 		w.stop(name)
 	}
+	found := len(w.states) > 0
 	clear(w.states)
-	return nil
+	return found, nil
 }
 
 func (w *world) stop(node string) {
@@ -520,8 +521,10 @@ func TestDown(t *testing.T) {
 	if lab := w.open(); lab.Saved != nil || lab.Frontends != 2 {
 		t.Errorf("settings are still remembered: %+v", lab.Saved)
 	}
-	if !strings.Contains(out.String(), "The lab swarmlab is gone") {
-		t.Error(out.String())
+	for _, line := range []string{"The lab swarmlab is gone", "Nothing of a lab of this clone is left"} {
+		if strings.Count(out.String(), line) != 1 {
+			t.Error(out.String())
+		}
 	}
 	if err := w.lifecycle(&out).SetStage(t.Context(), settings.StageCluster); !errors.Is(err, ErrNoLab) {
 		t.Errorf("stage without a lab: %v", err)

@@ -258,8 +258,8 @@ func TestSweep(t *testing.T) {
 	h.container("off", lab, "worker01", "exited", labels(off, lab.Name, "worker01"))
 	h.network("empty-net", labels(owner.Clone{Dir: "/no/such/clone"}, lab.Name, ""))
 	h.network("bridge", nil)
-	if err := (System{}).Sweep(t.Context(), lab, func(string) {}); err != nil {
-		t.Fatal(err)
+	if found, err := (System{}).Sweep(t.Context(), lab, func(string) {}); err != nil || !found {
+		t.Fatal(found, err)
 	}
 	want := []string{"moved", "off", "theirs", "moved-data", "off-data", "theirs-data", "bridge", "moved-net"}
 	if diff := cmp.Diff(want, h.has()); diff != "" {
@@ -293,13 +293,13 @@ func TestSweepIsHeldToItsWord(t *testing.T) {
 	}
 	ctx, cancel := contextThatEnds(t)
 	defer cancel()
-	if err := left.Sweep(ctx, lab, func(string) {}); err == nil {
+	if _, err := left.Sweep(ctx, lab, func(string) {}); err == nil {
 		t.Error("a container that stayed is said to be gone")
 	}
 	if err := os.Remove(filepath.Join(h.dir, "stays")); err != nil {
 		t.Fatal(err)
 	}
-	if err := left.Sweep(t.Context(), lab, func(string) {}); err != nil {
+	if _, err := left.Sweep(t.Context(), lab, func(string) {}); err != nil {
 		t.Error(err)
 	}
 }
@@ -318,7 +318,7 @@ func TestAnotherEngine(t *testing.T) {
 	}
 	h.write("engine", "TWO\n")
 	_, err := machines.States(t.Context())
-	sweep := (System{}).Sweep(t.Context(), lab, func(string) {})
+	_, sweep := (System{}).Sweep(t.Context(), lab, func(string) {})
 	for _, err := range []error{err, sweep} {
 		if err == nil || !strings.Contains(err.Error(), "on another Docker engine (ONE) than the one that answers now (TWO): set DOCKER_HOST") {
 			t.Errorf("got %v", err)
@@ -379,7 +379,7 @@ func TestForsaken(t *testing.T) {
 	if _, err := system.Machines(lab, io.Discard).States(t.Context()); err == nil {
 		t.Error("a volume is taken for a new lab's")
 	}
-	if err := system.Sweep(t.Context(), lab, func(string) {}); err != nil || !slices.Equal(h.has(), []string{"c2-data"}) {
+	if _, err := system.Sweep(t.Context(), lab, func(string) {}); err != nil || !slices.Equal(h.has(), []string{"c2-data"}) {
 		t.Errorf("down left %v: %v", h.has(), err)
 	}
 	// Virtual machines, which Vagrant still knows.

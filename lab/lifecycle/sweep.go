@@ -97,17 +97,17 @@ func (s System) survey(ctx context.Context, lab *settings.Lab) (own holdings, st
 
 // Sweep implements Host. It takes what this clone made, under whatever name, and what bears the lab's name and is nobody's any more; never what
 // another clone's lab consists of, be that clone where it was or elsewhere.
-func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) error {
+func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) (found bool, err error) {
 	own, strays, err := s.survey(ctx, lab)
 	if err != nil {
 		if lab.Saved != nil && lab.Saved.Provider != settings.ProviderDocker && !errors.Is(err, docker.ErrNoAnswer) {
-			return s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
+			return false, s.forgetMachines(lab) // no engine is needed for a lab of virtual machines
 		}
-		return fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)
+		return false, fmt.Errorf("ask the Docker engine for what is left of the lab: %w", err)
 	}
 	if own.empty() {
 		if err := sameEngine(ctx, s.Engine, lab); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for _, one := range strays {
@@ -118,15 +118,15 @@ func (s System) Sweep(ctx context.Context, lab *settings.Lab, say func(string)) 
 		}
 	}
 	if err := s.remove(ctx, own, say); err != nil {
-		return err
+		return false, err
 	}
 	if err := untilGone(ctx, func(ctx context.Context) ([]string, error) {
 		left, _, err := s.survey(ctx, lab)
 		return left.names(), err
 	}); err != nil {
-		return err
+		return false, err
 	}
-	return s.forgetMachines(lab)
+	return !own.empty(), s.forgetMachines(lab)
 }
 
 // remove removes containers, then what they used.
