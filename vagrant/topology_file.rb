@@ -65,6 +65,15 @@ module Swarmlab
     TIGHT = /:[^ ]/.freeze
     # A comma with nothing before it.
     HOLE = /[\[{,][ \n]*,/.freeze
+    # A word, or several, that may be too long for a key: some libraries take 1,024 characters at most.
+    LONG = /[^\[\]{},]{1000}|"[^"]{1000}|'[^']{1000}/.freeze
+    # A list directly in a list. No topology has any, and Psych takes minutes for thousands of them.
+    NESTED = /\A *- +-( |\z)/.freeze
+    # The blanks and dashes before a line's content; a line that has a key.
+    LEAD = /\A *(- +)*(-\z)?/.freeze
+    KEY = /: |: *\z/.freeze
+    # So many may be open at the same time. A topology needs three.
+    MAX_BRACKETS = 8
     # The mark at which a document begins; one that has something beside it, or ends a document.
     BEGINS = /\A--- *\z/.freeze
     OTHER_MARK = /\A(---|\.\.\.)/.freeze
@@ -99,11 +108,13 @@ module Swarmlab
       [line[0...at], line[at..]]
     end
 
-    def self.check_all(lines)
-      lines.each.with_index(1) { |line, number| check(*line) { |reason| yield number, reason } }
+    def self.check_all(lines, &mistake)
+      lines.each.with_index(1) { |line, number| check(*line) { |reason| mistake.call(number, reason) } }
       codes = lines.map(&:first)
-      yield nil, 'a comma with nothing before it' if codes.map { |code| code.gsub(QUOTED, 'q') }.join("\n").match?(HOLE)
-      yield nil, 'holds more than one YAML document; expected one' if several?(codes)
+      check_blocks(codes, &mistake)
+      unquoted = codes.map { |code| code.gsub(QUOTED, 'q') }.join("\n")
+      mistake.call(nil, 'a comma with nothing before it') if unquoted.match?(HOLE)
+      mistake.call(nil, 'holds more than one YAML document; expected one') if several?(codes)
     end
 
     def self.check(code, comment)
@@ -113,7 +124,43 @@ module Swarmlab
       return if code.match?(BEGINS)
 
       yield "a document's mark with something beside it, or at its end: take the line away" if code.match?(OTHER_MARK)
-      yield 'a colon without a blank behind it' if code.gsub(QUOTED, 'q').match?(TIGHT)
+      bare = code.gsub(QUOTED, 'q')
+      yield 'a colon without a blank behind it' if bare.match?(TIGHT)
+      yield '1,000 characters or more without a comma or a bracket' if code.match?(LONG)
+      yield 'a list in a list' if bare.match?(NESTED)
+    end
+
+    # A value that has a line of its own is indented more than the key or dash it belongs to. Within brackets, of which
+    # not too many are open, indentation means nothing.
+    def self.check_blocks(codes)
+      brackets = above = 0
+      codes.each.with_index(1) do |code, number|
+        next if code.strip.empty? || code.match?(BEGINS)
+
+        bare = code.gsub(QUOTED, 'q')
+        column = brackets.zero? ? below(bare) : 0
+        if column
+          above = column unless column.zero?
+        elsif bare[LEAD].length < above
+          yield number, 'the value belongs to a key or a dash above it, and is not indented more than that'
+        end
+        brackets = open_brackets(bare, brackets)
+        yield number, "more than #{MAX_BRACKETS} brackets in brackets" if brackets > MAX_BRACKETS
+      end
+    end
+
+    # One more than the column of a line's key or, without one, of its last dash; nil if it has neither. A key within
+    # brackets is none.
+    def self.below(bare)
+      lead = bare[LEAD]
+      return lead.length + 1 if bare[/\A[^\[{]*/].match?(KEY)
+
+      lead.include?('-') ? lead.rindex('-') + 1 : nil
+    end
+
+    def self.open_brackets(bare, brackets)
+      bare.scan(/[\[\]{}]/) { |sign| brackets = '[{'.include?(sign) ? brackets + 1 : [brackets - 1, 0].max }
+      brackets
     end
 
     # A document begins behind another one.
@@ -122,7 +169,7 @@ module Swarmlab
       content.any? { |code| code.match?(BEGINS) }
     end
 
-    private_class_method :read, :decode, :code, :check_all, :check, :several?
+    private_class_method :read, :decode, :code, :check_all, :check, :check_blocks, :below, :open_brackets, :several?
   end
 
   # The content of the file.

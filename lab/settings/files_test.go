@@ -68,6 +68,30 @@ func topologyFiles(t *testing.T) []fileCase {
 	accepted("a large subnet", subnet("10.64.0.0/10"))
 	accepted("the smallest subnet", strings.NewReplacer("192.168.33.0/24", "192.168.33.128/27", "octet: 250", "octet: 30").Replace(small))
 
+	// Values on lines of their own, in block style.
+	block := func(subnet, name string) string {
+		return "subnet:" + subnet + "\nnodes:\n- name:" + name + "\n  role: manager\n  octet: 11\n- name: w\n  role: worker\n  octet: 30\n"
+	}
+	accepted("values on lines of their own", block("\n 192.168.33.0/24", "\n   manager"))
+	accepted("quoted values on lines of their own", block("\n\n  \"192.168.33.0/24\" # here", "  # below\n        'manager'"))
+	accepted("nodes below dashes", "subnet: 192.168.33.0/24\nnodes:\n  -\n    name: manager\n    role: manager\n    octet: 11\n")
+	refused("a value below its key", block("\n192.168.33.0/24", " manager"))
+	refused("a quoted value below its key", block("\n\"192.168.33.0/24\"", " manager"))
+	refused("a value below its key, with a comment between", block(" # it comes\n# now\n192.168.33.0/24", " manager"))
+	refused("a value below its key, within a list", block(" 192.168.33.0/24", "\n  manager"))
+	refused("a value below its dash", block(" 192.168.33.0/24", "\nmanager"))
+	refused("a list below its key", "roles:\n[cache]\n"+small)
+	refused("a mapping below its dash", "subnet: 192.168.33.0/24\nnodes:\n-\n{name: manager, role: manager, octet: 11}\n")
+	// Psych's and Go's limits differ.
+	refused("a key of 2,000 characters", strings.Repeat("a", 2000)+": 1\n"+small)
+	refused("a quoted key of 2,000 characters", `"`+strings.Repeat("a, ", 666)+`": 1`+"\n"+small)
+	refused("a key of many words", with("octet: 11", "octet: 11, "+strings.Repeat("a ", 1000)+": 1"))
+	refused("thousands of brackets in brackets", "roles: "+strings.Repeat("[", 30000)+strings.Repeat("]", 30000)+"\n"+small)
+	refused("thousands of braces that are left open", small+strings.Repeat("{", 60000)+"\n")
+	refused("brackets in brackets over lines", "roles:\n"+strings.Repeat("  [\n", 9)+strings.Repeat("  ]\n", 9)+small)
+	refused("thousands of dashes", "roles:\n"+strings.Repeat("- ", 30000)+"a\n"+small)
+	refused("a list in a list", "roles:\n- - cache\n"+small)
+
 	refused("nothing", "")
 	refused("a comment", "# nothing\n")
 	refused("a byte order mark alone", "\ufeff")

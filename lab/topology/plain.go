@@ -25,10 +25,20 @@ var (
 	tight = regexp.MustCompile(`:[^ ]`)
 	// hole is a comma with nothing before it.
 	hole = regexp.MustCompile(`[\[{,][ \n]*,`)
+	// long is a word, or several, that may be too long for a key. Some libraries take a key of any length, some of 1,024 characters at most.
+	long = regexp.MustCompile(`[^\[\]{},]{1000}|"[^"]{1000}|'[^']{1000}`)
+	// nested is a list directly in a list. No topology has any, and some libraries take minutes for thousands of them.
+	nested = regexp.MustCompile(`^ *- +-( |$)`)
+	// lead is the blanks and dashes before a line's content; key is a line that has a key.
+	lead = regexp.MustCompile(`^ *(- +)*(-$)?`)
+	key  = regexp.MustCompile(`: |: *$`)
 	// begins is the mark at which a document begins; otherMark is one that has something beside it, or ends a document.
 	begins    = regexp.MustCompile(`^--- *$`)
 	otherMark = regexp.MustCompile(`^(---|\.\.\.)`)
 )
+
+// maxBrackets may be open at the same time. A topology needs three.
+const maxBrackets = 8
 
 const byteOrderMark = "\ufeff"
 
@@ -46,6 +56,7 @@ func (p *reader) plain(data []byte) (string, bool) {
 	text = strings.ReplaceAll(strings.TrimPrefix(text, byteOrderMark), "\r\n", "\n")
 	before, documents, empty := len(p.errs), 1, true
 	var unquoted strings.Builder
+	var block blocks
 	for i, line := range strings.Split(text, "\n") {
 		end := commentAt(line)
 		bare := quoted.ReplaceAllString(line[:end], "q")
@@ -65,8 +76,19 @@ func (p *reader) plain(data []byte) (string, bool) {
 			p.errorf(i+1, "a document's mark with something beside it, or at its end: take the line away")
 		case tight.MatchString(bare):
 			p.errorf(i+1, "a colon without a blank behind it")
-		case strings.TrimSpace(line[:end]) != "":
+		case long.MatchString(line[:end]):
+			p.errorf(i+1, "1,000 characters or more without a comma or a bracket")
+		case nested.MatchString(bare):
+			p.errorf(i+1, "a list in a list")
+		case strings.TrimSpace(bare) != "":
 			empty = false
+			if !block.indents(bare) {
+				p.errorf(i+1, "the value belongs to a key or a dash above it, and is not indented more than that")
+			}
+			if block.brackets > maxBrackets {
+				p.errorf(i+1, "more than %d brackets in brackets", maxBrackets)
+				return "", false
+			}
 		}
 	}
 	if at := hole.FindStringIndex(unquoted.String()); at != nil {
@@ -76,6 +98,39 @@ func (p *reader) plain(data []byte) (string, bool) {
 		p.errorf(0, "holds %d YAML documents; expected one with subnet and nodes", documents)
 	}
 	return text, len(p.errs) == before
+}
+
+// blocks follows how far the lines of a file are indented.
+type blocks struct {
+	// brackets are those that are open. Within them indentation means nothing.
+	brackets int
+	// above is one more than the column of the key in the last line that had one, or, without a key, of its last dash.
+	above int
+}
+
+// indents reports whether a line that is not empty, without its comment and its quoted words, is indented as all libraries want it: a value that
+// has a line of its own more than the key or dash it belongs to.
+func (b *blocks) indents(line string) bool {
+	within, at := b.brackets > 0, len(lead.FindString(line))
+	before, _, _ := strings.Cut(strings.ReplaceAll(line, "{", "["), "[") // a key within brackets is none of the block's
+	for _, sign := range line {
+		switch sign {
+		case '[', '{':
+			b.brackets++
+		case ']', '}':
+			b.brackets = max(b.brackets-1, 0)
+		}
+	}
+	switch dash := strings.LastIndexByte(line[:at], '-'); {
+	case within:
+	case key.MatchString(before):
+		b.above = at + 1
+	case dash >= 0:
+		b.above = dash + 1
+	default:
+		return at >= b.above
+	}
+	return true
 }
 
 // commentAt is where the comment of a line begins: at a # with nothing, or a blank, before it.
