@@ -136,6 +136,8 @@ type Condition struct {
 	program *vm.Program
 	// parts are what it looks at, to be told when it does not hold.
 	parts []part
+	// looks make all its calls, for Check.
+	looks []*vm.Program
 	at    place
 }
 

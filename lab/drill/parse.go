@@ -99,6 +99,25 @@ func only(file string, tree *ast.File) (ast.Node, error) {
 	return nil, mistake(file, docs[1].Body, "the file has %d documents, and a drill is one", len(docs))
 }
 
+// mark begins a document.
+var mark = regexp.MustCompile(`^---\s*(#.*)?$`)
+
+// withOneMark blanks out all but the last of the marks before the first line of content: the library takes what is behind two of them for nothing.
+func withOneMark(text []byte) []byte {
+	text = bytes.Clone(text)
+	var last []byte
+	for line := range bytes.Lines(text) {
+		switch trimmed := bytes.TrimSpace(line); {
+		case mark.Match(bytes.TrimRight(line, "\r\n")):
+			copy(last, "   ")
+			last = line
+		case len(trimmed) > 0 && trimmed[0] != '#':
+			return text
+		}
+	}
+	return text
+}
+
 // Parse reads a drill. All mistakes that are found are joined, each an *Error; file is the name that they carry.
 func Parse(file string, text []byte) (*Drill, error) {
 	if len(text) > maxSize {
@@ -108,7 +127,7 @@ func Parse(file string, text []byte) (*Drill, error) {
 		return nil, &Error{File: file, Text: "the file is not in UTF-8; save it in that encoding"}
 	}
 	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
-	tree, err := parser.ParseBytes(text, 0)
+	tree, err := parser.ParseBytes(withOneMark(text), 0)
 	if err != nil {
 		return nil, yamlError(file, err)
 	}

@@ -138,6 +138,38 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// What a condition names is looked at wherever it stands: behind what decides already, and for each element that a closure is at.
+func TestCheckLooksEverywhere(t *testing.T) {
+	t.Parallel()
+	s := scene()
+	s.Server = func(name string) (string, error) {
+		if name == "nope" {
+			return "", NoSuchError{"node nope"}
+		}
+		return "up", nil
+	}
+	for text, missing := range map[string]bool{
+		`all(["frontend01", "nope"], server(#) == "gone")`:                                      true,
+		`any(["frontend01", "nope"], server(#) != "gone")`:                                      true,
+		`none(["frontend01", "nope"], server(#) != "gone")`:                                     true,
+		`whole || all(["frontend01", "nope"], server(#) == "gone")`:                             true,
+		`whole || any(["frontend01"], whole || server("nope") == "up")`:                         true,
+		`any(["frontend01"], whole || any(["frontend02", "nope"], whole || server(#) == "up"))`: true,
+		`let others = ["frontend01", "nope"]; all(others, server(#) == "gone")`:                 true,
+		`whole ? whole : server("nope") == "up"`:                                                true,
+		`all(["frontend01", "frontend02"], server(#) == "gone")`:                                false,
+		`count(["frontend01", "frontend02"], server(#) == "up") == 2`:                           false,
+	} {
+		c, err := Compile(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Check(s); (err != nil) != missing {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	d, err := Parse("mine.yaml", []byte(good))
@@ -247,7 +279,7 @@ func TestNothing(t *testing.T) {
 // Marks of documents around the only one say nothing.
 func TestMarks(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"---\n" + good, good + "---\n", good + "...\n", "\ufeff---\n" + good} {
+	for _, text := range []string{"---\n" + good, "---\n---\n" + good, "# one\n--- # two\n\n---\n# three\n---\n" + good, good + "---\n", good + "...\n", "\ufeff---\n" + good} {
 		if d, err := Parse("mine.yaml", []byte(text)); err != nil || d.ID != "mine" {
 			t.Errorf("%.20q…: %v", text, err)
 		}

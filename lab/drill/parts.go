@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -18,14 +17,41 @@ type part struct {
 
 // partsOf finds what an expression looks at: the variables of a scene, calls of its functions, and whole what has a closure (all, any, count and
 // the others), since within a closure things hang on the element that it is at.
-func partsOf(text string) []part {
-	tree, err := parser.Parse(text)
-	if err != nil {
-		return nil // whoever compiled it knows better
-	}
+func partsOf(node ast.Node) []part {
 	l := &looker{}
-	l.look(tree.Node, nil)
+	l.look(node, nil)
 	return l.found
+}
+
+// looks returns expressions that make all calls of an expression, whatever that decides meanwhile: all(…) ends with the first element that is not as
+// it should be, these look at each.
+func looks(node ast.Node) []string {
+	var found []string
+	switch n := node.(type) {
+	case *ast.VariableDeclaratorNode:
+		found = looks(n.Value)
+		for _, look := range looks(n.Expr) {
+			found = append(found, "let "+n.Name+" = "+n.Value.String()+"; "+look)
+		}
+		return found
+	case *ast.CallNode:
+		found = append(found, n.String())
+	case *ast.BuiltinNode:
+		if len(n.Arguments) != 2 {
+			break
+		}
+		if closure, ok := n.Arguments[1].(*ast.PredicateNode); ok {
+			found = looks(n.Arguments[0])
+			for _, look := range looks(closure.Node) {
+				found = append(found, "map("+n.Arguments[0].String()+", "+look+")")
+			}
+			return found
+		}
+	}
+	for _, child := range children(node) {
+		found = append(found, looks(child)...)
+	}
+	return found
 }
 
 // binding is a variable of the expression's own: let name = value.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 	"github.com/goccy/go-yaml"
 )
@@ -71,10 +72,19 @@ func Compile(text string) (Condition, error) {
 		return Condition{}, err
 	}
 	c := Condition{Text: text, program: program}
-	for _, p := range partsOf(text) {
-		// What cannot be looked at by itself is not told; the condition is good all the same.
+	tree, err := parser.Parse(text)
+	if err != nil {
+		return Condition{}, err
+	}
+	// What cannot be looked at by itself is not told; the condition is good all the same.
+	for _, p := range partsOf(tree.Node) {
 		if p.program, err = expr.Compile(p.source, expr.Env(Scene{})); err == nil {
 			c.parts = append(c.parts, p)
+		}
+	}
+	for _, look := range looks(tree.Node) {
+		if program, err := expr.Compile(look, expr.Env(Scene{})); err == nil {
+			c.looks = append(c.looks, program)
 		}
 	}
 	return c, nil
@@ -129,11 +139,7 @@ func (e NoSuchError) Error() string { return "the lab has no " + e.What }
 
 // Check finds what a condition names and the lab of the scene does not have, also where it is not looked at now.
 func (c Condition) Check(s Scene) error {
-	programs := []*vm.Program{c.program}
-	for _, part := range c.parts {
-		programs = append(programs, part.program)
-	}
-	for _, program := range programs {
+	for _, program := range append([]*vm.Program{c.program}, c.looks...) {
 		var missing NoSuchError
 		if _, err := vm.Run(program, s); errors.As(err, &missing) {
 			return c.Mistake("%q: %w", c.Text, missing)
