@@ -32,20 +32,23 @@ func suspends(p *tea.Program, in *terminal.Input) (end func()) {
 }
 
 func suspend(p *tea.Program, in *terminal.Input) {
-	released := make(chan error, 1)
-	go func() { released <- p.ReleaseTerminal() }()
+	released := make(chan struct{})
+	go func() {
+		_ = p.ReleaseTerminal() // what could not be given back is told when the UI ends
+		close(released)
+	}()
 	// The program reads keys until one comes: let it see that it is to end.
 	nudges := time.NewTicker(10 * time.Millisecond)
 	defer nudges.Stop()
 	for waits := true; waits; {
 		select {
-		case <-released: // what could not be given back is told when the UI ends
+		case <-released:
 			waits = false
 		case <-nudges.C:
 			in.Nudge()
 		}
 	}
-	_ = in.Release() // as above
+	_ = in.Release() // likewise
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)

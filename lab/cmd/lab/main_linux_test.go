@@ -267,8 +267,16 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 	running := fleettest.New(t)
 	fleettest.StartApp(t, running.Lab)
 	for _, args := range [][]string{
-		{"version"}, {"--help"}, {"help"}, {"drill", "list"}, {"drill", "show", "redis-stop"}, {"drill", "run", "--help"}, {"completion", "bash"},
-		{"status"}, {"status", "--json"}, {"logs", "--help"},
+		{"version"},
+		{"--help"},
+		{"help"},
+		{"drill", "list"},
+		{"drill", "show", "redis-stop"},
+		{"drill", "run", "--help"},
+		{"completion", "bash"},
+		{"status"},
+		{"status", "--json"},
+		{"logs", "--help"},
 	} {
 		cmd := lab(t.Context(), running.Dir, args...)
 		var said bytes.Buffer
