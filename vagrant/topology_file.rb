@@ -52,6 +52,42 @@ module Swarmlab
     private_class_method :written_otherwise, :against, :within?
   end
 
+  # How far the lines of a file are indented: a value that has a line of its own is indented more than the key or dash
+  # it belongs to. Within brackets, of which not too many are open, indentation means nothing.
+  class Blocks
+    # The blanks and dashes before a line's content; a line that has a key.
+    LEAD = /\A *(- +)*(-\z)?/.freeze
+    KEY = /: |: *\z/.freeze
+    # So many may be open at the same time. A topology needs three.
+    MAX_BRACKETS = 8
+
+    def initialize
+      @brackets = @above = 0
+    end
+
+    # What is wrong with the next line that is not empty, without its comment and its quoted words; nil if nothing is.
+    def wrong(line)
+      reason = misplaced(line) if @brackets.zero?
+      line.scan(/[\[\]{}]/) { |sign| @brackets = '[{'.include?(sign) ? @brackets + 1 : [@brackets - 1, 0].max }
+      @brackets > MAX_BRACKETS ? "more than #{MAX_BRACKETS} brackets in brackets" : reason
+    end
+
+    private
+
+    # A key within brackets is none of the block's.
+    def misplaced(line)
+      lead = line[LEAD]
+      if line[/\A[^\[{]*/].match?(KEY)
+        @above = lead.length + 1
+      elsif lead.include?('-')
+        @above = lead.rindex('-') + 1
+      elsif lead.length < @above
+        return 'the value belongs to a key or a dash above it, and is not indented more than that'
+      end
+      nil
+    end
+  end
+
   # The file's text, in the part of YAML in which all its libraries agree.
   class PlainYAML
     MAX_SIZE = 64 << 10
@@ -69,11 +105,6 @@ module Swarmlab
     LONG = /[^\[\]{},]{1000}|"[^"]{1000}|'[^']{1000}/.freeze
     # A list directly in a list. No topology has any, and Psych takes minutes for thousands of them.
     NESTED = /\A *- +-( |\z)/.freeze
-    # The blanks and dashes before a line's content; a line that has a key.
-    LEAD = /\A *(- +)*(-\z)?/.freeze
-    KEY = /: |: *\z/.freeze
-    # So many may be open at the same time. A topology needs three.
-    MAX_BRACKETS = 8
     # The mark at which a document begins; one that has something beside it, or ends a document.
     BEGINS = /\A--- *\z/.freeze
     OTHER_MARK = /\A(---|\.\.\.)/.freeze
@@ -117,50 +148,32 @@ module Swarmlab
       mistake.call(nil, 'holds more than one YAML document; expected one') if several?(codes)
     end
 
-    def self.check(code, comment)
+    def self.check(code, comment, &mistake)
       outside = code.chars.find { |character| !character.match?(CODE) }
       yield "#{outside.inspect} does not belong here; no tabs, anchors, aliases, merge keys or tags" if outside
       yield 'the comment has characters that are not printed' unless comment.match?(COMMENT)
-      return if code.match?(BEGINS)
-
-      yield "a document's mark with something beside it, or at its end: take the line away" if code.match?(OTHER_MARK)
-      bare = code.gsub(QUOTED, 'q')
-      yield 'a colon without a blank behind it' if bare.match?(TIGHT)
-      yield '1,000 characters or more without a comma or a bracket' if code.match?(LONG)
-      yield 'a list in a list' if bare.match?(NESTED)
+      check_signs(code, &mistake) unless code.match?(BEGINS)
     end
 
-    # A value that has a line of its own is indented more than the key or dash it belongs to. Within brackets, of which
-    # not too many are open, indentation means nothing.
+    def self.check_signs(code)
+      bare = code.gsub(QUOTED, 'q')
+      _, _, reason = [
+        [code, OTHER_MARK, "a document's mark with something beside it, or at its end: take the line away"],
+        [bare, TIGHT, 'a colon without a blank behind it'],
+        [code, LONG, '1,000 characters or more without a comma or a bracket'],
+        [bare, NESTED, 'a list in a list']
+      ].find { |text, sign, _| text.match?(sign) }
+      yield reason if reason
+    end
+
     def self.check_blocks(codes)
-      brackets = above = 0
+      blocks = Blocks.new
       codes.each.with_index(1) do |code, number|
         next if code.strip.empty? || code.match?(BEGINS)
 
-        bare = code.gsub(QUOTED, 'q')
-        column = brackets.zero? ? below(bare) : 0
-        if column
-          above = column unless column.zero?
-        elsif bare[LEAD].length < above
-          yield number, 'the value belongs to a key or a dash above it, and is not indented more than that'
-        end
-        brackets = open_brackets(bare, brackets)
-        yield number, "more than #{MAX_BRACKETS} brackets in brackets" if brackets > MAX_BRACKETS
+        reason = blocks.wrong(code.gsub(QUOTED, 'q'))
+        yield number, reason if reason
       end
-    end
-
-    # One more than the column of a line's key or, without one, of its last dash; nil if it has neither. A key within
-    # brackets is none.
-    def self.below(bare)
-      lead = bare[LEAD]
-      return lead.length + 1 if bare[/\A[^\[{]*/].match?(KEY)
-
-      lead.include?('-') ? lead.rindex('-') + 1 : nil
-    end
-
-    def self.open_brackets(bare, brackets)
-      bare.scan(/[\[\]{}]/) { |sign| brackets = '[{'.include?(sign) ? brackets + 1 : [brackets - 1, 0].max }
-      brackets
     end
 
     # A document begins behind another one.
@@ -169,7 +182,7 @@ module Swarmlab
       content.any? { |code| code.match?(BEGINS) }
     end
 
-    private_class_method :read, :decode, :code, :check_all, :check, :check_blocks, :below, :open_brackets, :several?
+    private_class_method :read, :decode, :code, :check_all, :check, :check_signs, :check_blocks, :several?
   end
 
   # The content of the file.
