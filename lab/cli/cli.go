@@ -72,7 +72,7 @@ func Main(ctx context.Context, app App, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil && app.out.Err() != nil {
+	if (err == nil || errors.Is(err, errSaid)) && app.out.Err() != nil {
 		// A full disk, for one: what was asked for is not there.
 		err = fmt.Errorf("write the output: %w", app.out.Err())
 	}

@@ -35,12 +35,13 @@ func TestMain(m *testing.M) {
 // patience bounds every command.
 const patience = 5 * time.Minute
 
-// lab is the command in a folder. It does not know that a test, or CI, runs it.
+// lab is the command in a folder. It does not know that a test, or CI, runs it, nor which lab those are about.
 func lab(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
 	cmd.Dir = dir
 	for _, e := range os.Environ() {
-		if name, _, _ := strings.Cut(e, "="); !slices.Contains([]string{"CI", "TERM", "COLORTERM", "NO_COLOR", "LC_ALL", "LANG"}, name) {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, "LAB_") && !slices.Contains([]string{"PROVIDER", "CI", "TERM", "COLORTERM", "NO_COLOR", "LC_ALL", "LANG"}, name) {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
