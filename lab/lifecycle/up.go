@@ -81,6 +81,8 @@ type upRun struct {
 	view fleet.View
 	// changed: there was something to do.
 	changed bool
+	// byVagrant: Vagrant was at work before, and what it changed is not known.
+	byVagrant bool
 	// hasher keeps what it has read.
 	hasher hasher
 }
@@ -513,7 +515,7 @@ func (l *Lifecycle) report(r *upRun, took time.Duration) {
 	say := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
 	say("")
 	state := fmt.Sprintf("The lab %s is up: %d nodes at stage %s.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
-	if !r.changed {
+	if !r.changed && !r.byVagrant {
 		state = fmt.Sprintf("The lab %s was up already, all %d nodes whole at stage %s; nothing was changed.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
 	}
 	say("%s", c.Bold(state))

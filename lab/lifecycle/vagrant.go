@@ -53,6 +53,7 @@ func (r *upRun) unpause(ctx context.Context) error {
 func (l *Lifecycle) AfterVagrant(ctx context.Context) error {
 	var off []string
 	err := l.run(ctx, func(r *upRun) error {
+		r.byVagrant = true
 		if settled, err := r.settled(ctx); settled || err != nil {
 			return err
 		}
