@@ -408,18 +408,13 @@ func TestHealOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, lab := newSwitchboard(), newLab(t)
 		o := process(t, lab, s)
-		mustInject(t, o, PowerOff, "store", 10*time.Second)
+		first := mustInject(t, o, PowerOff, "store", 10*time.Second)
 		other := mustInject(t, o, Freeze, "frontend02", time.Minute)
 		time.Sleep(10*time.Second - time.Millisecond)
 		var group sync.WaitGroup
 		for range 3 {
 			group.Go(func() {
-				mine := process(t, lab, s)
-				faults, err := mine.List()
-				if err != nil {
-					t.Error(err)
-				}
-				over, err := mine.Heal(t.Context(), faults[0].ID)
+				over, err := process(t, lab, s).Heal(t.Context(), first.ID)
 				if err != nil || len(over) != 1 || over[0].Node != "store" {
 					t.Errorf("%v, %v", over, err)
 				}
