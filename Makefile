@@ -121,13 +121,13 @@ test-images: bundle
 integration: $(tools)/gotestsum ## the tests on the running lab
 	@mkdir -p .lab/test
 	@$(tools)/gotestsum --format $(if $(CI),standard-verbose,testname) --hide-summary skipped --jsonfile .lab/test/integration.json -- \
-		-tags integration -vet=off -count=1 -timeout 2h ./lab/integration
+		-tags integration -vet=off -count=1 -timeout 2h ./lab/test/integration
 
 # PICTURES is the folder for them, seen from here: `make pictures PICTURES=.lab/pictures` leaves the README's alone.
 PICTURES ?= tui/pictures
 .PHONY: pictures
 pictures: test-prerequisites ## the terminal UI on the running lab, as the README shows it
-	go test -tags integration,pictures -count=1 -v -run '^TestPictures$$' ./lab/integration -pictures "$(PICTURES)"
+	go test -tags integration,pictures -count=1 -v -run '^TestPictures$$' ./lab/test/integration -pictures "$(PICTURES)"
 
 .PHONY: vm-test
 vm-test: ## the lab on six virtual machines (libvirt), emulated where there is no KVM
@@ -172,7 +172,7 @@ $(tools)/gotestsum: .ci/tools/test/go.mod .ci/tools/test/go.sum
 # show that they work: BENCH='-runs 1 -span 1s' make bench, BENCH='-span 1s' make bench-tui.
 .PHONY: bench
 bench: test-images ## how fast votes are captured and counted, against limits measured in the same run
-	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/bench -out "$$PWD/.lab/bench.json" $(BENCH)
+	LAB_REQUIRE_SERVICES=1 go test -tags bench -count=1 -timeout 6h -v ./lab/test/bench -out "$$PWD/.lab/bench.json" $(BENCH)
 
 .PHONY: bench-tui
 bench-tui: ## how quick the terminal UI is on a lab of a hundred simulated nodes

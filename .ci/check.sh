@@ -49,7 +49,7 @@ if [ -n "$packages" ]; then
 	go build ./...
 	echo "== test, without services:" $packages
 	# The integration tests want a lab; that they compile, the linter has seen.
-	units=$(printf '%s\n' "$packages" | grep -v '^./lab/integration' || true)
+	units=$(printf '%s\n' "$packages" | grep -v '^./lab/test/integration' || true)
 	if [ -n "$units" ]; then go test -short -vet=off $units; fi
 fi
 shell=$(printf '%s\n' "$files" | { grep -v -E '\.(go|txtar)$' || true; } | while IFS= read -r file; do

@@ -9,7 +9,7 @@ echo "golangci-lint"
 .lab/tools/golangci-lint run --allow-parallel-runners
 echo "types, for macOS and Windows"
 # For Windows, where the lab is promised within WSL 2 only, without the programs of the voting app and the tests on the running lab.
-.lab/tools/platforms darwin windows:/lab/votingapp/cmd/,/lab/integration
+.lab/tools/platforms darwin windows:/lab/votingapp/cmd/,/lab/test/integration
 
 echo "shellcheck"
 files_there ':!*.txtar' ':!*.go' | xargs -0 grep --null -lE "$shell_script" -- | xargs -0 shellcheck

@@ -28,11 +28,11 @@ items() {
 	local file name
 	for file in lab/drill/drills/*.yaml; do
 		name=${file##*/}
-		echo "lab ./lab/integration TestEveryDrillPasses/${name%.yaml}"
+		echo "lab ./lab/test/integration TestEveryDrillPasses/${name%.yaml}"
 	done
 	git ls-files -co --exclude-standard -- '*_long_test.go' | while IFS= read -r file; do
 		local kind=unit
-		case $file in lab/integration/*) kind=lab ;; esac
+		case $file in lab/test/integration/*) kind=lab ;; esac
 		sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' "$file" | grep -v '^TestEveryDrillPasses$' | while IFS= read -r name; do
 			echo "$kind ./$(dirname "$file") $name"
 		done
@@ -63,7 +63,7 @@ prepare() {
 	if $prepared; then return 0; fi
 	echo "== the lab is brought up, and its tests are built"
 	"$make" up
-	go test -tags integration,long -c -o "$tests" ./lab/integration
+	go test -tags integration,long -c -o "$tests" ./lab/test/integration
 	prepared=true
 }
 

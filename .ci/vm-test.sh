@@ -59,8 +59,8 @@ trap finish EXIT
 
 # Built once, while there is nobody yet to take the processors from.
 tests=$PWD/.lab/integration.test
-build_tests() { go test -tags integration,long -c -o "$tests" ./lab/integration; }
-run_tests() { env -C lab/integration "$tests" -test.timeout 60m -test.v -test.run "^($1)\$"; }
+build_tests() { go test -tags integration,long -c -o "$tests" ./lab/test/integration; }
+run_tests() { env -C lab/test/integration "$tests" -test.timeout 60m -test.v -test.run "^($1)\$"; }
 
 phase "prerequisites" bash -c '.ci/newer-qemu.sh && make prerequisites'
 phase "box" make box

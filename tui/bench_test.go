@@ -24,12 +24,12 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/live"
 	"github.com/swarmlab/swarmlab/tui/world"
@@ -57,7 +57,7 @@ const perNode = 10
 type quiet struct{}
 
 func (quiet) Servers(context.Context) (map[string]bool, error) { return map[string]bool{}, nil }
-func (quiet) Queues(context.Context) []census.Queue            { return nil }
+func (quiet) Queues(context.Context) []datastore.Queue         { return nil }
 func (quiet) Statuses(context.Context) (page, results int)     { return 200, 200 }
 
 // screen notes when what appeared in what was drawn.
@@ -116,12 +116,12 @@ func show(t *testing.T, lab *settings.Lab) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outages, err := outage.Open(lab, nil)
+	outages, err := powerfault.Open(lab, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &live.Live{Lab: lab, Fleet: f, Outages: outages, App: voting.New(lab.VotingURL(), lab.ResultsURL())}
+	l := &live.Live{Lab: lab, Fleet: f, Outages: outages, App: client.New(lab.VotingURL(), lab.ResultsURL())}
 	s := &screen{seen: make(chan time.Time, 1)}
 	in, keys := io.Pipe()
 	began := time.Now()

@@ -23,12 +23,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/verdict"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/theme"
@@ -69,7 +69,7 @@ func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Upda
 func (b *backend) Judge(context.Context) (verify.Verdict, error) {
 	b.calls = append(b.calls, "judge")
 	v := verify.Verdict{}
-	v.Result, v.Found, v.Sent.Acknowledged = verdict.Fail, map[verdict.Kind]int64{verdict.Lost: 3}, 500
+	v.Result, v.Found, v.Sent.Acknowledged = checker.Fail, map[checker.Kind]int64{checker.Lost: 3}, 500
 	return v, b.err
 }
 

@@ -17,8 +17,8 @@ import (
 	"github.com/charmbracelet/x/term"
 	"github.com/muesli/termenv"
 
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/host/console"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/page/drills"

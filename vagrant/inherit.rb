@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # Which variables of the environment the programs get that the Vagrantfile starts. The same is written in Go
-# (lab/inherit), where it is told why; a test holds the two together. This file knows nothing of Vagrant.
+# (lab/host/inherit), where it is told why; a test holds the two together. This file knows nothing of Vagrant.
 
 module Swarmlab
   # What is let through.

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Whose a container, a volume or a network is, for the Vagrantfile. The same is written in Go (lab/owner), where it is
-# told why. This file knows nothing of Vagrant.
+# Whose a container, a volume or a network is, for the Vagrantfile. The same is written in Go (lab/host/owner), where it
+# is told why. This file knows nothing of Vagrant.
 
 require 'fileutils'
 require 'securerandom'

@@ -2,8 +2,8 @@
 
 # What a lab consists of, for the Vagrantfile: its settings, and its nodes with their addresses and ports.
 #
-# The same rules are written in Go (lab/settings, lab/topology), which tells all mistakes before Vagrant is called at
-# all; here the first is told to those who call Vagrant themselves. This file knows nothing of Vagrant.
+# The same rules are written in Go (lab/host/settings, lab/host/topology), which tells all mistakes before Vagrant is
+# called at all; here the first is told to those who call Vagrant themselves. This file knows nothing of Vagrant.
 # Run as a program (topology.rb FOLDER [NETWORKS_CONF]) it prints the lab as JSON, by which the two are compared.
 
 require 'ipaddr'
@@ -298,7 +298,7 @@ module Swarmlab
                    'go there, or remove .lab and .vagrant here first'
     end
 
-    # What is given to a node, to be found there as /opt/swarmlab. The lab command lays it out (lab/supply).
+    # What is given to a node, to be found there as /opt/swarmlab. The lab command lays it out (lab/host/nodefiles).
     def given(node)
       File.join(folder, '.lab/nodes', node.name)
     end

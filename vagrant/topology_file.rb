@@ -2,10 +2,10 @@
 
 # vagrant/topology.yaml as it stands there: the subnet, the roles and the entries for nodes, each checked by itself.
 #
-# The lab command reads the same file in Go (lab/topology). Both take the same files and refuse the same, by rules that
-# have the same form there (plain.go, parse.go); a test (lab/settings, TestFilesInRuby) holds them to it with one table
-# of files. So the file is not loaded, which makes of 0100 what YAML 1.1 makes of it: its nodes are read as they were
-# written. This file knows nothing of Vagrant, nor of settings.
+# The lab command reads the same file in Go (lab/host/topology). Both take the same files and refuse the same, by rules
+# that have the same form there (plain.go, parse.go); a test (lab/host/settings, TestFilesInRuby) holds them to it with
+# one table of files. So the file is not loaded, which makes of 0100 what YAML 1.1 makes of it: its nodes are read as
+# they were written. This file knows nothing of Vagrant, nor of settings.
 
 require 'ipaddr'
 require 'yaml'

@@ -88,7 +88,7 @@ module Swarmlab
       @lock.flush
     end
 
-    # Who is at work without the one that had the lock (lab/lock).
+    # Who is at work without the one that had the lock (lab/host/lock).
     def working
       Dir.children(File.join(state, 'working')).sort.filter_map do |name|
         next unless name.end_with?('.lock')

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // How long agents may take to answer a command that shows something, at first and when they are asked again.
@@ -43,7 +43,7 @@ func (a *App) late(lab *settings.Lab, view fleet.View) []string {
 	if o, err := a.outages(lab); err == nil {
 		faults, _ := o.List() // what cannot be read is told where faults are shown
 		for _, fault := range faults {
-			frozen[fault.Node] = fault.Kind == outage.Freeze
+			frozen[fault.Node] = fault.Kind == powerfault.Freeze
 		}
 	}
 	return view.Silent(func(node string) bool { return !frozen[node] })

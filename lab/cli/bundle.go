@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/bundle"
+	"github.com/swarmlab/swarmlab/lab/host/bundle"
 )
 
 func (a *App) bundle() *cobra.Command {

@@ -20,10 +20,10 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 // App is what the command needs of its surroundings.

@@ -24,11 +24,11 @@ import (
 	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles/nodefilestest"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/supply"
-	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
 )
 
 // patience bounds what scripts wait for.
@@ -123,10 +123,10 @@ func TestScriptsWithoutLab(t *testing.T) {
 // provisioned gives the clone something to provision with, and lets the agents say that it is on their nodes.
 func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 	script := filepath.Join(repo, "vagrant", "provision", "hash.sh")
-	if err := supplytest.Make(fake.Lab); err != nil {
+	if err := nodefilestest.Make(fake.Lab); err != nil {
 		return err
 	}
-	if err := supply.Lay(fake.Lab); err != nil {
+	if err := nodefiles.Lay(fake.Lab); err != nil {
 		return err
 	}
 	for _, n := range fake.Topology.Nodes {

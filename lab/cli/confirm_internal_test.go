@@ -10,7 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/host/console"
 )
 
 // asking is an app whose people type what is in.

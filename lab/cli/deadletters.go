@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/census"
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 )
 
@@ -38,7 +38,7 @@ acknowledged vote is a lost one, which lab verify tells; what somebody put into 
 				return err
 			}
 			defer done()
-			c, err := census.Open(lab, f)
+			c, err := datastore.Open(lab, f)
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ type deadQueue struct {
 	Error  string             `json:"error,omitempty"`
 }
 
-func newDeadQueues(queues []census.DeadLetters) deadQueues {
+func newDeadQueues(queues []datastore.DeadLetters) deadQueues {
 	all := deadQueues{Queues: []deadQueue{}}
 	for _, q := range queues {
 		one := deadQueue{Node: q.Node, Total: &q.Total, Latest: append([]queue.DeadLetter{}, q.Latest...)}
@@ -91,7 +91,7 @@ func newDeadQueues(queues []census.DeadLetters) deadQueues {
 // shownText is how much of a text is shown: 80 columns with its indent.
 const shownText = 76
 
-func printDeadLetters(c *console.Console, queues []census.DeadLetters) {
+func printDeadLetters(c *console.Console, queues []datastore.DeadLetters) {
 	p := grouped()
 	for i, q := range queues {
 		if i > 0 {

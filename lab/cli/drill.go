@@ -14,17 +14,17 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/cpusteal"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/report"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/report"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/steal"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 const (
@@ -429,7 +429,7 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 }
 
 // newRunner wires what a drill needs.
-func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages, untimed bool) (*runner.Runner, func(), error) {
+func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *powerfault.Outages, untimed bool) (*runner.Runner, func(), error) {
 	sights, c, closeSights, err := openSights(lab, f)
 	if err != nil {
 		return nil, nil, err
@@ -439,7 +439,7 @@ func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *outage.Outages, un
 		Sights:     sights,
 		Breaker:    runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
 		Voters:     runner.Electorate{Lab: lab, Census: c, Untimed: untimed},
-		Processors: steal.Read,
+		Processors: cpusteal.Read,
 		Version:    a.Version, By: holder(),
 	}, closeSights, nil
 }

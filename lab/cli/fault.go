@@ -17,9 +17,9 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // faultTable is a list of the kinds of faults of containers, or else of nodes.
@@ -120,7 +120,7 @@ func checkFault(_ *cobra.Command, given []string) error {
 	for _, k := range faultkind.All() {
 		kinds = append(kinds, string(k))
 	}
-	for _, k := range outage.Kinds() {
+	for _, k := range powerfault.Kinds() {
 		kinds = append(kinds, string(k))
 	}
 	if len(given) == 0 {
@@ -288,7 +288,7 @@ func (a *App) completeFault(cmd *cobra.Command, given []string, prefix string) (
 		for _, k := range faultkind.All() {
 			kinds = append(kinds, string(k)+"\t"+k.Does())
 		}
-		for _, k := range outage.Kinds() {
+		for _, k := range powerfault.Kinds() {
 			kinds = append(kinds, string(k)+"\t"+k.Does())
 		}
 		return kinds, cobra.ShellCompDirectiveNoFileComp

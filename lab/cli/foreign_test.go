@@ -15,9 +15,9 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/cli"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/report/reporttest"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/report/reporttest"
 )
 
 // evil is a text that would set the terminal's title, fill its clipboard, clear and recolour it, hide, and turn round.

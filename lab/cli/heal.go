@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/plain"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
 )
 
 func (a *App) heal() *cobra.Command {

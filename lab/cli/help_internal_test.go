@@ -10,7 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/host/console"
 )
 
 // Help fits where nobody says how wide it may be, apart from examples, which stay in one piece; and it begins with all that the command says of itself.

@@ -14,12 +14,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/usage"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/ledger"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
 )
 
 // loadFlags are what `lab load` was asked for.
@@ -164,7 +164,7 @@ func takenAway(ctx context.Context) error {
 func reach(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	if err := voting.New(url, "").Answers(ctx); err != nil {
+	if err := client.New(url, "").Answers(ctx); err != nil {
 		return fmt.Errorf("no vote was cast: %w; `lab status` shows what is wrong", err)
 	}
 	return nil

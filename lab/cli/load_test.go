@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/load"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
 )
 
 func TestLoadIsTold(t *testing.T) {

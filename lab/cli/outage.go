@@ -8,24 +8,24 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // isPower reports whether a kind of fault is the host's.
-func isPower(kind string) bool { return slices.Contains(outage.Kinds(), outage.Kind(kind)) }
+func isPower(kind string) bool { return slices.Contains(powerfault.Kinds(), powerfault.Kind(kind)) }
 
 func powerTable() string {
 	var b strings.Builder
-	for _, k := range outage.Kinds() {
+	for _, k := range powerfault.Kinds() {
 		fmt.Fprintf(&b, "  %-13s %s\n", k, k.Does())
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // outages opens the power faults of a lab.
-func (a *App) outages(lab *settings.Lab) (*outage.Outages, error) {
-	return outage.Open(lab, func() error { return a.startReaper(lab) })
+func (a *App) outages(lab *settings.Lab) (*powerfault.Outages, error) {
+	return powerfault.Open(lab, func() error { return a.startReaper(lab) })
 }
 
 // replay sees to it that power faults end which a process that is gone has left. It is no reason for a command to fail.
@@ -71,7 +71,7 @@ func (a *App) cutPower(ctx context.Context, lab *settings.Lab, kind, node string
 	if err != nil {
 		return err
 	}
-	f, err := o.Inject(ctx, outage.Kind(kind), node, lease, holder())
+	f, err := o.Inject(ctx, powerfault.Kind(kind), node, lease, holder())
 	if err != nil {
 		return err
 	}
@@ -101,9 +101,9 @@ func (a *App) addOutages(s *status, lab *settings.Lab) {
 	}
 }
 
-func newShownOutage(f outage.Fault) shownFault {
+func newShownOutage(f powerfault.Fault) shownFault {
 	return shownFault{
 		ID: f.ID, Fault: string(f.Kind), Holder: f.Holder, InjectedAt: f.Injected, LeftMS: f.Left(time.Now()).Milliseconds(),
-		Ending: f.Phase == outage.Ending, Evidence: f.Evidence, Trouble: f.Trouble,
+		Ending: f.Phase == powerfault.Ending, Evidence: f.Evidence, Trouble: f.Trouble,
 	}
 }

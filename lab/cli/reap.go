@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/inherit"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/inherit"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // reap is for startReaper.
@@ -22,7 +22,7 @@ func (a *App) reap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o, err := outage.Open(lab, nil)
+			o, err := powerfault.Open(lab, nil)
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ func (a *App) reap() *cobra.Command {
 
 // startReaper starts `lab reap` in a session of its own, which no terminal's end and no interrupt reaches.
 func (a *App) startReaper(lab *settings.Lab) error {
-	log, err := outage.StartLog(lab)
+	log, err := powerfault.StartLog(lab)
 	if err != nil {
 		return err
 	}

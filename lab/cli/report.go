@@ -15,12 +15,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/report"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/report"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
 )
 
 func (a *App) report() *cobra.Command {
@@ -248,7 +248,7 @@ func newShownRun(lab *settings.Lab, j *journal.Journal) shownRun {
 		Journal: lab.Relative(journal.Path(lab.JournalDir(), j.ID)),
 	}
 	if v := j.Verdict; v != nil {
-		lost, double := v.Found[verdict.Lost], v.Found[verdict.Double]
+		lost, double := v.Found[checker.Lost], v.Found[checker.Double]
 		r.Lost, r.Double = &lost, &double
 	}
 	return r
@@ -397,7 +397,7 @@ func printVotes(c *console.Console, j *journal.Journal) {
 	if v := j.Verdict; v != nil {
 		fmt.Fprintf(c, "\n%s\n", c.Bold("What became of the votes"))
 		fmt.Fprintln(c, p.Sprintf("  ledger   %s: %d acknowledged, %d lost, %d stale, %d double, %d phantom", v.Result, v.Sent.Acknowledged,
-			v.Found[verdict.Lost], v.Found[verdict.Stale], v.Found[verdict.Double], v.Found[verdict.Phantom]))
+			v.Found[checker.Lost], v.Found[checker.Stale], v.Found[checker.Double], v.Found[checker.Phantom]))
 	}
 	if len(j.Samples) == 0 {
 		return

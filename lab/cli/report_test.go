@@ -5,8 +5,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/report/reporttest"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/report/reporttest"
 )
 
 // journalCommand writes journals below the working directory, which is the clone.

@@ -11,12 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/settings"
 )
 
 func (a *App) status() *cobra.Command {

@@ -12,15 +12,15 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // Screen is what the terminal UI needs of a lab that is up.
 type Screen struct {
 	Lab      *settings.Lab
 	Fleet    *fleet.Fleet
-	Outages  *outage.Outages
+	Outages  *powerfault.Outages
 	Runner   *runner.Runner
 	ReadOnly bool
 	// Untimed: how long things take in drills is not judged.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/swarmlab/swarmlab/lab/host/lock"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/lock"
 )
 
 // vagrant is for the Vagrantfile (vagrant/up.rb), which holds the clone's lock.

@@ -10,13 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/swarmlab/swarmlab/lab/census"
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/verdict"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
+	"github.com/swarmlab/swarmlab/lab/votes/ledger"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 )
 
 // watchVerdictEvery is the time from one look to the next; judging much takes longer.
@@ -24,7 +24,7 @@ const watchVerdictEvery = time.Second
 
 func (a *App) verify() *cobra.Command {
 	var asJSON, watch bool
-	o := verify.Options{Options: verdict.Options{Sample: 1000}}
+	o := verify.Options{Options: checker.Options{Sample: 1000}}
 	var seed uint32
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -59,7 +59,7 @@ others, and no violation unless --exclusive says that there are to be none.`,
 				return err
 			}
 			defer done()
-			c, err := census.Open(lab, f)
+			c, err := datastore.Open(lab, f)
 			if err != nil {
 				return err
 			}
@@ -111,7 +111,7 @@ func (a *App) tell(got verify.Verdict, asJSON bool) error {
 	} else {
 		printVerdict(a.out, got)
 	}
-	if got.Result != verdict.Pass {
+	if got.Result != checker.Pass {
 		return errSaid
 	}
 	return nil
@@ -125,7 +125,7 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 		if err != nil {
 			return err
 		}
-		if got.Result == verdict.Fail {
+		if got.Result == checker.Fail {
 			failed = &got
 		}
 		if asJSON {
@@ -156,7 +156,7 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 	if err != nil {
 		return err
 	}
-	if failed != nil && got.Result != verdict.Fail {
+	if failed != nil && got.Result != checker.Fail {
 		fmt.Fprintf(a.err, "lab: what is wrong at %s is not to be seen any more:\n", failed.At.Local().Format(time.TimeOnly))
 		got = *failed
 	}
@@ -164,7 +164,7 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 		if err := a.printLine(got); err != nil {
 			return err
 		}
-		if got.Result != verdict.Pass {
+		if got.Result != checker.Pass {
 			return errSaid
 		}
 		return nil
@@ -193,9 +193,9 @@ func watchLine(c *console.Console, v verify.Verdict) string {
 	}
 	line := fmt.Sprintf("%s %9d %9d %9d %7s", v.At.Local().Format(time.TimeOnly), v.Sent.Votes, v.Sent.Acknowledged, v.Rows, text)
 	for _, column := range []struct {
-		kind  verdict.Kind
+		kind  checker.Kind
 		width int
-	}{{verdict.Lost, 5}, {verdict.Stale, 5}, {verdict.Phantom, 7}, {verdict.Double, 6}, {verdict.TallyOff, 5}} {
+	}{{checker.Lost, 5}, {checker.Stale, 5}, {checker.Phantom, 7}, {checker.Double, 6}, {checker.TallyOff, 5}} {
 		cell := fmt.Sprintf("%*d", column.width, v.Found[column.kind])
 		if v.Found[column.kind] > 0 {
 			cell = c.Bad(cell)
@@ -209,9 +209,9 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 	p := grouped()
 	say := func(format string, args ...any) { fmt.Fprintln(c, strings.TrimRight(p.Sprintf(format, args...), " ")) }
 	switch v.Result {
-	case verdict.Pass:
+	case checker.Pass:
 		say("%s  every acknowledged vote is counted, once, and nothing else", c.Good(string(v.Result)))
-	case verdict.Fail:
+	case checker.Fail:
 		say("%s  the promise is broken: %d violations", c.Bad(string(v.Result)), max(v.Violations(), v.Register.Violations))
 	default:
 		say("%s  nothing wrong was found, but not all is known", c.Warn(string(v.Result)))
@@ -230,7 +230,7 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 	say("%-13s %11d  voters counted, %d of them others", "rows", v.Rows, v.Others)
 	say("%-13s %11d  a %d, b %d", "tally", v.Tally.Total(), v.Tally.A, v.Tally.B)
 	say("")
-	for _, kind := range verdict.Violations() {
+	for _, kind := range checker.Violations() {
 		number := p.Sprintf("%11d", v.Found[kind])
 		if v.Found[kind] > 0 {
 			number = c.Bad(number)
@@ -238,7 +238,7 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 		say("%-13s %s  %s", kind, number, c.Dim(kind.Meaning()))
 	}
 	say("")
-	for _, kind := range verdict.Legal() {
+	for _, kind := range checker.Legal() {
 		say("%-13s %11d  %s", kind, v.Found[kind], c.Dim(kind.Meaning()))
 	}
 	checked := p.Sprintf("histories checked, seed %s", fmt.Sprint(v.Register.Seed))
@@ -259,12 +259,12 @@ func printVerdict(c *console.Console, v verify.Verdict) {
 			say("\n%s put %d dead letters aside: `lab dead-letters` lists them.", q.Node, q.Dead)
 		}
 	}
-	for _, kind := range verdict.Violations() {
+	for _, kind := range checker.Violations() {
 		printExamples(c, kind, v)
 	}
 }
 
-func printExamples(c *console.Console, kind verdict.Kind, v verify.Verdict) {
+func printExamples(c *console.Console, kind checker.Kind, v verify.Verdict) {
 	examples := v.Examples[kind]
 	if len(examples) == 0 {
 		return
@@ -278,7 +278,7 @@ func printExamples(c *console.Console, kind verdict.Kind, v verify.Verdict) {
 		}
 		for _, cast := range []struct {
 			what string
-			*verdict.Cast
+			*checker.Cast
 		}{{"promised", x.Promised}, {"row", x.Row}, {"other row", x.Other}} {
 			if cast.Cast == nil {
 				continue

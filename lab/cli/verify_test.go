@@ -15,9 +15,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/votes/ledger"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"

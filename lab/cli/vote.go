@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
 )
 
 var voterName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$`)
@@ -67,32 +67,32 @@ then that voter's cookie is kept below .lab, and a second vote replaces the firs
 
 // voteResult is what --json prints.
 type voteResult struct {
-	voting.Receipt
+	client.Receipt
 	Counted bool          `json:"counted"`
-	Tally   *voting.Tally `json:"tally,omitempty"`
+	Tally   *client.Tally `json:"tally,omitempty"`
 }
 
 func cast(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, vote, voter string, wait bool) (voteResult, error) {
-	client := voting.New(lab.VotingURL(), lab.ResultsURL())
+	app := client.New(lab.VotingURL(), lab.ResultsURL())
 	jar := ""
 	cookie := ""
 	if voter != "" {
 		jar = lab.Path("voters", voter)
 		var err error
-		if cookie, err = voting.LoadCookie(jar); err != nil {
+		if cookie, err = client.LoadCookie(jar); err != nil {
 			return voteResult{}, err
 		}
 	}
 	if !wait {
-		receipt, cookie, err := client.Cast(ctx, vote, cookie)
+		receipt, cookie, err := app.Cast(ctx, vote, cookie)
 		if err == nil && jar != "" {
-			err = voting.SaveCookie(jar, cookie)
+			err = client.SaveCookie(jar, cookie)
 		}
 		return voteResult{Receipt: receipt}, err
 	}
-	receipt, cookie, tally, err := client.CastCounted(ctx, vote, cookie, lifecycle.Queue{Fleet: f})
+	receipt, cookie, tally, err := app.CastCounted(ctx, vote, cookie, lifecycle.Queue{Fleet: f})
 	if jar != "" && cookie != "" && receipt.ServedBy != "" {
-		err = errors.Join(err, voting.SaveCookie(jar, cookie))
+		err = errors.Join(err, client.SaveCookie(jar, cookie))
 	}
 	if err != nil {
 		return voteResult{Receipt: receipt}, err

@@ -13,14 +13,14 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/swarmlab/swarmlab/lab/balancer"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/plain"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/watch"
+	"github.com/swarmlab/swarmlab/lab/watch/balancer"
 )
 
 func (a *App) watch() *cobra.Command {
@@ -66,8 +66,8 @@ func (a *App) follow(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, asJ
 }
 
 // openSights prepares looks at a lab from outside.
-func openSights(lab *settings.Lab, f *fleet.Fleet) (watch.Sights, *census.Census, func(), error) {
-	c, err := census.Open(lab, f)
+func openSights(lab *settings.Lab, f *fleet.Fleet) (watch.Sights, *datastore.Census, func(), error) {
+	c, err := datastore.Open(lab, f)
 	if err != nil {
 		return watch.Sights{}, nil, nil, err
 	}
@@ -76,7 +76,7 @@ func openSights(lab *settings.Lab, f *fleet.Fleet) (watch.Sights, *census.Census
 		_ = c.Close() // only read
 		return watch.Sights{}, nil, nil, err
 	}
-	return watch.Sights{Nodes: f, Servers: b, Queues: c, Pages: voting.New(lab.VotingURL(), lab.ResultsURL())}, c,
+	return watch.Sights{Nodes: f, Servers: b, Queues: c, Pages: client.New(lab.VotingURL(), lab.ResultsURL())}, c,
 		func() { _, _ = c.Close(), b.Close() }, nil // only read
 }
 
@@ -94,7 +94,7 @@ type watchPrinter struct {
 	failed error
 	// known is what was printed last of each thing that only changes now and then.
 	known map[string]string
-	power []outage.Fault
+	power []powerfault.Fault
 	meter watch.Meter
 	next  time.Time
 	quiet bool
@@ -209,7 +209,7 @@ func (w *watchPrinter) Pages(page, results int) {
 }
 
 // Queues implements watch.Sink.
-func (w *watchPrinter) Queues(queues []census.Queue) {
+func (w *watchPrinter) Queues(queues []datastore.Queue) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -253,21 +253,21 @@ func (w *watchPrinter) Queues(queues []census.Queue) {
 }
 
 // outages takes in the faults of nodes' power.
-func (w *watchPrinter) outages(now []outage.Fault) {
+func (w *watchPrinter) outages(now []powerfault.Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := time.Now()
 	for _, f := range now {
 		if w.changed("fault "+f.ID, string(f.Phase)) {
 			message := string(f.Kind)
-			if f.Phase == outage.InForce {
+			if f.Phase == powerfault.InForce {
 				message += fmt.Sprintf(", ends by itself in %.0f s", f.Left(at).Seconds())
 			}
 			w.print(sight{At: at, Node: f.Node, Subject: "power", Action: string(f.Phase), Message: message})
 		}
 	}
 	for _, f := range w.power {
-		if !slices.ContainsFunc(now, func(is outage.Fault) bool { return is.ID == f.ID }) {
+		if !slices.ContainsFunc(now, func(is powerfault.Fault) bool { return is.ID == f.ID }) {
 			w.print(sight{At: at, Node: f.Node, Subject: "power", Action: "fault-ended", Message: string(f.Kind)})
 			delete(w.known, "fault "+f.ID)
 		}

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/owner"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // Why a fact is not known. Other errors come from the command or the file that was asked.

@@ -16,8 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/inherit"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/inherit"
 )
 
 // Deadlines. All is asked at once, so a patience is the longest that one answer may take. graceTime later everything

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 var errElsewhere = errors.New("macOS has no such thing; the engine's virtual machine has its own")

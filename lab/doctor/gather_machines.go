@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // envDriver makes the Vagrantfile take a driver of libvirt: kvm or qemu.

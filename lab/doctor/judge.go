@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/owner"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
 )
 
 // Judge turns facts into findings, in the order in which a person would mend them.

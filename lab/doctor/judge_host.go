@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/host/console"
 )
 
 // What container nodes need, all of them with everything running: the figure that the lab is tested against, and what

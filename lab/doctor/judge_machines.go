@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // knownVirtualBox is the first that is known to work with today's kernels and guests.

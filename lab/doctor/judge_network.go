@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // name: a lab's machines, or containers, volumes and network, are found by the lab's name, so no other clone may use the
@@ -239,7 +239,7 @@ type innerNetwork struct {
 	what   string
 }
 
-// inside are the networks that exist on every node. The lab's own subnet is never among them: lab/topology refuses that
+// inside are the networks that exist on every node. The lab's own subnet is never among them: lab/host/topology refuses that
 // for Docker's bridges, and the agents take the swarm's pool from where the subnet is not.
 func (j *judge) inside() []innerNetwork {
 	inner := []innerNetwork{

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 const root = "/home/ada/swarmlab"

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // The first Vagrant whose docker provider was seen to make these nodes is 2.3; older ones may.

@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/owner"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
 )
 
 // Parsers of what other programs and the kernel say. They skip lines that they do not understand: a new kind of route or

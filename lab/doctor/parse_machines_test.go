@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 func TestParseCPUInfo(t *testing.T) {

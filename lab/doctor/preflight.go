@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // inotifyRaised is plenty for any lab and harmless: an instance that nobody makes costs nothing.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/doctor"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // open is a clone in which no lab is up, whatever is up in the one that is tested.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/owner"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // lose makes a fact unknown, of whatever it is.

@@ -18,7 +18,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
-	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 //go:embed drills/*.yaml
@@ -298,7 +298,7 @@ func (r *reader) injection(at string, i Injection, early bool) {
 	if i.At < 0 || early {
 		r.wrong(at+".at", "at: faults stand in the order in which they happen, from 0s on")
 	}
-	kind, power := faultkind.Kind(i.Fault), slices.Contains(outage.Kinds(), outage.Kind(i.Fault))
+	kind, power := faultkind.Kind(i.Fault), slices.Contains(powerfault.Kinds(), powerfault.Kind(i.Fault))
 	switch {
 	case i.Fault == "":
 	case !kind.Known() && !power:

@@ -26,9 +26,9 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/pace"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // Unit says with which certificate the host speaks to the agents.

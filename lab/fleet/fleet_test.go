@@ -20,8 +20,8 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

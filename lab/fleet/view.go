@@ -5,8 +5,8 @@ import (
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // View is the lab as its agents see it, one moment.

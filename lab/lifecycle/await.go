@@ -9,7 +9,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // awaitWhole follows the nodes until all are whole at the stage; say is told what they wait for meanwhile. When they do

@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/lock"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/usage"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/lock"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // Down removes the lab: nodes, volumes, networks, Vagrant's knowledge of them, and the settings. It needs neither
@@ -90,7 +90,7 @@ func (l *Lifecycle) down(ctx context.Context, log io.Writer, say, note func(stri
 	if err := forgetVotes(l.Lab); err != nil {
 		return found, nil, err
 	}
-	if err := outage.Forget(l.Lab); err != nil {
+	if err := powerfault.Forget(l.Lab); err != nil {
 		return found, nil, err
 	}
 	return found, strays, errors.Join(forgetEngine(l.Lab), l.Lab.Forget())

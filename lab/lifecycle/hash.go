@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // hasher computes the hash of what provisioning installs on nodes, as vagrant/provision/hash.sh does on the node: here

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/power"
+	"github.com/swarmlab/swarmlab/lab/host/power"
 )
 
 // hear looks at the fleet and, if agents of these nodes gave no answer in time, once more, with patience: a busy node is

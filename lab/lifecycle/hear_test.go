@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/docker"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // hang lets an agent answer for a snapshot only those who wait for longer than that.

@@ -19,14 +19,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/bundle"
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/docker"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/inherit"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/supply"
+	"github.com/swarmlab/swarmlab/lab/host/bundle"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/docker"
+	"github.com/swarmlab/swarmlab/lab/host/inherit"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // Machines are the nodes' machines, of whatever kind.
@@ -83,7 +83,7 @@ func (s System) Preflight(ctx context.Context, lab *settings.Lab, say func(strin
 	if note, err = s.Check(ctx, lab, say); err != nil {
 		return note, err
 	}
-	if missing := supply.Unbuilt(lab); len(missing) > 0 {
+	if missing := nodefiles.Unbuilt(lab); len(missing) > 0 {
 		return note, fmt.Errorf("not built yet: %s; run `make build`, or `make up`, which does it first", strings.Join(missing, ", "))
 	}
 	return note, nil

@@ -22,14 +22,14 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/lock"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/supply"
-	"github.com/swarmlab/swarmlab/lab/supply/supplytest"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/lock"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles/nodefilestest"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // world is a host without an engine: its machines are agents in this process.
@@ -62,7 +62,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.RemoveAll(clone.StateDir()); err != nil { // as freshly cloned
 		t.Fatal(err)
 	}
-	if err := supplytest.Make(clone); err != nil {
+	if err := nodefilestest.Make(clone); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -648,7 +648,7 @@ func TestHashIsTheScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := supply.Lay(lab); err != nil {
+	if err := nodefiles.Lay(lab); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range lab.Topology.Nodes {

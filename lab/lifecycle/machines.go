@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/docker"
-	"github.com/swarmlab/swarmlab/lab/owner"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/docker"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // containers are nodes of the docker provider, whose state the engine tells faster than Vagrant.

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/power"
+	"github.com/swarmlab/swarmlab/lab/host/power"
 )
 
 // work is what has to be done to the machines.

@@ -8,10 +8,10 @@ import (
 	"github.com/swarmlab/swarmlab/lab/fleet"
 )
 
-// Queue reads a frontend's queue through its agent; it is a voting.Queue.
+// Queue reads a frontend's queue through its agent; it is a client.Queue.
 type Queue struct{ Fleet *fleet.Fleet }
 
-// Depth implements voting.Queue.
+// Depth implements client.Queue.
 func (q Queue) Depth(ctx context.Context, frontend string) (captured, queued float64, check time.Time, err error) {
 	n, ok := look(ctx, q.Fleet).Node(frontend)
 	switch {

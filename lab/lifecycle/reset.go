@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/lock"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/lock"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // resetWithin bounds the clearing of one group of nodes.

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // scaleIn removes the nodes that the lab has and shall no longer have, without losing a vote: their agents empty them

@@ -11,10 +11,10 @@ import (
 	"sync"
 
 	"github.com/swarmlab/swarmlab/agents/durable"
-	"github.com/swarmlab/swarmlab/lab/docker"
-	"github.com/swarmlab/swarmlab/lab/owner"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/docker"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // holdings are what somebody has on the engine.

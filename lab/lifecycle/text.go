@@ -4,7 +4,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/swarmlab/swarmlab/lab/plain"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
 )
 
 // lines is a writer that calls each with every whole line that is not empty.

@@ -14,17 +14,17 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/swarmlab/swarmlab/lab/console"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/lock"
-	"github.com/swarmlab/swarmlab/lab/owner"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/supply"
-	"github.com/swarmlab/swarmlab/lab/topology"
-	"github.com/swarmlab/swarmlab/lab/usage"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/lock"
+	"github.com/swarmlab/swarmlab/lab/host/nodefiles"
+	"github.com/swarmlab/swarmlab/lab/host/owner"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
 )
 
 // callTimeout bounds what is asked of agents in one go.
@@ -246,7 +246,7 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 		return false, ctx.Err()
 	}
 	if r.votes() {
-		if cookie, err := voting.LoadCookie(firstVoteFile(r.Lab)); err != nil || cookie == "" {
+		if cookie, err := client.LoadCookie(firstVoteFile(r.Lab)); err != nil || cookie == "" {
 			return false, err
 		}
 	}
@@ -256,7 +256,7 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 
 // hashes lays out what each node is to be given, and computes its hash.
 func (r *upRun) hashes() (map[string]string, error) {
-	if err := supply.Lay(r.Lab); err != nil {
+	if err := nodefiles.Lay(r.Lab); err != nil {
 		return nil, err
 	}
 	hashes := make(map[string]string, len(r.Lab.Topology.Nodes))
@@ -481,32 +481,32 @@ const firstVoteWithin = 2 * time.Minute
 func (r *upRun) firstVote(ctx context.Context, say func(string)) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, firstVoteWithin)
 	defer cancel()
-	client := voting.New(r.Lab.VotingURL(), r.Lab.ResultsURL())
-	cookie, err := voting.LoadCookie(firstVoteFile(r.Lab))
+	app := client.New(r.Lab.VotingURL(), r.Lab.ResultsURL())
+	cookie, err := client.LoadCookie(firstVoteFile(r.Lab))
 	if err != nil {
 		return "", err
 	}
 	if cookie != "" {
-		if err := client.Answers(ctx); err != nil {
+		if err := app.Answers(ctx); err != nil {
 			return "", err
 		}
-		tally, err := client.AwaitTally(ctx, func(voting.Tally) bool { return true })
+		tally, err := app.AwaitTally(ctx, func(client.Tally) bool { return true })
 		return fmt.Sprintf("was cast before; both pages answer, %d counted", tally.Total), err
 	}
-	before, err := client.AwaitTally(ctx, func(voting.Tally) bool { return true })
+	before, err := app.AwaitTally(ctx, func(client.Tally) bool { return true })
 	if err != nil {
 		return "", err
 	}
 	say("casting it through the balancer")
-	receipt, cookie, err := client.Cast(ctx, "a", "")
+	receipt, cookie, err := app.Cast(ctx, "a", "")
 	if err != nil {
 		return "", err
 	}
 	say("waiting for the results page to count it")
-	if _, err := client.AwaitTally(ctx, func(t voting.Tally) bool { return t.Total > before.Total && t.A > before.A }); err != nil {
+	if _, err := app.AwaitTally(ctx, func(t client.Tally) bool { return t.Total > before.Total && t.A > before.A }); err != nil {
 		return "", fmt.Errorf("the first vote was acknowledged by %s but not counted: %w; `bin/lab status` shows where votes wait", receipt.ServedBy, err)
 	}
-	return fmt.Sprintf("taken by %s, counted in Postgres", receipt.ServedBy), voting.SaveCookie(firstVoteFile(r.Lab), cookie)
+	return fmt.Sprintf("taken by %s, counted in Postgres", receipt.ServedBy), client.SaveCookie(firstVoteFile(r.Lab), cookie)
 }
 
 // report says where everything is and what to do next.

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/power"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/power"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // BeforeVagrant does what Up does before it calls Vagrant, for a `vagrant up` that somebody else called. The caller, the

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
-	"github.com/swarmlab/swarmlab/lab/power"
+	"github.com/swarmlab/swarmlab/lab/host/power"
 )
 
 // vagrantUp does what a plain `vagrant up` of the nodes does: for it they are made or started by Vagrant, not by us.

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/lab/lock/flock"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/lock/flock"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
 // forgetMachines removes what Vagrant knows of a clone's nodes: .vagrant/machines, and the entries in its index of all

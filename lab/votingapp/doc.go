@@ -8,5 +8,5 @@
 //
 // The three programs stand in cmd/, each with the Dockerfile of its image. They know nothing about the lab around them.
 //
-// This package holds no code. The whole path is tested in lab/verdict/controls.
+// This package holds no code. The whole path is tested in lab/test/controls.
 package votingapp

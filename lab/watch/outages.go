@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // outagesEvery is how often the host's own records are read.
@@ -13,8 +13,8 @@ const outagesEvery = 500 * time.Millisecond
 // Outages tells of the faults of nodes' power, which the host keeps on record, until ctx ends. Records that cannot be read are left for the
 // next look: whoever wrote them tells of it.
 func Outages(ctx context.Context, records interface {
-	List() ([]outage.Fault, error)
-}, tell func([]outage.Fault),
+	List() ([]powerfault.Fault, error)
+}, tell func([]powerfault.Fault),
 ) {
 	every(ctx, outagesEvery, func(context.Context) func() {
 		outages, err := records.List()

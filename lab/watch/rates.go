@@ -3,7 +3,7 @@ package watch
 import (
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 )
 
 // ratesEvery is the least time over which rates are taken.
@@ -50,7 +50,7 @@ type Meter struct {
 
 // Next takes in a look at the queues. It returns the meter for the next look and the rates since the one before; ok is false when that was
 // less than a second ago, and nothing has changed then.
-func (m Meter) Next(queues []census.Queue, now time.Time) (next Meter, rates Rates, ok bool) {
+func (m Meter) Next(queues []datastore.Queue, now time.Time) (next Meter, rates Rates, ok bool) {
 	took := now.Sub(m.at)
 	if took < ratesEvery {
 		return m, Rates{}, false

@@ -5,15 +5,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
 // Rates are what left and came in between two looks; a queue that does not tell counts with neither.
 func TestRates(t *testing.T) {
 	t.Parallel()
-	queues := func(waiting, left int64) []census.Queue {
-		return []census.Queue{{Node: "frontend01", Waiting: waiting, Left: left}, {Node: "frontend02", Err: errors.New("no answer")}}
+	queues := func(waiting, left int64) []datastore.Queue {
+		return []datastore.Queue{{Node: "frontend01", Waiting: waiting, Left: left}, {Node: "frontend02", Err: errors.New("no answer")}}
 	}
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	m, r, ok := watch.Meter{}.Next(queues(10, 100), now)
@@ -32,7 +32,7 @@ func TestRates(t *testing.T) {
 	if r.Captured != 0 || r.Counted != 0 {
 		t.Errorf("a queue that was made anew counts from nothing: %+v", r)
 	}
-	m, r, _ = m.Next([]census.Queue{{Node: "frontend01", Err: errors.New("gone")}}, now.Add(6*time.Second))
+	m, r, _ = m.Next([]datastore.Queue{{Node: "frontend01", Err: errors.New("gone")}}, now.Add(6*time.Second))
 	if r.Captured != -1 || r.Waiting() != -1 {
 		t.Errorf("nobody tells: %+v", r)
 	}

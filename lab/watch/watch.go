@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 )
 
 // How often the app's parts are asked, and how long each may take to answer.
@@ -30,11 +30,11 @@ type Sights struct {
 	Servers interface {
 		Servers(ctx context.Context) (map[string]bool, error)
 	}
-	// Queues are read in Redis itself; *census.Census.
+	// Queues are read in Redis itself; *datastore.Census.
 	Queues interface {
-		Queues(ctx context.Context) []census.Queue
+		Queues(ctx context.Context) []datastore.Queue
 	}
-	// Pages are the app's; *voting.Client.
+	// Pages are the app's; *client.Client.
 	Pages interface {
 		Statuses(ctx context.Context) (page, results int)
 	}
@@ -45,7 +45,7 @@ type Sink interface {
 	Node(u fleet.Update)
 	// Servers by frontend, whether the balancer sends it voters; nil when it does not answer.
 	Servers(servers map[string]bool)
-	Queues(queues []census.Queue)
+	Queues(queues []datastore.Queue)
 	// Pages are the HTTP statuses of the voting page and of the tally; 0 for no answer.
 	Pages(voting, results int)
 }

@@ -14,18 +14,18 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/report"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/report"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/usage"
-	"github.com/swarmlab/swarmlab/lab/verify"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
@@ -50,9 +50,9 @@ const (
 type Live struct {
 	Lab     *settings.Lab
 	Fleet   *fleet.Fleet
-	Outages *outage.Outages
+	Outages *powerfault.Outages
 	Runner  *runner.Runner
-	App     *voting.Client
+	App     *client.Client
 	// Untimed: how long things take in drills is not judged.
 	Untimed bool
 
@@ -148,7 +148,7 @@ func (f *folder) Servers(servers map[string]bool) {
 }
 
 // Queues implements watch.Sink.
-func (f *folder) Queues(queues []census.Queue) {
+func (f *folder) Queues(queues []datastore.Queue) {
 	f.change(func(w world.World) world.World { return w.Counted(queues, time.Now()) })
 }
 
@@ -160,7 +160,7 @@ func (f *folder) Pages(voting, results int) {
 	f.change(func(w world.World) world.World { w.Voting, w.Results = voting, results; return w })
 }
 
-func (f *folder) outages(outages []outage.Fault) {
+func (f *folder) outages(outages []powerfault.Fault) {
 	if slices.Equal(f.now().Outages, outages) {
 		return
 	}
@@ -169,8 +169,8 @@ func (f *folder) outages(outages []outage.Fault) {
 
 // Break breaks a container or a node, as a lease.
 func (l *Live) Break(ctx context.Context, kind, node, container string, peers []string, lease time.Duration) error {
-	if slices.Contains(outage.Kinds(), outage.Kind(kind)) {
-		_, err := l.Outages.Inject(ctx, outage.Kind(kind), node, lease, l.Runner.By)
+	if slices.Contains(powerfault.Kinds(), powerfault.Kind(kind)) {
+		_, err := l.Outages.Inject(ctx, powerfault.Kind(kind), node, lease, l.Runner.By)
 		return err
 	}
 	_, err := l.Fleet.Inject(ctx, node, &agentv1.InjectRequest{
@@ -206,7 +206,7 @@ func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Updat
 
 // Judge holds all ledgers of the lab against what it counted.
 func (l *Live) Judge(ctx context.Context) (verify.Verdict, error) {
-	c, err := census.Open(l.Lab, l.Fleet)
+	c, err := datastore.Open(l.Lab, l.Fleet)
 	if err != nil {
 		return verify.Verdict{}, err
 	}

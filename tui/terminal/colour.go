@@ -6,7 +6,7 @@ import (
 
 	"github.com/muesli/termenv"
 
-	"github.com/swarmlab/swarmlab/lab/console"
+	"github.com/swarmlab/swarmlab/lab/host/console"
 )
 
 // Queries. A terminal answers in order, and each knows the second one, so that its answer says that none is to come to the first.

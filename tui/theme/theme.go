@@ -9,8 +9,8 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
 
-	"github.com/swarmlab/swarmlab/lab/console"
-	"github.com/swarmlab/swarmlab/lab/plain"
+	"github.com/swarmlab/swarmlab/lab/host/console"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
 )
 
 // Theme is the one place for looks. Where there are no colours (NO_COLOR, or a terminal that has none), bold and reverse still say what is selected.

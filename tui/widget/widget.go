@@ -9,7 +9,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/swarmlab/swarmlab/lab/plain"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/world"
 )

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
@@ -32,14 +32,14 @@ type World struct {
 	Silent map[string]time.Time
 	// Servers by frontend, whether the balancer sends it voters; nil when it does not answer.
 	Servers map[string]bool
-	Queues  []census.Queue
+	Queues  []datastore.Queue
 	// Voting and Results are the HTTP statuses of the two pages; 0: no answer.
 	Voting, Results int
 	// Tally is what the results page counts, as of TallyAt; zero: it never told.
-	Tally   voting.Tally
+	Tally   client.Tally
 	TallyAt time.Time
 	// Outages are the faults of nodes' power.
-	Outages []outage.Fault
+	Outages []powerfault.Fault
 	// Events, the oldest first.
 	Events []Event
 	// Samples, one for each second, the oldest first.
@@ -101,7 +101,7 @@ func (w World) happened(e Event) World {
 }
 
 // Counted takes in what the queues tell.
-func (w World) Counted(queues []census.Queue, now time.Time) World {
+func (w World) Counted(queues []datastore.Queue, now time.Time) World {
 	w.Queues = queues
 	meter, rates, ok := w.meter.Next(queues, now)
 	if !ok {

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/tui/world"
 	"github.com/swarmlab/swarmlab/tui/world/worldtest"
 )
@@ -69,7 +69,7 @@ func TestCounted(t *testing.T) {
 	t.Parallel()
 	w := worldtest.Of("healthy")
 	w.Samples = nil
-	queues := []census.Queue{{Node: "frontend01", Waiting: 10, Left: 100}, {Node: "frontend02", Err: errors.New("no answer")}}
+	queues := []datastore.Queue{{Node: "frontend01", Waiting: 10, Left: 100}, {Node: "frontend02", Err: errors.New("no answer")}}
 	now := worldtest.Now
 	for i := range 2000 {
 		w = w.Counted(queues, now.Add(time.Duration(i)*500*time.Millisecond))

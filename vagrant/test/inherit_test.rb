@@ -3,7 +3,7 @@
 require 'minitest/autorun'
 require_relative '../inherit'
 
-# What programs get of the environment. lab/inherit has the same list, and more tests.
+# What programs get of the environment. lab/host/inherit has the same list, and more tests.
 class InheritTest < Minitest::Test
   OTHERS = {
     'VAGRANT_CWD' => '/other', 'VAGRANT_DOTFILE_PATH' => '/other', 'MAKEFLAGS' => 'n', 'BASH_ENV' => '/x',

@@ -4,7 +4,7 @@ require 'minitest/autorun'
 require 'tmpdir'
 require_relative '../owner'
 
-# Whose things are. lab/owner has the same tests.
+# Whose things are. lab/host/owner has the same tests.
 class OwnerTest < Minitest::Test
   def setup
     @root = Dir.mktmpdir
@@ -27,7 +27,7 @@ class OwnerTest < Minitest::Test
     assert_match(/\A[0-9a-f]{16}\z/, id)
     assert_equal [id] * 8, Array.new(8) { Thread.new { Swarmlab::Owner.new(@folder).id } }.map(&:value)
     assert_equal %w[clone], Dir.children(File.join(@folder, '.lab'))
-    assert_equal "#{id}\n#{@folder}\n", File.read(File.join(@folder, '.lab/clone')), 'as lab/owner writes it'
+    assert_equal "#{id}\n#{@folder}\n", File.read(File.join(@folder, '.lab/clone')), 'as lab/host/owner writes it'
   end
 
   def test_a_damaged_one_is_made_anew

@@ -142,7 +142,7 @@ class UpTest < Minitest::Test
     assert_equal [BUILD, BEFORE], @calls
   end
 
-  # What a killed `lab up` leaves behind has its file locked (lab/lock).
+  # What a killed `lab up` leaves behind has its file locked (lab/host/lock).
   def test_what_a_killed_command_has_started_is_waited_for
     working = File.join(@folder, '.lab/working')
     FileUtils.mkdir_p(working)

@@ -18,7 +18,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/doctor"
 	"github.com/swarmlab/swarmlab/lab/lifecycle"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/tui"
 	"github.com/swarmlab/swarmlab/tui/live"
@@ -78,7 +78,7 @@ func ensureHome() {
 func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: voting.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
+	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: client.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
 	defer l.EndVotes()
 	text, err := os.ReadFile(filepath.Join(s.Lab.Dir, "HOWTO.md"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/drill"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
 
 // ErrGone says that a fault is over that was not ended by its drill.
@@ -98,8 +98,8 @@ func seenOutside(i drill.Injection) (drill.Check, bool) {
 		string(faultkind.Remove):     {"%s is gone", `container(%q) == "missing"`},
 		string(faultkind.Disconnect): {"%s is off the network", `!connected(%q)`},
 		string(faultkind.EngineStop): {"the engine of %s is down", `engine(%q) == "down"`},
-		string(outage.PowerOff):      {"%s is silent", `node(%q) == "away"`},
-		string(outage.Freeze):        {"%s is silent", `node(%q) == "away"`},
+		string(powerfault.PowerOff):  {"%s is silent", `node(%q) == "away"`},
+		string(powerfault.Freeze):    {"%s is silent", `node(%q) == "away"`},
 	}
 	form, ok := forms[i.Fault]
 	if !ok {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
-	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 )
 
 // pending is a check of the phase that is under way.

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
 )
 
 // Limits of what is measured in every drill, in milliseconds.
@@ -59,10 +59,10 @@ func (r *run) judgeVotes(ctx context.Context) {
 	}
 	r.journal.Verdict = &got
 	tone := Good
-	if got.Result != verdict.Pass {
+	if got.Result != checker.Pass {
 		tone = Bad
 	}
-	r.say(tone, "ledger: %s, %d votes acknowledged, %d lost, %d double", got.Result, got.Sent.Acknowledged, got.Found[verdict.Lost], got.Found[verdict.Double])
+	r.say(tone, "ledger: %s, %d votes acknowledged, %d lost, %d double", got.Result, got.Sent.Acknowledged, got.Found[checker.Lost], got.Found[checker.Double])
 }
 
 // measure works out the figures of every drill.
@@ -110,7 +110,7 @@ func (r *run) measure() {
 		figure("longest time without an accepted vote", float64(gap), "ms", -1)
 	}
 	if v := j.Verdict; v != nil {
-		for _, kind := range []verdict.Kind{verdict.Lost, verdict.Stale, verdict.Phantom, verdict.Double} {
+		for _, kind := range []checker.Kind{checker.Lost, checker.Stale, checker.Phantom, checker.Double} {
 			figure("votes "+string(kind), float64(v.Found[kind]), "votes", 0)
 		}
 	}
@@ -180,7 +180,7 @@ func missed(j *journal.Journal) []string {
 // machine could do what it wanted: a host that withholds its processors makes any lab late. It loses no votes, and leaves no fault behind.
 func conclude(j *journal.Journal, aborted string, wrong, late, undecided []string) (journal.Result, []string) {
 	reasons := slices.Clone(wrong)
-	failed := len(wrong) > 0 || j.Verdict != nil && j.Verdict.Result == verdict.Fail
+	failed := len(wrong) > 0 || j.Verdict != nil && j.Verdict.Result == checker.Fail
 	if aborted == "" {
 		late = append(slices.Clone(late), missed(j)...)
 		if len(late) > 0 && !failed && j.Stolen >= Disturbed {
@@ -191,7 +191,7 @@ func conclude(j *journal.Journal, aborted string, wrong, late, undecided []strin
 		}
 	}
 	if v := j.Verdict; v != nil {
-		if v.Result == verdict.Fail {
+		if v.Result == checker.Fail {
 			reasons = append(reasons, fmt.Sprintf("the ledger's verdict is %s: %d violations", v.Result, v.Violations()))
 		}
 		dead := int64(0)
@@ -201,7 +201,7 @@ func conclude(j *journal.Journal, aborted string, wrong, late, undecided []strin
 		if dead > 0 {
 			undecided = append(undecided, fmt.Sprintf("%d votes were put aside as unreadable", dead))
 		}
-		if v.Result != verdict.Pass && v.Result != verdict.Fail {
+		if v.Result != checker.Pass && v.Result != checker.Fail {
 			undecided = append(undecided, "the ledger's verdict is "+string(v.Result)+": "+strings.Join(v.Missing, "; "))
 		}
 	}

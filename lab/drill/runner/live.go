@@ -16,12 +16,12 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/ledger"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/verdict"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
+	"github.com/swarmlab/swarmlab/lab/votes/ledger"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 )
 
 const (
@@ -43,7 +43,7 @@ var _ Breaker = Breakers{}
 
 // Inject implements Breaker.
 func (b Breakers) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
-	if slices.Contains(outage.Kinds(), outage.Kind(what.Fault)) {
+	if slices.Contains(powerfault.Kinds(), powerfault.Kind(what.Fault)) {
 		return b.Power.Inject(ctx, node, what, lease, holder)
 	}
 	return b.Agents.Inject(ctx, node, what, lease, holder)
@@ -66,13 +66,13 @@ func (b Breakers) End(ctx context.Context, f Broken) error {
 }
 
 // Power breaks nodes' power.
-type Power struct{ Outages *outage.Outages }
+type Power struct{ Outages *powerfault.Outages }
 
 var _ Breaker = Power{}
 
 // Inject implements Breaker.
 func (p Power) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
-	f, err := p.Outages.Inject(ctx, outage.Kind(what.Fault), node, lease, holder)
+	f, err := p.Outages.Inject(ctx, powerfault.Kind(what.Fault), node, lease, holder)
 	if err != nil {
 		return Broken{}, err
 	}
@@ -82,7 +82,7 @@ func (p Power) Inject(ctx context.Context, node string, what drill.Injection, le
 // Renew implements Breaker.
 func (p Power) Renew(_ context.Context, b Broken, lease time.Duration) error {
 	_, err := p.Outages.Renew(b.ID, lease) //nolint:contextcheck // it only writes a file
-	if errors.Is(err, outage.ErrUnknown) || errors.Is(err, outage.ErrRefused) {
+	if errors.Is(err, powerfault.ErrUnknown) || errors.Is(err, powerfault.ErrRefused) {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	return err
@@ -170,6 +170,6 @@ func (e Electorate) Judge(ctx context.Context, path string, say func(missing []s
 		timeout *= slower
 	}
 	return v.Settled(ctx, verify.Options{
-		Ledgers: []string{path}, Options: verdict.Options{Sample: sample}, Timeout: timeout,
+		Ledgers: []string{path}, Options: checker.Options{Sample: sample}, Timeout: timeout,
 	}, say)
 }

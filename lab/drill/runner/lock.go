@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/lock"
+	"github.com/swarmlab/swarmlab/lab/host/lock"
 )
 
 const (

@@ -5,11 +5,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/census"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
@@ -45,7 +45,7 @@ func (o *observer) Servers(servers map[string]bool) {
 }
 
 // Queues implements watch.Sink.
-func (o *observer) Queues(queues []census.Queue) {
+func (o *observer) Queues(queues []datastore.Queue) {
 	waiting, left := map[string]int64{}, map[string]int64{}
 	for _, q := range queues {
 		if q.Err == nil {

@@ -9,9 +9,9 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
 )
 
 // span is the time over which rates are taken.

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/steal"
-	"github.com/swarmlab/swarmlab/lab/usage"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/drill/cpusteal"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
@@ -83,7 +83,7 @@ type Runner struct {
 	Breaker Breaker
 	Voters  Voters
 	// Processors tells what they did, and what of their time the host withheld; nil: nobody knows.
-	Processors func() (steal.Reading, error)
+	Processors func() (cpusteal.Reading, error)
 	// Version of the command, and who runs it.
 	Version, By string
 }

@@ -14,17 +14,17 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/cpusteal"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/steal"
-	"github.com/swarmlab/swarmlab/lab/topology"
-	"github.com/swarmlab/swarmlab/lab/usage"
-	"github.com/swarmlab/swarmlab/lab/verdict"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
+	"github.com/swarmlab/swarmlab/lab/host/usage"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 )
 
@@ -54,12 +54,12 @@ type fake struct {
 	// withheld is the part of the processors' time that the host withholds, while anything is broken or all the time.
 	withheld struct{ broken, always float64 }
 	// spent is what the processors did until asked, which is when they were asked last.
-	spent steal.Reading
+	spent cpusteal.Reading
 	asked time.Time
 }
 
 // processors wants all the time of one.
-func (f *fake) processors() (steal.Reading, error) {
+func (f *fake) processors() (cpusteal.Reading, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	share := f.withheld.always
@@ -169,8 +169,8 @@ func (f *fake) Servers(context.Context) (map[string]bool, error) {
 	return map[string]bool{"frontend01": f.blind || !f.stopped("redis01"), "frontend02": true}, nil
 }
 
-func (f *fake) Queues(context.Context) []census.Queue {
-	return []census.Queue{{Node: "frontend01", Waiting: 1, Left: time.Now().Unix()}, {Node: "frontend02"}}
+func (f *fake) Queues(context.Context) []datastore.Queue {
+	return []datastore.Queue{{Node: "frontend01", Waiting: 1, Left: time.Now().Unix()}, {Node: "frontend02"}}
 }
 
 func (f *fake) Statuses(context.Context) (page, results int) { return 200, 200 }
@@ -237,9 +237,9 @@ func (f *fake) Cast(ctx context.Context, plan load.Plan, progress func(load.Prog
 
 func (f *fake) Judge(context.Context, string, func([]string)) (verify.Verdict, error) {
 	v := verify.Verdict{}
-	v.Result = verdict.Pass
+	v.Result = checker.Pass
 	if f.lost > 0 {
-		v.Result, v.Found = verdict.Fail, map[verdict.Kind]int64{verdict.Lost: f.lost}
+		v.Result, v.Found = checker.Fail, map[checker.Kind]int64{checker.Lost: f.lost}
 	}
 	return v, nil
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/steal"
+	"github.com/swarmlab/swarmlab/lab/drill/cpusteal"
 )
 
 // thefts are readings of what the processors did, over span or a little more, the oldest first.
@@ -12,11 +12,11 @@ type thefts []theft
 
 type theft struct {
 	at time.Time
-	steal.Reading
+	cpusteal.Reading
 }
 
 // add takes up a reading.
-func (t thefts) add(now time.Time, r steal.Reading) thefts {
+func (t thefts) add(now time.Time, r cpusteal.Reading) thefts {
 	t = append(t, theft{now, r})
 	for len(t) > 2 && now.Sub(t[1].at) >= span {
 		t = t[1:]

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/swarmlab/swarmlab/lab/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 )
 
 // A run that is not timed judges what is seen, and not how long it took: it is for a machine that is slow, or busy with something else. What is

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/load"
-	"github.com/swarmlab/swarmlab/lab/settings"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/votes/load"
 )
 
 // slow is a fake lab on a slow machine.

@@ -33,9 +33,9 @@ import (
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/api/tunnel"
-	"github.com/swarmlab/swarmlab/lab/pki"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/pki"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // Topology is the content of vagrant/topology.yaml in the clones that New makes: the kit's own nodes.

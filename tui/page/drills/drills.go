@@ -14,9 +14,9 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
+	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/drill/runner"
-	"github.com/swarmlab/swarmlab/lab/journal"
-	"github.com/swarmlab/swarmlab/lab/verdict"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
 	"github.com/swarmlab/swarmlab/tui/filter"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -516,7 +516,7 @@ func (m Model) after() []string {
 		say(t.Dim, widget.Plain(remark))
 	}
 	if v := j.Verdict; v != nil {
-		say(t.Plain, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[verdict.Lost], v.Found[verdict.Double]))
+		say(t.Plain, fmt.Sprintf("ledger: %s, %d acknowledged, %d lost, %d double", v.Result, v.Sent.Acknowledged, v.Found[checker.Lost], v.Found[checker.Double]))
 	}
 	for i, q := range d.Predict {
 		say(t.Bold, q.Ask)

@@ -12,7 +12,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/topology"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
 	"github.com/swarmlab/swarmlab/tui/theme"
 	"github.com/swarmlab/swarmlab/tui/widget"
 	"github.com/swarmlab/swarmlab/tui/world"

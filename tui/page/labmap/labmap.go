@@ -12,7 +12,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
-	"github.com/swarmlab/swarmlab/lab/outage"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
 	"github.com/swarmlab/swarmlab/tui/scroll"
@@ -194,8 +194,8 @@ func (m Model) kind(msg tea.KeyMsg) string {
 	}{
 		{k.Kill, string(faultkind.EngineKill), string(faultkind.Kill)},
 		{k.Stop, string(faultkind.EngineStop), string(faultkind.Stop)},
-		{k.Pause, string(outage.Freeze), string(faultkind.Pause)},
-		{k.PowerOff, string(outage.PowerOff), ""},
+		{k.Pause, string(powerfault.Freeze), string(faultkind.Pause)},
+		{k.PowerOff, string(powerfault.PowerOff), ""},
 		{k.Partition, string(faultkind.Partition), ""},
 	} {
 		if !key.Matches(msg, f.key) {

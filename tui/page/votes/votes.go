@@ -13,8 +13,8 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
-	"github.com/swarmlab/swarmlab/lab/verdict"
-	"github.com/swarmlab/swarmlab/lab/verify"
+	"github.com/swarmlab/swarmlab/lab/votes/checker"
+	"github.com/swarmlab/swarmlab/lab/votes/verify"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/keymap"
 	"github.com/swarmlab/swarmlab/tui/page"
@@ -121,13 +121,13 @@ func (m Model) tally() []string {
 	case m.verdict != nil:
 		style, word = t.Warn, string(m.verdict.Result)
 		switch m.verdict.Result {
-		case verdict.Pass:
+		case checker.Pass:
 			style = t.Good
-		case verdict.Fail:
+		case checker.Fail:
 			style = t.Bad
 		}
 		more = fmt.Sprintf(" %d acknowledged, %d lost, %d stale, %d double", m.verdict.Sent.Acknowledged,
-			m.verdict.Found[verdict.Lost], m.verdict.Found[verdict.Stale], m.verdict.Found[verdict.Double])
+			m.verdict.Found[checker.Lost], m.verdict.Found[checker.Stale], m.verdict.Found[checker.Double])
 	}
 	if ansi.StringWidth(count)+1+ansi.StringWidth(word+more) <= m.size.Width {
 		return []string{widget.Ends(count, style.Render(word)+more, m.size.Width)}

@@ -11,12 +11,12 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/lab/census"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/outage"
-	"github.com/swarmlab/swarmlab/lab/settings"
-	"github.com/swarmlab/swarmlab/lab/topology"
-	"github.com/swarmlab/swarmlab/lab/voting"
+	"github.com/swarmlab/swarmlab/lab/host/settings"
+	"github.com/swarmlab/swarmlab/lab/host/topology"
+	"github.com/swarmlab/swarmlab/lab/powerfault"
+	"github.com/swarmlab/swarmlab/lab/votes/client"
+	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/watch"
 	"github.com/swarmlab/swarmlab/tui/world"
 )
@@ -43,7 +43,7 @@ func Of(name string) world.World {
 		frontend.Faults = []*agentv1.Fault{{Id: "1", Kind: "stop", Container: "redis01", Holder: "somebody@here", Left: durationpb.New(23 * time.Second)}}
 		w.Servers["frontend01"] = false
 		away(&w, 5, "nothing listens at its port; is the node running?")
-		w.Outages = []outage.Fault{{ID: "2", Kind: outage.PowerOff, Node: "store", Deadline: Now.Add(12 * time.Second), Phase: outage.InForce}}
+		w.Outages = []powerfault.Fault{{ID: "2", Kind: powerfault.PowerOff, Node: "store", Deadline: Now.Add(12 * time.Second), Phase: powerfault.InForce}}
 		w.Results = 0
 		w.Events = append(w.Events,
 			world.Event{At: Now.Add(-7 * time.Second), Node: "frontend01", Subject: "redis01", Action: "die", Message: "exit code 0"},
@@ -71,9 +71,9 @@ func away(w *world.World, node int, why string) {
 func healthy() world.World {
 	w := world.World{
 		Lab: "swarmlab", Stage: settings.StageApplication, Silent: map[string]time.Time{}, Voting: 200, Results: 200,
-		Tally: voting.Tally{A: 4012, B: 3888, Total: 7900}, TallyAt: Now.Add(-time.Second),
+		Tally: client.Tally{A: 4012, B: 3888, Total: 7900}, TallyAt: Now.Add(-time.Second),
 		Servers: map[string]bool{"frontend01": true, "frontend02": true},
-		Queues:  []census.Queue{{Node: "frontend01", Waiting: 12, Left: 4000}, {Node: "frontend02", Waiting: 9, Left: 3900}},
+		Queues:  []datastore.Queue{{Node: "frontend01", Waiting: 12, Left: 4000}, {Node: "frontend02", Waiting: 9, Left: 3900}},
 	}
 	for i, n := range []struct {
 		name, role string
