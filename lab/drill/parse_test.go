@@ -156,6 +156,7 @@ func TestCheckLooksEverywhere(t *testing.T) {
 		`whole || any(["frontend01"], whole || server("nope") == "up")`:                         true,
 		`any(["frontend01"], whole || any(["frontend02", "nope"], whole || server(#) == "up"))`: true,
 		`let others = ["frontend01", "nope"]; all(others, server(#) == "gone")`:                 true,
+		`whole || reduce(["frontend01", "nope"], #acc + (server(#) == "up" ? 1 : 0), 0) > 0`:    true,
 		`whole ? whole : server("nope") == "up"`:                                                true,
 		`all(["frontend01", "frontend02"], server(#) == "gone")`:                                false,
 		`count(["frontend01", "frontend02"], server(#) == "up") == 2`:                           false,

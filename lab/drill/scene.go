@@ -139,7 +139,11 @@ func (e NoSuchError) Error() string { return "the lab has no " + e.What }
 
 // Check finds what a condition names and the lab of the scene does not have, also where it is not looked at now.
 func (c Condition) Check(s Scene) error {
-	for _, program := range append([]*vm.Program{c.program}, c.looks...) {
+	programs := []*vm.Program{c.program}
+	for _, part := range c.parts {
+		programs = append(programs, part.program)
+	}
+	for _, program := range append(programs, c.looks...) {
 		var missing NoSuchError
 		if _, err := vm.Run(program, s); errors.As(err, &missing) {
 			return c.Mistake("%q: %w", c.Text, missing)
