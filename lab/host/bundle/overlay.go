@@ -62,6 +62,7 @@ func (m *maker) overlay(ctx context.Context, recipe string) (modfile string, err
 			return "", fmt.Errorf("the overlay has a package %s, which no module has", pkg)
 		}
 		if copies[module] == "" {
+			// With an @, for a module may lie below another.
 			copied := filepath.Join(m.work, "modules", filepath.FromSlash(module)+"@")
 			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 				return "", fmt.Errorf("copy the module %s: %w", module, err)
