@@ -12,22 +12,23 @@ import (
 )
 
 // hear looks at the fleet and, if agents of these nodes gave no answer in time, once more, with patience: a busy node is
-// late, and that it did not answer does not mean that anything is wrong with it. say is told for whom it waits.
-func (l *Lifecycle) hear(ctx context.Context, f *fleet.Fleet, within time.Duration, asked func(node string) bool, say func(string)) fleet.View {
+// late, and that it did not answer does not mean that anything is wrong with it. within is how long the first look may take, patience the second;
+// say is told for whom it waits.
+func (l *Lifecycle) hear(ctx context.Context, f *fleet.Fleet, within, patience time.Duration, asked func(node string) bool, say func(string)) fleet.View {
 	view := lookFor(ctx, f, within)
 	late := view.Silent(asked)
 	if len(late) == 0 || ctx.Err() != nil {
 		return view
 	}
-	say(fmt.Sprintf("%s did not answer within %s; waiting for up to %s more", strings.Join(late, " "), within, l.hearWithin()))
-	return lookFor(ctx, f, l.hearWithin())
+	say(fmt.Sprintf("%s did not answer within %s; waiting for up to %s more", strings.Join(late, " "), within, patience))
+	return lookFor(ctx, f, patience)
 }
 
-// untold is the error of a command that would have to know how these nodes are.
-func (l *Lifecycle) untold(nodes []string) error {
+// untold is the error of a command that would have to know how these nodes are, and waited for so long.
+func untold(nodes []string, waited time.Duration) error {
 	return fmt.Errorf("could not tell whether %s needs anything: no answer from its agent within %s, so nothing was changed; "+
 		"it hangs, or is overloaded. Try again when this host has less to do; if it goes on, `vagrant provision %s` installs it anew",
-		strings.Join(nodes, " "), l.hearWithin(), strings.Join(nodes, " "))
+		strings.Join(nodes, " "), waited, strings.Join(nodes, " "))
 }
 
 // hearWithin is how long an agent may take that is asked again.

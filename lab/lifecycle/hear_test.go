@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/host/docker"
 	"github.com/swarmlab/swarmlab/lab/host/power"
@@ -90,6 +93,42 @@ func TestUpLeavesASilentAgent(t *testing.T) {
 	}
 	if calls := w.said(); len(calls) > 0 {
 		t.Errorf("did %v", calls)
+	}
+}
+
+// TestVagrantUpHearsAStartingAgentOut: after Vagrant has started it a node may take as long to answer as a lab takes to become whole.
+func TestVagrantUpHearsAStartingAgentOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const env = "LAB_STAGE=images"
+	w.mustUp(env)
+	w.said()
+	w.states["store"] = power.StateOff
+	before := w.lifecycle(io.Discard, env)
+	if err := before.BeforeVagrant(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.run(w.open(env), "store"); err != nil {
+		t.Fatal(err)
+	}
+	w.agents["store"].Hook(func(h *fleettest.Hooks) {
+		h.OnSnapshot = func(ctx context.Context) error {
+			if end, ok := ctx.Deadline(); !ok || time.Until(end) > 2*time.Minute {
+				return nil
+			}
+			// As one that was asked in vain for as long as the caller had.
+			return status.Error(codes.DeadlineExceeded, "it is still starting")
+		}
+	})
+	after := w.lifecycle(io.Discard, env)
+	after.Look, after.Hear, after.Whole = time.Minute, time.Minute, time.Hour
+	if err := after.AfterVagrant(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range w.said() {
+		if strings.Contains(call, "provision") {
+			t.Errorf("it did %q to a node that was only late", call)
+		}
 	}
 }
 

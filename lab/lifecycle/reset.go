@@ -35,7 +35,7 @@ func (l *Lifecycle) Reset(ctx context.Context, stage settings.Stage) error {
 		defer open()
 		if err == nil {
 			everyone := func(string) bool { return true }
-			err = unreachable(l.hear(ctx, f, l.lookWithin(), everyone, phase.Say))
+			err = unreachable(l.hear(ctx, f, l.lookWithin(), l.hearWithin(), everyone, phase.Say))
 		}
 		if err != nil {
 			phase.Fail()

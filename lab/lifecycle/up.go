@@ -354,15 +354,16 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 		if err != nil {
 			return "", err
 		}
-		// After Vagrant, which has just provisioned them, a slow node is heard out: to provision it again would take longer.
-		within := callTimeout
+		// After Vagrant, which has just started and provisioned them, a slow node is heard out: its agent has as long to answer as the lab
+		// has to become whole, since on a slow host six systems that start at once answer late. To provision it again would take longer.
+		within, patience := callTimeout, max(r.hearWithin(), r.wholeWithin())
 		if start {
-			within = r.lookWithin()
+			within, patience = r.lookWithin(), r.hearWithin()
 		}
 		running := func(node string) bool { return states[node] == power.StateRunning }
-		view := r.hear(ctx, r.fleet, within, running, say)
+		view := r.hear(ctx, r.fleet, within, patience, running, say)
 		if late := view.Silent(running); len(late) > 0 && ctx.Err() == nil {
-			return "", r.untold(late)
+			return "", untold(late, patience)
 		}
 		todo := plan(view, states, hashes)
 		if !start {
