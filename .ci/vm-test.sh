@@ -76,7 +76,7 @@ if [ -n "${LONG:-}" ]; then
 	phase "power takes what is not synced" run_tests TestPowerTakesWhatIsNotSynced
 fi
 phase "a node is halted and up again" run_tests TestVagrantHaltAndUp
-phase "all machines suspended" run_tests TestALabThatSleptIsWhole
+phase "all machines suspended" run_tests TestALabThatSleptIsReady
 phase "a clock is set wrong" run_tests TestAWrongClockIsSetRight
 phase "vagrant up again" vagrant up
 phase "vagrant destroy" vagrant destroy --force

@@ -116,20 +116,20 @@ func show(t *testing.T, lab *settings.Lab) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	outages, err := powerfault.Open(lab, nil)
+	faults, err := powerfault.Open(lab, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &live.Live{Lab: lab, Fleet: f, Outages: outages, App: client.New(lab.VotingURL(), lab.ResultsURL())}
+	l := &live.Backend{Lab: lab, Fleet: f, PowerFaults: faults, App: client.New(lab.VotingURL(), lab.ResultsURL())}
 	s := &screen{seen: make(chan time.Time, 1)}
 	in, keys := io.Pipe()
 	began := time.Now()
-	s.expect(fmt.Sprintf("%[1]d of %[1]d nodes whole", len(lab.Topology.Nodes)))
+	s.expect(fmt.Sprintf("%[1]d of %[1]d nodes ready", len(lab.Topology.Nodes)))
 	renderer := lipgloss.NewRenderer(s, termenv.WithProfile(termenv.ANSI256))
 	renderer.SetHasDarkBackground(true)
 	p, err := program(ctx, Terminal{In: in, Out: s, Environ: []string{utf8, "TERM=xterm-256color"}}, renderer, l, world.New(lab),
-		l.Feed(ctx, watch.Sights{Nodes: f, Servers: quiet{}, Queues: quiet{}, Pages: quiet{}}))
+		l.Feed(ctx, watch.Source{Nodes: f, Servers: quiet{}, Queues: quiet{}, Pages: quiet{}}))
 	if err != nil {
 		t.Fatal(err)
 	}

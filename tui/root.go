@@ -40,7 +40,7 @@ type root struct {
 	width        int
 	tall         int
 	seen         page.Seen
-	feed         <-chan world.World
+	feed         <-chan world.Model
 	clock        func() time.Time
 	votes        voter
 	rate         float64
@@ -58,7 +58,7 @@ type voter interface{ Vote(rate float64) error }
 
 type tick struct{}
 
-type fresh struct{ world world.World }
+type fresh struct{ world world.Model }
 
 func (r root) Init() tea.Cmd {
 	cmds := []tea.Cmd{r.wait(), beat()}
@@ -335,7 +335,7 @@ func (r root) tabAt(x int) int {
 }
 
 func (r root) head() string {
-	faults := len(r.seen.World.Outages)
+	faults := len(r.seen.World.PowerFaults)
 	for _, n := range r.seen.World.View.Nodes {
 		faults += len(n.Snapshot.GetFaults())
 	}

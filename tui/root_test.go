@@ -94,11 +94,11 @@ fix: Nothing needs fixing.
 const tutorialText = "# Swarm at scale\n\nSix nodes, by hand.\n\n```\n$ vagrant ssh manager\n```\n"
 
 // open shows a moment on a screen.
-func open(t testing.TB, b Backend, w world.World, width, height int, environ ...string) root {
+func open(t testing.TB, b Backend, w world.Model, width, height int, environ ...string) root {
 	t.Helper()
 	renderer := lipgloss.NewRenderer(io.Discard, termenv.WithProfile(termenv.Ascii))
 	clock := func() time.Time { return worldtest.Now }
-	r := newRoot(theme.New(renderer, environ), keymap.New(), b, drillsOf(t), tutorialText, w, make(chan world.World), clock)
+	r := newRoot(theme.New(renderer, environ), keymap.New(), b, drillsOf(t), tutorialText, w, make(chan world.Model), clock)
 	m, _ := r.Update(tea.WindowSizeMsg{Width: width, Height: height})
 	m, _ = m.Update(page.Seen{World: w, At: worldtest.Now})
 	return m.(root)
@@ -495,7 +495,7 @@ func TestNoSizeIsUsual(t *testing.T) {
 	for size, want := range map[tea.WindowSizeMsg][2]int{{}: {80, 24}, {Height: 40}: {80, 40}, {Width: 120}: {120, 24}} {
 		m, _ := r.Update(size)
 		whole(t, m.View(), want[0], want[1])
-		if !strings.Contains(m.View(), "6 of 6 nodes whole") {
+		if !strings.Contains(m.View(), "6 of 6 nodes ready") {
 			t.Errorf("%v:\n%s", size, m.View())
 		}
 	}
@@ -509,7 +509,7 @@ func TestWithoutColours(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 				renderer := lipgloss.NewRenderer(io.Discard, termenv.WithTTY(true), termenv.WithEnvironment(console.Environment(environ)))
-				r := newRoot(theme.New(renderer, append(environ, utf8)), keymap.New(), &backend{}, drillsOf(t), tutorialText, worldtest.Of("fault"), make(chan world.World),
+				r := newRoot(theme.New(renderer, append(environ, utf8)), keymap.New(), &backend{}, drillsOf(t), tutorialText, worldtest.Of("fault"), make(chan world.Model),
 					func() time.Time { return worldtest.Now })
 				m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
 				r, _ = press(m.(root), "right")
@@ -651,7 +651,7 @@ func TestScroll(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 					start := func() root {
 						r := open(t, &backend{}, w, size.w, size.h, utf8)
-						r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, tutorialText+strings.Repeat("\nmore\n", 60)+"\nthe last line\n", w, make(chan world.World),
+						r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, tutorialText+strings.Repeat("\nmore\n", 60)+"\nthe last line\n", w, make(chan world.Model),
 							func() time.Time { return worldtest.Now })
 						m, _ := r.Update(tea.WindowSizeMsg{Width: size.w, Height: size.h})
 						r, _ = press(m.(root), tt.keys...)
@@ -695,7 +695,7 @@ func TestScroll(t *testing.T) {
 func TestQuestionInSight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 		r := open(t, &backend{}, worldtest.Of("healthy"), 80, 24, utf8)
-		r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+		r = newRoot(r.theme, r.keys, &backend{}, []*drill.Drill{long(t)}, "", worldtest.Of("healthy"), make(chan world.Model), func() time.Time { return worldtest.Now })
 		m, _ := r.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
 		r, _ = press(m.(root), "2", "enter", "a")
 		if view := r.View(); !strings.Contains(view, "What is lost?") || !strings.Contains(view, "> a") {
@@ -758,7 +758,7 @@ func TestReadOnly(t *testing.T) {
 	b := &backend{}
 	r := open(t, b, worldtest.Of("healthy"), 100, 30, utf8)
 	keys := keymap.New().Without()
-	r = newRoot(r.theme, keys, b, nil, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	r = newRoot(r.theme, keys, b, nil, "", worldtest.Of("healthy"), make(chan world.Model), func() time.Time { return worldtest.Now })
 	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
 	r, _ = press(m.(root), "right", "right", "down", "x", "y", "s", "y", "p", "y", "o", "y", "c", "y", "H", "y", "+", "-", "2", "enter", "enter", "y")
 	if len(b.calls) > 0 {
@@ -856,7 +856,7 @@ func TestClickedDrill(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8)
-	r = newRoot(r.theme, r.keys, &backend{}, all, "", worldtest.Of("healthy"), make(chan world.World), func() time.Time { return worldtest.Now })
+	r = newRoot(r.theme, r.keys, &backend{}, all, "", worldtest.Of("healthy"), make(chan world.Model), func() time.Time { return worldtest.Now })
 	m, _ := r.Update(tea.WindowSizeMsg{Width: 100, Height: 30})
 	r, _ = press(m.(root), "2")
 	third := all[2]

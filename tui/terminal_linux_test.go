@@ -17,7 +17,7 @@ func onTerminal(t *testing.T, tty *terminaltest.Terminal, environ ...string) <-c
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Terminal{In: tty.TTY, Out: tty.TTY, Environ: append([]string{utf8}, environ...), Tutorial: tutorialText}, &backend{},
-			worldtest.Of("healthy"), make(chan world.World))
+			worldtest.Of("healthy"), make(chan world.Model))
 	}()
 	t.Cleanup(cancel)
 	return ended
@@ -26,7 +26,7 @@ func onTerminal(t *testing.T, tty *terminaltest.Terminal, environ ...string) <-c
 const colourful = "TERM=xterm-256color"
 
 // shown is what only the page has that is shown first.
-const shown = "6 of 6 nodes whole"
+const shown = "6 of 6 nodes ready"
 
 // elsewhere is what is drawn when a key was taken: other pages, help, questions, the line in which a page is named.
 func elsewhere() []string {

@@ -1,6 +1,6 @@
 // Package tui is the terminal UI: the lab as a map that lives, drills, charts, events and logs.
 //
-// The root model (root.go) holds the pages (page/…), which know neither it nor each other; what they show is a world.World, folded out of what
+// The root model (root.go) holds the pages (page/…), which know neither it nor each other; what they show is a world.Model, folded out of what
 // live.go sees. All input and output is in commands and in live.go; what comes from the terminal passes package terminal first.
 package tui
 
@@ -61,7 +61,7 @@ const (
 )
 
 // newRoot puts the pages together.
-func newRoot(t theme.Theme, k keymap.Map, b Backend, catalogue []*drill.Drill, text string, first world.World, feed <-chan world.World, clock func() time.Time) root {
+func newRoot(t theme.Theme, k keymap.Map, b Backend, catalogue []*drill.Drill, text string, first world.Model, feed <-chan world.Model, clock func() time.Time) root {
 	pages := []page.Page{
 		labmap.New(t, k, b), drills.New(t, k, b, catalogue), votes.New(t, k, b), events.New(t, k), logs.New(t, k, b),
 		tutorial.New(t, k, text),
@@ -73,7 +73,7 @@ func newRoot(t theme.Theme, k keymap.Map, b Backend, catalogue []*drill.Drill, t
 }
 
 // Run shows the UI until somebody quits, or ctx ends.
-func Run(ctx context.Context, t Terminal, b Backend, first world.World, feed <-chan world.World) error {
+func Run(ctx context.Context, t Terminal, b Backend, first world.Model, feed <-chan world.Model) error {
 	t, renderer, giveBack, err := t.takeOver()
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (t Terminal) takeOver() (Terminal, *lipgloss.Renderer, func() error, error)
 	return t, renderer, in.Close, nil
 }
 
-func run(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.World, feed <-chan world.World) error {
+func run(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.Model, feed <-chan world.Model) error {
 	p, err := program(ctx, t, renderer, b, first, feed)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func run(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend
 }
 
 // program is the UI, on a renderer that knows what the terminal looks like.
-func program(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.World, feed <-chan world.World) (*tea.Program, error) {
+func program(ctx context.Context, t Terminal, renderer *lipgloss.Renderer, b Backend, first world.Model, feed <-chan world.Model) (*tea.Program, error) {
 	catalogue, err := drill.Catalogue()
 	if err != nil {
 		return nil, err

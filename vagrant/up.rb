@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# What makes a plain `vagrant up` end in a whole lab: before the first machine is touched everything is built and
-# prepared, and after the last one the lab command waits until the lab is whole. `lab up` does both itself, and calls
+# What makes a plain `vagrant up` end in a ready lab: before the first machine is touched everything is built and
+# prepared, and after the last one the lab command waits until the lab is ready. `lab up` does both itself, and calls
 # Vagrant in between.
 
 require 'English'
@@ -54,7 +54,7 @@ module Swarmlab
     end
 
     # Called at the end of a command that prepared, with Vagrant's index of machines. Returns false when the lab did not
-    # become whole.
+    # become ready.
     def finish(index, ended = $ERROR_INFO)
       return true unless ended.nil? || (ended.is_a?(SystemExit) && ended.success?)
 

@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 )
 
 // StaleAfter is the age of the last exchange from which on its offset is only a memory.
-var StaleAfter = pace.Stretch(30 * time.Second)
+var StaleAfter = timescale.Scale(30 * time.Second)
 
 // Instant is a reading of a node's two clocks at one moment; see [Now].
 type Instant struct {

@@ -30,15 +30,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Times of a client, see the working of TTL checks in Consul's documentation.
 var (
 	// TTL is how long a registration counts as passing without being confirmed.
-	TTL = pace.Stretch(15 * time.Second)
+	TTL = timescale.Scale(15 * time.Second)
 	// Interval between two confirmations.
-	Interval = pace.Stretch(5 * time.Second)
+	Interval = timescale.Scale(5 * time.Second)
 )
 
 // times are how long a client waits for what.
@@ -57,10 +57,10 @@ type times struct {
 func defaultTimes() times {
 	return times{
 		ttl: TTL, interval: Interval,
-		retryFirst: pace.Stretch(500 * time.Millisecond), retryMost: pace.Stretch(2 * time.Second),
-		call:  pace.Stretch(4 * time.Second),
-		block: 30 * time.Second, grace: pace.Stretch(6 * time.Second),
-		hold: hold{deregistered: 2 * Interval, lost: pace.Stretch(time.Minute)},
+		retryFirst: timescale.Scale(500 * time.Millisecond), retryMost: timescale.Scale(2 * time.Second),
+		call:  timescale.Scale(4 * time.Second),
+		block: 30 * time.Second, grace: timescale.Scale(6 * time.Second),
+		hold: hold{deregistered: 2 * Interval, lost: timescale.Scale(time.Minute)},
 	}
 }
 
@@ -111,7 +111,7 @@ type Client struct {
 	offered  []*rolev1.Service
 	said     bool // Offer has been called
 	status   Status
-	book     book
+	book     cache
 	api      *api.Client
 	apiToken string
 	idle     *http.Transport // api's
@@ -149,7 +149,7 @@ func New(cfg Config) *Client {
 		status:   Status{Since: time.Now(), Err: errors.New("consul has not been asked yet")},
 	}
 	var err error
-	if c.book, err = readBook(cfg.StateFile); err != nil {
+	if c.book, err = readCache(cfg.StateFile); err != nil {
 		// Better to begin with nothing than not to begin.
 		c.log.Error("what was known of services is lost", "error", err)
 	}
@@ -237,7 +237,7 @@ func (c *Client) Forget(ctx context.Context, node string) ([]string, error) {
 
 // Healthz is the default probe of an instance: its /healthz answers 200.
 func Healthz(ctx context.Context, i *rolev1.Instance) bool {
-	ctx, cancel := context.WithTimeout(ctx, pace.Stretch(2*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, timescale.Scale(2*time.Second))
 	defer cancel()
 	url := fmt.Sprintf("http://%s/healthz", net.JoinHostPort(i.GetAddress(), fmt.Sprint(i.GetPort())))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -281,7 +281,7 @@ func (c *Client) closeIdle() {
 // newAPI also returns what holds the connections.
 func newAPI(address, token string) (*api.Client, *http.Transport, error) {
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: pace.Stretch(2 * time.Second), KeepAlive: 5 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: timescale.Scale(2 * time.Second), KeepAlive: 5 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     time.Minute,
 	}

@@ -75,7 +75,7 @@ func (c *Client) follow(ctx context.Context, name string) {
 			next = 0
 		}
 		index = next
-		known, doubtful := c.cfg.times.judge(c.known(name), a, time.Now())
+		known, doubtful := c.cfg.times.merge(c.known(name), a, time.Now())
 		for _, d := range doubtful {
 			if !c.cfg.Alive(ctx, d.instance()) && ctx.Err() == nil {
 				known = slices.DeleteFunc(known, func(k entry) bool { return k.ID == d.ID })
@@ -109,7 +109,7 @@ func (c *Client) ask(ctx context.Context, name string, index uint64) (answer, ui
 		e := entry{
 			Service: name, ID: s.ServiceID, Node: s.ServiceMeta[metaNode], Address: s.ServiceAddress, Port: uint32(max(s.ServicePort, 0)), Incarnation: s.ID,
 		}
-		// Whoever has the token may register anything by hand.
+		// Whoever has the token may register anything manually.
 		if e.Node == "" {
 			e.Node = s.Node
 		}
@@ -165,7 +165,7 @@ func (c *Client) save() {
 	c.saving.Lock() // the latest state is written last
 	defer c.saving.Unlock()
 	c.mu.Lock()
-	b := book{Follow: slices.Clone(c.book.Follow), Known: maps.Clone(c.book.Known)}
+	b := cache{Follow: slices.Clone(c.book.Follow), Known: maps.Clone(c.book.Known)}
 	c.mu.Unlock()
 	if err := b.write(c.cfg.StateFile); err != nil {
 		c.log.Error("what is known of services is not kept", "error", err)

@@ -43,11 +43,11 @@ type answer struct {
 	listed      []entry
 }
 
-// judge decides what is known of a service after an answer: what is listed, at once; and what was known before, as long as there is no
+// merge decides what is known of a service after an answer: what is listed, at once; and what was known before, as long as there is no
 // good reason to give it up. doubtful are the known instances that are given up unless they answer when asked; next includes them.
 // Whether a check passes does not matter: a TTL that ran out says that Consul was away, or the agent was; whether the instance works
 // is for those to find out who use it.
-func (h hold) judge(known []entry, a answer, now time.Time) (next, doubtful []entry) {
+func (h hold) merge(known []entry, a answer, now time.Time) (next, doubtful []entry) {
 	next = slices.Clone(a.listed)
 	for _, k := range known {
 		if slices.ContainsFunc(a.listed, func(l entry) bool { return l.ID == k.ID }) {

@@ -53,7 +53,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			next, doubtful := held.judge(c.known, c.answer, now)
+			next, doubtful := held.merge(c.known, c.answer, now)
 			if !slices.Equal(ids(next), ids(nil)) && c.want == nil || c.want != nil && !slices.Equal(ids(next), c.want) {
 				t.Errorf("known: want %v, got %v", c.want, ids(next))
 			}
@@ -75,7 +75,7 @@ func TestJudgeTakesTheNewAddress(t *testing.T) {
 	t.Parallel()
 	moved := at("a", "j", time.Time{})
 	moved.Address = "10.0.0.9"
-	next, _ := held.judge([]entry{at("a", "i", time.Time{})}, answer{"j", []entry{moved}}, time.Now())
+	next, _ := held.merge([]entry{at("a", "i", time.Time{})}, answer{"j", []entry{moved}}, time.Now())
 	if len(next) != 1 || next[0] != moved {
 		t.Errorf("got %v", next)
 	}
@@ -105,7 +105,7 @@ func TestJudgeProperties(t *testing.T) {
 				a.listed = append(a.listed, at(id, a.incarnation, time.Time{}))
 			}
 			slices.SortFunc(a.listed, byID)
-			next, doubtful := held.judge(known, a, now)
+			next, doubtful := held.merge(known, a, now)
 			for _, l := range a.listed {
 				if !slices.Contains(ids(next), l.ID) {
 					t.Fatalf("%s is listed and not known", l.ID)

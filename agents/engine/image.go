@@ -14,7 +14,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Image is an image in the engine's store.
@@ -55,11 +55,11 @@ func (e *Engine) Pull(ctx context.Context, ref string) error {
 }
 
 // Build builds an image from a tar stream with the folder's content, Dockerfile at its root, by the classic builder:
-// it is there in every engine, with or without buildx. A Dockerfile that asks for the build argument [pace.Variable] is told the machine's.
+// it is there in every engine, with or without buildx. A Dockerfile that asks for the build argument [timescale.Variable] is told the machine's.
 func (e *Engine) Build(ctx context.Context, ref string, folder io.Reader, labels map[string]string) error {
-	factor := strconv.Itoa(pace.Factor())
+	factor := strconv.Itoa(timescale.Factor())
 	response, err := e.api.ImageBuild(ctx, folder, build.ImageBuildOptions{
-		Tags: []string{ref}, Labels: labels, BuildArgs: map[string]*string{pace.Variable: &factor},
+		Tags: []string{ref}, Labels: labels, BuildArgs: map[string]*string{timescale.Variable: &factor},
 		Remove: true, ForceRemove: true, Version: build.BuilderV1,
 	})
 	if err != nil {

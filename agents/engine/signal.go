@@ -16,7 +16,7 @@ import (
 // Signal sends a signal ("USR2", "HUP") to a container's main process, as soon as that process handles it; until then it waits, as
 // long as ctx does.
 //
-// It goes to the process directly and not through the engine's kill: that one notes the container as stopped by hand,
+// It goes to the process directly and not through the engine's kill: that one notes the container as stopped manually,
 // whatever the signal, and would neither restart it after a crash nor at the next boot.
 func (e *Engine) Signal(ctx context.Context, id, signal string) error {
 	number := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(signal), "SIG"))

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 )
 
 // Reading is what a clock shows.
@@ -42,7 +42,7 @@ type Clock interface {
 // clockTolerance is by how much a clock may differ from what it should show.
 const clockTolerance = 500 * time.Millisecond
 
-type skew struct{ *Parts }
+type skew struct{ *Deps }
 
 func (s skew) prepare(ctx context.Context, _ Spec) (Before, error) {
 	if err := s.Clock.Ready(ctx); err != nil {
@@ -56,7 +56,7 @@ func (s skew) inject(ctx context.Context, r Record) error {
 	return s.Clock.Skew(ctx, r.Before.Clock, r.Spec.Skew)
 }
 
-func (s skew) seen(ctx context.Context, r Record) (string, error) {
+func (s skew) observe(ctx context.Context, r Record) (string, error) {
 	now, err := s.Clock.Read(ctx)
 	if err != nil {
 		return "", err
@@ -68,9 +68,11 @@ func (s skew) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("the clock is off by %+.3f s", off.Seconds()), nil
 }
 
-func (s skew) undo(ctx context.Context, r Record) error { return s.Clock.Right(ctx, r.Before.Clock) }
+func (s skew) revert(ctx context.Context, r Record) error { return s.Clock.Right(ctx, r.Before.Clock) }
 
-func (s skew) mended(ctx context.Context, r Record) error { return s.Clock.Check(ctx, r.Before.Clock) }
+func (s skew) verifyReverted(ctx context.Context, r Record) error {
+	return s.Clock.Check(ctx, r.Before.Clock)
+}
 
 // differs tells by how much a clock is wrong, if it is; two lives of a machine cannot be compared.
 func (r Reading) differs(right Reading) error {
@@ -203,7 +205,7 @@ func (c OffsetClock) path() string { return filepath.Join(c.Folder, offsetFile) 
 func (c OffsetClock) Ready(context.Context) error {
 	if c.URL() == "" {
 		return fmt.Errorf("%w: the clock of this node is its host's, and no container here goes by one that can be set: those of frontends do, "+
-			"unless they were started by hand, and virtual machines have clocks of their own", ErrRefused)
+			"unless they were started manually, and virtual machines have clocks of their own", ErrRefused)
 	}
 	return nil
 }

@@ -29,45 +29,45 @@ func TestOffsetClock(t *testing.T) {
 	t.Cleanup(container.Close)
 	url := container.URL
 	c := OffsetClock{Folder: folder, URL: func() string { return url }, Patience: 3 * time.Minute}
-	v := skew{&Parts{Means: Means{Clock: c}}}
+	v := skew{&Deps{OS: OS{Clock: c}}}
 	r := Record{ID: "01234567", Spec: of("skew")}
 	var err error
 	if r.Before, err = v.prepare(t.Context(), r.Spec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.seen(t.Context(), r); err == nil {
+	if _, err := v.observe(t.Context(), r); err == nil {
 		t.Error("seen before it happened")
 	}
 	if err := v.inject(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	evidence, err := v.seen(t.Context(), r)
+	evidence, err := v.observe(t.Context(), r)
 	var off float64
 	if _, scanErr := fmt.Sscanf(evidence, "the clock is off by %f s", &off); err != nil || scanErr != nil || off < -5.5 || off > -4.5 {
 		t.Errorf("seen: %q, %v", evidence, err)
 	}
 	deaf = true
-	if evidence, err := v.seen(t.Context(), r); err == nil {
+	if evidence, err := v.observe(t.Context(), r); err == nil {
 		t.Errorf("seen, though the container does not read: %q", evidence)
 	}
 	deaf = false
-	if err := v.mended(t.Context(), r); err == nil {
+	if err := v.verifyReverted(t.Context(), r); err == nil {
 		t.Error("mended while the file is there")
 	}
 	for range 2 {
-		if err := v.undo(t.Context(), r); err != nil {
+		if err := v.revert(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := v.mended(t.Context(), r); err != nil {
+	if err := v.verifyReverted(t.Context(), r); err != nil {
 		t.Error(err)
 	}
 	container.Close()
-	if err := v.mended(t.Context(), r); err == nil {
+	if err := v.verifyReverted(t.Context(), r); err == nil {
 		t.Error("mended, though the container does not answer")
 	}
 	url = "" // it does not run, and reads no file when it does again
-	if err := v.mended(t.Context(), r); err != nil {
+	if err := v.verifyReverted(t.Context(), r); err != nil {
 		t.Error(err)
 	}
 	if _, err := v.prepare(t.Context(), r.Spec); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "its host's") {

@@ -76,7 +76,7 @@ func (f fill) path(r Record) string { return filepath.Join(r.Before.Folder, fill
 
 func (f fill) inject(ctx context.Context, r Record) error { return f.Disk.Fill(ctx, f.path(r)) }
 
-func (f fill) seen(_ context.Context, r Record) (string, error) {
+func (f fill) observe(_ context.Context, r Record) (string, error) {
 	size, free, reserve, err := f.Disk.Look(f.path(r))
 	switch {
 	case err != nil:
@@ -89,9 +89,9 @@ func (f fill) seen(_ context.Context, r Record) (string, error) {
 	return fmt.Sprintf("a file of %d MiB leaves %d KiB to anybody, and %d MiB to root", size>>20, free>>10, reserve>>20), nil
 }
 
-func (f fill) undo(_ context.Context, r Record) error { return f.Disk.Remove(f.path(r)) }
+func (f fill) revert(_ context.Context, r Record) error { return f.Disk.Remove(f.path(r)) }
 
-func (f fill) mended(ctx context.Context, r Record) error {
+func (f fill) verifyReverted(ctx context.Context, r Record) error {
 	size, free, _, err := f.Disk.Look(f.path(r))
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // the volume is gone, and the file with it
@@ -102,7 +102,7 @@ func (f fill) mended(ctx context.Context, r Record) error {
 	case free <= full:
 		return fmt.Errorf("the disk is full of something else: %d KiB are free", free>>10)
 	}
-	return f.container.mended(ctx, r)
+	return f.container.verifyReverted(ctx, r)
 }
 
 // HostDisk is the node's Disk.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 const (
@@ -26,24 +26,24 @@ const (
 
 var (
 	// injectTimeout bounds an injection; a container takes as long as its stop timeout to stop.
-	injectTimeout = pace.Stretch(40 * time.Second)
+	injectTimeout = timescale.Scale(40 * time.Second)
 	// seenTimeout bounds the search for evidence of a fault, unless Means.Patience does: a moment on an idle machine, seconds on a busy one.
-	seenTimeout = pace.Stretch(20 * time.Second)
+	seenTimeout = timescale.Scale(20 * time.Second)
 	// endTimeout bounds one attempt to end a fault.
-	endTimeout = pace.Stretch(30 * time.Second)
+	endTimeout = timescale.Scale(30 * time.Second)
 	// neglect is for how long nobody has taken care of an overdue fault when the reaper takes the agent for dead.
-	neglect = pace.Stretch(45 * time.Second)
+	neglect = timescale.Scale(45 * time.Second)
 )
 
 // Keeper keeps the faults of a node. It is safe for concurrent use.
 type Keeper struct {
-	parts Parts
+	deps  Deps
 	store store
 	now   func() (Instant, error)
 	log   *slog.Logger
-	// tell is called with each turn that a fault takes: "injected", "ending", "ended", "failed".
-	tell func(f Fault, action, message string)
-	wake chan struct{}
+	// notify is called with each turn that a fault takes: "injected", "ending", "ended", "failed".
+	notify func(f Fault, action, message string)
+	wake   chan struct{}
 
 	mu     sync.Mutex
 	leases map[string]*lease
@@ -64,9 +64,9 @@ type lease struct {
 
 // Open takes up the faults that lie in a folder. One of which it is not known whether it was injected, or whose lease ran out, will be
 // ended by Run.
-func Open(dir string, parts Parts, log *slog.Logger, tell func(f Fault, action, message string)) (*Keeper, error) {
+func Open(dir string, parts Deps, log *slog.Logger, tell func(f Fault, action, message string)) (*Keeper, error) {
 	k := &Keeper{
-		parts: parts, store: store{dir}, now: Now, log: log, tell: tell, wake: make(chan struct{}, 1), leases: map[string]*lease{},
+		deps: parts, store: store{dir}, now: Now, log: log, notify: tell, wake: make(chan struct{}, 1), leases: map[string]*lease{},
 	}
 	records, damaged, err := k.store.all()
 	if err != nil {
@@ -140,7 +140,7 @@ func clash(a, b Spec) bool {
 }
 
 func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) error {
-	v := k.parts.verb(l.record.Spec.Kind)
+	v := k.deps.verb(l.record.Spec.Kind)
 	before, err := v.prepare(ctx, l.record.Spec)
 	if err != nil {
 		k.forget(l)
@@ -154,7 +154,7 @@ func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) err
 	err = v.inject(ctx, l.record)
 	var evidence string
 	if err == nil {
-		evidence, err = look(ctx, cmp.Or(k.parts.Patience, seenTimeout), v, l.record)
+		evidence, err = look(ctx, cmp.Or(k.deps.Patience, seenTimeout), v, l.record)
 	}
 	var now Instant
 	if err == nil {
@@ -162,13 +162,13 @@ func (k *Keeper) inject(ctx context.Context, l *lease, length time.Duration) err
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", l.record.Spec, err)
-		k.tellOf(l, "failed", err.Error())
+		k.notifyOf(l, "failed", err.Error())
 		k.end(l)
 		return err
 	}
 	// A container may take as long to stop as a lease lasts, and nobody can renew what is not in force yet.
 	k.set(l, func(r *Record) { r.Phase, r.Evidence, r.Deadline = InForce, evidence, now.Add(length) })
-	k.tellOf(l, "injected", evidence)
+	k.notifyOf(l, "injected", evidence)
 	if l.record.Spec.Kind.Momentary() {
 		k.end(l)
 		return nil
@@ -186,7 +186,7 @@ func look(ctx context.Context, within time.Duration, v verb, r Record) (string, 
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
-		evidence, err := v.seen(ctx, r)
+		evidence, err := v.observe(ctx, r)
 		if err == nil {
 			return evidence, nil
 		}
@@ -292,7 +292,7 @@ func (k *Keeper) Held(container string) string {
 
 // Run ends faults whose lease has run out, until the context ends.
 func (k *Keeper) Run(ctx context.Context) error {
-	k.mendStrangers(ctx)
+	k.removeOrphans(ctx)
 	var group sync.WaitGroup
 	defer group.Wait()
 	for ctx.Err() == nil {
@@ -347,7 +347,7 @@ func (k *Keeper) try(ctx context.Context, l *lease) {
 	k.mu.Unlock()
 	if err == nil {
 		k.forget(l)
-		k.tellOf(l, "ended", "")
+		k.notifyOf(l, "ended", "")
 	}
 	k.poke()
 }
@@ -358,11 +358,11 @@ func (k *Keeper) finish(ctx context.Context, l *lease) error {
 	if err := k.store.touch(l.record.ID); err != nil {
 		k.log.Warn("fault", "fault", l.record.Spec.String(), "error", err)
 	}
-	v := k.parts.verb(l.record.Spec.Kind)
-	if err := v.undo(ctx, l.record); err != nil {
+	v := k.deps.verb(l.record.Spec.Kind)
+	if err := v.revert(ctx, l.record); err != nil {
 		return err
 	}
-	if err := v.mended(ctx, l.record); err != nil {
+	if err := v.verifyReverted(ctx, l.record); err != nil {
 		return err
 	}
 	return k.store.drop(l.record.ID)
@@ -381,13 +381,13 @@ func (k *Keeper) end(l *lease) {
 		// It is undone all the same, and an agent that comes after this one would do so at its deadline.
 		k.log.Error("fault", "fault", l.record.Spec.String(), "error", err)
 	}
-	k.tellOf(l, "ending", "")
+	k.notifyOf(l, "ending", "")
 	k.poke()
 }
 
-// mendStrangers removes cuts of which there is no record.
-func (k *Keeper) mendStrangers(ctx context.Context) {
-	cuts, err := k.parts.Filter.Cuts(ctx)
+// removeOrphans removes cuts of which there is no record.
+func (k *Keeper) removeOrphans(ctx context.Context) {
+	cuts, err := k.deps.Filter.Blocked(ctx)
 	if err != nil {
 		return // no cuts can be made here
 	}
@@ -399,7 +399,7 @@ func (k *Keeper) mendStrangers(ctx context.Context) {
 			continue
 		}
 		k.log.Warn("packets are dropped for a fault that nobody knows", "fault", name)
-		if err := k.parts.Filter.Mend(ctx, name); err != nil {
+		if err := k.deps.Filter.Unblock(ctx, name); err != nil {
 			k.log.Error("fault", "fault", name, "error", err)
 		}
 	}
@@ -422,7 +422,7 @@ func (k *Keeper) Reap(ctx context.Context) (abandoned, all int, err error) {
 		}
 		abandoned++
 		k.log.Warn("the agent has not ended a fault", "fault", f.Spec.String(), "injected", f.Injected)
-		errs = append(errs, k.parts.verb(f.Spec.Kind).undo(ctx, f.Record))
+		errs = append(errs, k.deps.verb(f.Spec.Kind).revert(ctx, f.Record))
 	}
 	return abandoned, all, errors.Join(errs...)
 }
@@ -462,7 +462,7 @@ func (k *Keeper) show(l *lease, now Instant) Fault {
 	return f
 }
 
-func (k *Keeper) tellOf(l *lease, action, message string) { k.tell(k.fault(l), action, message) }
+func (k *Keeper) notifyOf(l *lease, action, message string) { k.notify(k.fault(l), action, message) }
 
 func (k *Keeper) poke() {
 	select {

@@ -69,7 +69,7 @@ func (u *units) MainPID(context.Context, string) (int, error) {
 	return u.pid, u.broken
 }
 
-func (u *units) Cut(_ context.Context, name string, peers []netip.Addr, spared uint16) error {
+func (u *units) Block(_ context.Context, name string, peers []netip.Addr, spared uint16) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.broken == nil && spared == 7400 {
@@ -78,7 +78,7 @@ func (u *units) Cut(_ context.Context, name string, peers []netip.Addr, spared u
 	return u.broken
 }
 
-func (u *units) Mend(_ context.Context, name string) error {
+func (u *units) Unblock(_ context.Context, name string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.broken == nil {
@@ -98,7 +98,7 @@ func (u *units) Dropped(_ context.Context, name string) (int64, error) {
 	return -1, u.broken
 }
 
-func (u *units) Cuts(context.Context) ([]string, error) {
+func (u *units) Blocked(context.Context) ([]string, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	var names []string
@@ -154,7 +154,7 @@ func (l *links) Impair(_ context.Context, pid int, name string, s Spec) error {
 	return l.broken
 }
 
-func (l *links) Mend(_ context.Context, pid int, name string) error {
+func (l *links) Restore(_ context.Context, pid int, name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if pid == l.forbidden {
@@ -339,16 +339,16 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-func (b *bench) means() Means {
-	return Means{Units: b.units, Filter: b.units, Links: b.links, Disk: b.disk, Clock: b.clock}
+func (b *bench) means() OS {
+	return OS{Units: b.units, Filter: b.units, Links: b.links, Disk: b.disk, Clock: b.clock}
 }
 
 // start begins a new life of the agent.
 func (b *bench) start() {
 	b.t.Helper()
 	var mu sync.Mutex
-	k, err := Open(b.dir, Parts{
-		Means: b.means(), Engine: b.engine, Network: "net", EngineUnits: []string{"docker.socket", "docker.service"}, AgentPort: 7400,
+	k, err := Open(b.dir, Deps{
+		OS: b.means(), Engine: b.engine, Network: "net", EngineUnits: []string{"docker.socket", "docker.service"}, AgentPort: 7400,
 		Own: func(string) error { return nil }, Wanted: func(name string) bool { return name == "web" },
 		Renewable: func(string) bool { return !b.precious },
 	}, slog.New(slog.DiscardHandler), func(f Fault, action, _ string) {
@@ -678,7 +678,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 func TestWhatIsNotSeenIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.parts.Engine = deaf{b.engine}
+		b.deps.Engine = deaf{b.engine}
 		_, err := b.Inject(t.Context(), of(faultkind.Pause), time.Minute, "me")
 		if err == nil || !strings.Contains(err.Error(), "not seen") {
 			t.Fatalf("got %v", err)
@@ -854,7 +854,7 @@ func TestReap(t *testing.T) {
 				b.end()
 				reap := func() bool {
 					t.Helper()
-					reaper, err := Open(b.dir, b.parts, slog.New(slog.DiscardHandler), func(Fault, string, string) {})
+					reaper, err := Open(b.dir, b.deps, slog.New(slog.DiscardHandler), func(Fault, string, string) {})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -891,7 +891,7 @@ func TestReap(t *testing.T) {
 				if !reap() {
 					t.Error("not reaped")
 				}
-				if err := b.parts.verb(kind).mended(t.Context(), f.Record); err != nil && kind != faultkind.EngineStop {
+				if err := b.deps.verb(kind).verifyReverted(t.Context(), f.Record); err != nil && kind != faultkind.EngineStop {
 					t.Errorf("not mended: %v", err)
 				}
 				b.start()
@@ -919,15 +919,15 @@ func TestAKillIsSeenWithoutTheEngine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := kill{container{&Parts{Means: b.means(), Engine: silentEngine{b.engine}}}}
+		v := kill{container{&Deps{OS: b.means(), Engine: silentEngine{b.engine}}}}
 		r := Record{Spec: of(faultkind.Kill), Before: Before{ID: before.ID, PID: before.PID}}
-		if evidence, err := v.seen(t.Context(), r); err == nil {
+		if evidence, err := v.observe(t.Context(), r); err == nil {
 			t.Errorf("it runs, and yet: %s", evidence)
 		}
 		if err := b.engine.Signal(t.Context(), before.ID, "KILL"); err != nil {
 			t.Fatal(err)
 		}
-		if evidence, err := v.seen(t.Context(), r); err != nil || !strings.HasSuffix(evidence, " ended") {
+		if evidence, err := v.observe(t.Context(), r); err != nil || !strings.HasSuffix(evidence, " ended") {
 			t.Errorf("%q, %v", evidence, err)
 		}
 	})

@@ -22,8 +22,8 @@ type Links interface {
 	Began(pid int) (uint64, error)
 	// Impair brings the fault about. One of that name is replaced.
 	Impair(ctx context.Context, pid int, name string, s Spec) error
-	// Mend removes it; none of that name is fine.
-	Mend(ctx context.Context, pid int, name string) error
+	// Unblock removes it; none of that name is fine.
+	Restore(ctx context.Context, pid int, name string) error
 	// Try has so many small packets come from the node and go back, or not, as the fault will have it.
 	Try(ctx context.Context, pid, packets int) error
 	// Look asks the kernel what there is of the fault.
@@ -88,8 +88,8 @@ func (l link) inject(ctx context.Context, r Record) error {
 	return l.Links.Impair(ctx, r.Before.PID, r.ID, r.Spec)
 }
 
-// seen does not wait for the container to send something.
-func (l link) seen(ctx context.Context, r Record) (string, error) {
+// observe does not wait for the container to send something.
+func (l link) observe(ctx context.Context, r Record) (string, error) {
 	packets := few
 	if r.Spec.Kind == faultkind.Loss {
 		packets = many
@@ -106,16 +106,16 @@ func (l link) seen(ctx context.Context, r Record) (string, error) {
 	return text, err
 }
 
-// undo needs no engine, which may be down.
-func (l link) undo(ctx context.Context, r Record) error {
+// revert needs no engine, which may be down.
+func (l link) revert(ctx context.Context, r Record) error {
 	there, err := l.there(r)
 	if err != nil || !there {
 		return err
 	}
-	return l.Links.Mend(ctx, r.Before.PID, r.ID)
+	return l.Links.Restore(ctx, r.Before.PID, r.ID)
 }
 
-func (l link) mended(ctx context.Context, r Record) error {
+func (l link) verifyReverted(ctx context.Context, r Record) error {
 	there, err := l.there(r)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (l link) mended(ctx context.Context, r Record) error {
 			return fmt.Errorf("the links of %s are not as they were", r.Spec.Container)
 		}
 	}
-	return l.container.mended(ctx, r)
+	return l.container.verifyReverted(ctx, r)
 }
 
 // few packets show that they pass; it takes many to show that some do not.

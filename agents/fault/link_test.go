@@ -265,7 +265,7 @@ func TestNetns(t *testing.T) {
 				}
 			}
 			for range 2 {
-				if err := n.Mend(ctx, pid, "01234567"); err != nil {
+				if err := n.Restore(ctx, pid, "01234567"); err != nil {
 					t.Fatal(err)
 				}
 			}

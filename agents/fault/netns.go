@@ -71,7 +71,7 @@ func (n Netns) Began(pid int) (uint64, error) {
 
 // Impair adds a queue to each link, and a table.
 func (n Netns) Impair(ctx context.Context, pid int, name string, s Spec) error {
-	if err := n.Mend(ctx, pid, name); err != nil {
+	if err := n.Restore(ctx, pid, name); err != nil {
 		return err
 	}
 	if queue := queueOf(s); len(queue) > 0 {
@@ -91,8 +91,8 @@ func (n Netns) Impair(ctx context.Context, pid int, name string, s Spec) error {
 	return nil
 }
 
-// Mend removes them.
-func (n Netns) Mend(ctx context.Context, pid int, name string) error {
+// Restore removes them.
+func (n Netns) Restore(ctx context.Context, pid int, name string) error {
 	queues, err := n.queues(ctx, pid)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (n Netns) Mend(ctx context.Context, pid int, name string) error {
 			return err
 		}
 	}
-	return Nft{enter: within(pid)}.Mend(ctx, name)
+	return Nft{enter: within(pid)}.Unblock(ctx, name)
 }
 
 // nowhere is an address that leads out of any network; see RFC 5737.

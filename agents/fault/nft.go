@@ -24,10 +24,10 @@ const tablePrefix = "swarmlab_fault_"
 // counter counts what a cut drops.
 const counter = "dropped"
 
-// Cut makes a table of its own. Packets are dropped before the engine's own rules see them: what comes in, also for containers, what
+// Block makes a table of its own. Packets are dropped before the engine's own rules see them: what comes in, also for containers, what
 // containers send through the node, and what the node itself sends.
-func (n Nft) Cut(ctx context.Context, name string, peers []netip.Addr, spared uint16) error {
-	if err := n.Mend(ctx, name); err != nil {
+func (n Nft) Block(ctx context.Context, name string, peers []netip.Addr, spared uint16) error {
+	if err := n.Unblock(ctx, name); err != nil {
 		return err
 	}
 	return n.run(ctx, rules(tablePrefix+name, peers, spared))
@@ -54,8 +54,8 @@ func rules(table string, peers []netip.Addr, spared uint16) string {
 	return b.String()
 }
 
-// Mend removes the table.
-func (n Nft) Mend(ctx context.Context, name string) error {
+// Unblock removes the table.
+func (n Nft) Unblock(ctx context.Context, name string) error {
 	// Added first, or the deletion of one that is not there would fail.
 	table := tablePrefix + name
 	return n.run(ctx, fmt.Sprintf("add table inet %s\ndelete table inet %s\n", table, table))
@@ -101,7 +101,7 @@ func (n Nft) Dropped(ctx context.Context, name string) (int64, error) {
 
 // counters reads those of a cut, in packets; nil: there is no such cut.
 func (n Nft) counters(ctx context.Context, name string) (map[string]int64, error) {
-	names, err := n.Cuts(ctx)
+	names, err := n.Blocked(ctx)
 	if err != nil || !slices.Contains(names, name) {
 		return nil, err
 	}
@@ -118,8 +118,8 @@ func (n Nft) counters(ctx context.Context, name string) (map[string]int64, error
 	return counters, nil
 }
 
-// Cuts lists the tables.
-func (n Nft) Cuts(ctx context.Context) ([]string, error) {
+// Blocked lists the tables.
+func (n Nft) Blocked(ctx context.Context) ([]string, error) {
 	found, err := n.list(ctx, "tables")
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 )
 
 const (

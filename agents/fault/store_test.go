@@ -29,7 +29,7 @@ func FuzzParseRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if (&Parts{}).verb(r.Spec.Kind) == nil || !validID(r.ID) {
+		if (&Deps{}).verb(r.Spec.Kind) == nil || !validID(r.ID) {
 			t.Errorf("nobody can end %+v", r)
 		}
 		again, err := json.Marshal(r)

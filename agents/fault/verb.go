@@ -41,16 +41,16 @@ type Units interface {
 
 // Filter drops packets.
 type Filter interface {
-	// Cut drops what comes from or goes to the peers, but for TCP from or to the spared port. A cut of that name is replaced.
-	Cut(ctx context.Context, name string, peers []netip.Addr, spared uint16) error
-	// Mend removes a cut; none of that name is fine.
-	Mend(ctx context.Context, name string) error
+	// Block drops what comes from or goes to the peers, but for TCP from or to the spared port. A cut of that name is replaced.
+	Block(ctx context.Context, name string, peers []netip.Addr, spared uint16) error
+	// Restore removes a cut; none of that name is fine.
+	Unblock(ctx context.Context, name string) error
 	// Try sends a peer a packet, which a cut drops.
 	Try(ctx context.Context, peer netip.Addr) error
 	// Dropped is how many packets a cut has dropped so far; -1: there is no such cut.
 	Dropped(ctx context.Context, name string) (int64, error)
-	// Cuts are the names of all cuts.
-	Cuts(ctx context.Context) ([]string, error)
+	// Blocked are the names of all cuts.
+	Blocked(ctx context.Context) ([]string, error)
 }
 
 // verb is how one kind of fault is done. All of it may be called again.
@@ -58,16 +58,16 @@ type verb interface {
 	// prepare refuses what cannot be done now. It changes nothing.
 	prepare(ctx context.Context, s Spec) (Before, error)
 	inject(ctx context.Context, r Record) error
-	// seen looks, and says in words by what it sees that the fault happened; an error while it sees nothing.
-	seen(ctx context.Context, r Record) (string, error)
-	// undo ends what the reconcile loop would not.
-	undo(ctx context.Context, r Record) error
-	// mended looks whether the effect is gone; an error says what is left.
-	mended(ctx context.Context, r Record) error
+	// observe looks, and says in words by what it sees that the fault happened; an error while it sees nothing.
+	observe(ctx context.Context, r Record) (string, error)
+	// revert ends what the reconcile loop would not.
+	revert(ctx context.Context, r Record) error
+	// verifyReverted looks whether the effect is gone; an error says what is left.
+	verifyReverted(ctx context.Context, r Record) error
 }
 
-// Means are those of the node's operating system.
-type Means struct {
+// OS are those of the node's operating system.
+type OS struct {
 	Units  Units
 	Filter Filter
 	Links  Links
@@ -77,9 +77,9 @@ type Means struct {
 	Patience time.Duration
 }
 
-// Parts are what faults touch on a node.
-type Parts struct {
-	Means
+// Deps are what faults touch on a node.
+type Deps struct {
+	OS
 	Engine Engine
 	// Network is the lab's overlay.
 	Network string
@@ -98,7 +98,7 @@ type Parts struct {
 // engineSays is how long the engine may take to say how a container is.
 const engineSays = time.Second
 
-func (p *Parts) verb(k faultkind.Kind) verb {
+func (p *Deps) verb(k faultkind.Kind) verb {
 	switch k {
 	case faultkind.Kill:
 		return kill{container{p}}
@@ -129,7 +129,7 @@ func (p *Parts) verb(k faultkind.Kind) verb {
 }
 
 // container is what all faults of containers have in common.
-type container struct{ *Parts }
+type container struct{ *Deps }
 
 func (c container) prepare(ctx context.Context, s Spec) (Before, error) {
 	if !c.Wanted(s.Container) {
@@ -147,8 +147,8 @@ func (c container) prepare(ctx context.Context, s Spec) (Before, error) {
 	return Before{ID: have.ID, PID: have.PID}, nil
 }
 
-// seen holds for all that end the container's process.
-func (c container) seen(ctx context.Context, r Record) (string, error) {
+// observe holds for all that end the container's process.
+func (c container) observe(ctx context.Context, r Record) (string, error) {
 	have, err := c.Engine.Container(ctx, r.Before.ID)
 	switch {
 	case errors.Is(err, engine.ErrNotFound):
@@ -163,9 +163,9 @@ func (c container) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("process %d ended with exit code %d", r.Before.PID, have.ExitCode), nil
 }
 
-func (c container) undo(context.Context, Record) error { return nil }
+func (c container) revert(context.Context, Record) error { return nil }
 
-func (c container) mended(ctx context.Context, r Record) error {
+func (c container) verifyReverted(ctx context.Context, r Record) error {
 	if !c.Wanted(r.Spec.Container) {
 		return nil // somebody has other plans for it meanwhile
 	}
@@ -192,12 +192,12 @@ func (k kill) inject(ctx context.Context, r Record) error {
 	return k.Engine.Signal(ctx, r.Before.ID, "KILL")
 }
 
-// seen asks the kernel where the engine is silent: it says nothing of a container that it is about to start again, and that takes as long as
+// observe asks the kernel where the engine is silent: it says nothing of a container that it is about to start again, and that takes as long as
 // the swarm's manager is away.
-func (k kill) seen(ctx context.Context, r Record) (string, error) {
+func (k kill) observe(ctx context.Context, r Record) (string, error) {
 	once, cancel := context.WithTimeout(ctx, engineSays)
 	defer cancel()
-	evidence, err := k.container.seen(once, r)
+	evidence, err := k.container.observe(once, r)
 	if once.Err() == nil {
 		return evidence, err
 	}
@@ -258,7 +258,7 @@ type pause struct{ container }
 
 func (p pause) inject(ctx context.Context, r Record) error { return p.Engine.Pause(ctx, r.Before.ID) }
 
-func (p pause) seen(ctx context.Context, r Record) (string, error) {
+func (p pause) observe(ctx context.Context, r Record) (string, error) {
 	have, err := p.Engine.Container(ctx, r.Before.ID)
 	if err != nil {
 		return "", err
@@ -269,7 +269,7 @@ func (p pause) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("the engine says that process %d is frozen", r.Before.PID), nil
 }
 
-func (p pause) undo(ctx context.Context, r Record) error {
+func (p pause) revert(ctx context.Context, r Record) error {
 	have, err := p.Engine.Container(ctx, r.Before.ID)
 	if errors.Is(err, engine.ErrNotFound) {
 		return nil
@@ -301,7 +301,7 @@ func (d disconnect) inject(ctx context.Context, r Record) error {
 	return d.Engine.Disconnect(ctx, r.Before.ID, d.Network)
 }
 
-func (d disconnect) seen(ctx context.Context, r Record) (string, error) {
+func (d disconnect) observe(ctx context.Context, r Record) (string, error) {
 	have, err := d.Engine.Container(ctx, r.Before.ID)
 	if err != nil {
 		return "", err
@@ -312,7 +312,7 @@ func (d disconnect) seen(ctx context.Context, r Record) (string, error) {
 	return "it has no address on network " + d.Network, nil
 }
 
-type engineStop struct{ *Parts }
+type engineStop struct{ *Deps }
 
 func (e engineStop) unit() string { return e.EngineUnits[len(e.EngineUnits)-1] }
 
@@ -328,7 +328,7 @@ func (e engineStop) inject(ctx context.Context, _ Record) error {
 	return e.Units.Stop(ctx, e.EngineUnits...)
 }
 
-func (e engineStop) seen(ctx context.Context, r Record) (string, error) {
+func (e engineStop) observe(ctx context.Context, r Record) (string, error) {
 	pid, err := e.Units.MainPID(ctx, e.unit())
 	switch {
 	case err != nil:
@@ -341,13 +341,13 @@ func (e engineStop) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("process %d ended, and no engine answers", r.Before.PID), nil
 }
 
-func (e engineStop) undo(ctx context.Context, _ Record) error {
+func (e engineStop) revert(ctx context.Context, _ Record) error {
 	return e.Units.Start(ctx, e.EngineUnits...)
 }
 
-func (e engineStop) mended(ctx context.Context, _ Record) error { return e.Engine.Ping(ctx) }
+func (e engineStop) verifyReverted(ctx context.Context, _ Record) error { return e.Engine.Ping(ctx) }
 
-type engineKill struct{ *Parts }
+type engineKill struct{ *Deps }
 
 func (e engineKill) prepare(ctx context.Context, s Spec) (Before, error) {
 	return engineStop(e).prepare(ctx, s)
@@ -357,7 +357,7 @@ func (e engineKill) inject(ctx context.Context, _ Record) error {
 	return e.Units.Kill(ctx, engineStop(e).unit())
 }
 
-func (e engineKill) seen(ctx context.Context, r Record) (string, error) {
+func (e engineKill) observe(ctx context.Context, r Record) (string, error) {
 	pid, err := e.Units.MainPID(ctx, engineStop(e).unit())
 	if err == nil && pid == r.Before.PID {
 		err = fmt.Errorf("the engine still is process %d", pid)
@@ -365,15 +365,15 @@ func (e engineKill) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("process %d ended", r.Before.PID), err
 }
 
-// undo leaves the start to systemd, which waits for as long as the engine's unit demands.
-func (e engineKill) undo(context.Context, Record) error { return nil }
+// revert leaves the start to systemd, which waits for as long as the engine's unit demands.
+func (e engineKill) revert(context.Context, Record) error { return nil }
 
-func (e engineKill) mended(ctx context.Context, _ Record) error { return e.Engine.Ping(ctx) }
+func (e engineKill) verifyReverted(ctx context.Context, _ Record) error { return e.Engine.Ping(ctx) }
 
-type partition struct{ *Parts }
+type partition struct{ *Deps }
 
 func (p partition) prepare(ctx context.Context, _ Spec) (Before, error) {
-	if _, err := p.Filter.Cuts(ctx); err != nil {
+	if _, err := p.Filter.Blocked(ctx); err != nil {
 		return Before{}, fmt.Errorf("%w: packets cannot be dropped here: %w", ErrRefused, err)
 	}
 	return Before{}, nil
@@ -384,11 +384,11 @@ func (p partition) inject(ctx context.Context, r Record) error {
 	for _, peer := range r.Spec.Peers {
 		peers = append(peers, peer.Address)
 	}
-	return p.Filter.Cut(ctx, r.ID, peers, p.AgentPort)
+	return p.Filter.Block(ctx, r.ID, peers, p.AgentPort)
 }
 
-// seen sends each peer a packet, which is dropped and counted.
-func (p partition) seen(ctx context.Context, r Record) (string, error) {
+// observe sends each peer a packet, which is dropped and counted.
+func (p partition) observe(ctx context.Context, r Record) (string, error) {
 	for _, peer := range r.Spec.Peers {
 		if err := p.Filter.Try(ctx, peer.Address); err != nil {
 			return "", fmt.Errorf("send %s a packet: %w", peer.Name, err)
@@ -401,9 +401,9 @@ func (p partition) seen(ctx context.Context, r Record) (string, error) {
 	return fmt.Sprintf("%d packets were dropped so far", dropped), err
 }
 
-func (p partition) undo(ctx context.Context, r Record) error { return p.Filter.Mend(ctx, r.ID) }
+func (p partition) revert(ctx context.Context, r Record) error { return p.Filter.Unblock(ctx, r.ID) }
 
-func (p partition) mended(ctx context.Context, r Record) error {
+func (p partition) verifyReverted(ctx context.Context, r Record) error {
 	dropped, err := p.Filter.Dropped(ctx, r.ID)
 	if err == nil && dropped >= 0 {
 		err = errors.New("packets are still dropped")

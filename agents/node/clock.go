@@ -13,17 +13,17 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 var (
 	// clockEager and clockCalm are how often the manager is asked for its time, before its first answer and afterwards, give or take
 	// a fifth: nodes that came up together must not ask together for ever, for that makes each wait for the others.
-	clockEager   = pace.Stretch(time.Second)
-	clockCalm    = pace.Stretch(5 * time.Second)
-	clockTimeout = pace.Stretch(2 * time.Second)
+	clockEager   = timescale.Scale(time.Second)
+	clockCalm    = timescale.Scale(5 * time.Second)
+	clockTimeout = timescale.Scale(2 * time.Second)
 	// keeperInterval is how often the node is asked what keeps its clock.
-	keeperInterval = pace.Stretch(15 * time.Second)
+	keeperInterval = timescale.Scale(15 * time.Second)
 )
 
 // clockWatch measures this node's clock against the manager's. It is safe for concurrent use.
@@ -35,7 +35,7 @@ type clockWatch struct {
 	now       func() clock.Instant
 	// refresh has watchers sent a snapshot, tell an event as well.
 	refresh func()
-	tell    func(action, message string)
+	notify  func(action, message string)
 
 	mu       sync.Mutex
 	estimate clock.Estimator
@@ -130,9 +130,9 @@ func (w *clockWatch) publish() {
 	w.mu.Unlock()
 	switch {
 	case turned && r.Off:
-		w.tell("off", fmt.Sprintf("the node's clock is %+.1f s from the manager's", r.Offset.Seconds()))
+		w.notify("off", fmt.Sprintf("the node's clock is %+.1f s from the manager's", r.Offset.Seconds()))
 	case turned:
-		w.tell("right", fmt.Sprintf("the node's clock is %+.1f ms from the manager's", r.Offset.Seconds()*1e3))
+		w.notify("right", fmt.Sprintf("the node's clock is %+.1f ms from the manager's", r.Offset.Seconds()*1e3))
 	case noteworthy:
 		w.refresh()
 	}

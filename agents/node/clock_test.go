@@ -51,7 +51,7 @@ func newClockBench() *clockBench {
 			return at
 		},
 		refresh: func() { b.set(func() { b.refreshes++ }) },
-		tell:    func(action, message string) { b.set(func() { b.told = append(b.told, action+": "+message) }) },
+		notify:  func(action, message string) { b.set(func() { b.told = append(b.told, action+": "+message) }) },
 	}
 	return b
 }

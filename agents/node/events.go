@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
-	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
@@ -18,11 +18,11 @@ const (
 
 var (
 	// reconnectInterval is how often an engine that went away is looked for.
-	reconnectInterval = pace.Stretch(250 * time.Millisecond)
-	pingTimeout       = pace.Stretch(5 * time.Second)
+	reconnectInterval = timescale.Scale(250 * time.Millisecond)
+	pingTimeout       = timescale.Scale(5 * time.Second)
 	// judgeTimeout is the default of the node's: it bounds the questions about a container that was killed. Who stopped it is not known until
 	// then, and nobody starts it; a busy engine takes seconds.
-	judgeTimeout = pace.Stretch(30 * time.Second)
+	judgeTimeout = timescale.Scale(30 * time.Second)
 )
 
 // followEngine takes note of the engine's events for as long as the agent lives, over every end of the engine.
@@ -126,15 +126,15 @@ func (n *Node) event(ctx context.Context, e engine.Event) {
 	if n.tracker.Event(e, n.grace(e.Name)) {
 		if len(n.tracker.Suspects()) > 0 {
 			// Not in the way of the next events: an engine that shuts down sends many, and then none.
-			go n.judge(ctx)
+			go n.classifyStops(ctx)
 		} else {
-			n.keepHands()
+			n.saveManualStops()
 		}
 	}
 	if n.observer.Notice(e) {
 		n.loop.Trigger()
 	}
-	if told(e) {
+	if notified(e) {
 		n.emit(e.Name, e.Action, message(e))
 	}
 }
@@ -151,8 +151,8 @@ func (n *Node) grace(name string) time.Duration {
 	return 0
 }
 
-// judge decides who stopped the suspects: a hand, if the engine is in good health and stays.
-func (n *Node) judge(ctx context.Context) {
+// classifyStops decides who stopped the suspects: a hand, if the engine is in good health and stays.
+func (n *Node) classifyStops(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, n.judgeTimeout)
 	defer cancel()
 	suspects := n.tracker.Suspects()
@@ -177,16 +177,16 @@ func (n *Node) judge(ctx context.Context) {
 			continue
 		}
 		if n.tracker.Confirm(id) {
-			n.log.Info("stopped by hand", "container", suspect.Name)
-			n.emit(suspect.Name, "hand-stopped", "stopped by hand; `lab heal` starts it again")
+			n.log.Info("stopped manually", "container", suspect.Name)
+			n.emit(suspect.Name, "manually-stopped", "stopped manually; `lab heal` starts it again")
 		}
 	}
-	n.keepHands()
+	n.saveManualStops()
 	n.loop.Trigger()
 }
 
-// told reports whether an event is for people.
-func told(e engine.Event) bool {
+// notified reports whether an event is for people.
+func notified(e engine.Event) bool {
 	if e.Type != "container" {
 		return false
 	}

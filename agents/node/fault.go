@@ -20,9 +20,9 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/fault"
-	"github.com/swarmlab/swarmlab/agents/pace"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
@@ -37,13 +37,13 @@ const (
 )
 
 // healTimeout bounds a Heal. A container that ended meanwhile has to start.
-var healTimeout = pace.Stretch(time.Minute)
+var healTimeout = timescale.Scale(time.Minute)
 
 // engineUnits are those to stop, in this order, for the engine to stay down: the socket would start it again.
 func engineUnits() []string { return []string{"docker.socket", "docker.service"} }
 
 // newFaults opens the node's faults.
-func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
+func (n *Node) newFaults(means fault.OS) (*fault.Keeper, error) {
 	port, err := strconv.ParseUint(agentPort, 10, 16)
 	if err != nil {
 		return nil, fmt.Errorf("the agents' port: %w", err)
@@ -55,8 +55,8 @@ func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
 	if means.Clock == nil {
 		means.Clock = fault.OffsetClock{Folder: n.clockFolder(), URL: n.clockURL, Patience: means.Patience}
 	}
-	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Parts{
-		Means: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
+	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Deps{
+		OS: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
 		Own: stopper{n}.Own, Wanted: n.wanted, Renewable: func(container string) bool { return container == consul },
 	}, n.log, func(f fault.Fault, action, message string) {
 		n.emit(faultSubject(f), "fault-"+action, f.Spec.String()+": "+message)
@@ -65,12 +65,12 @@ func (n *Node) newFaults(means fault.Means) (*fault.Keeper, error) {
 }
 
 // Reap ends the faults that a dead agent left in force, as far as that goes without one; see [fault.Keeper.Reap].
-func Reap(ctx context.Context, paths Paths, engine fault.Engine, means fault.Means, log *slog.Logger) (abandoned, all int, err error) {
+func Reap(ctx context.Context, paths Paths, engine fault.Engine, means fault.OS, log *slog.Logger) (abandoned, all int, err error) {
 	if means.Clock == nil {
 		means.Clock = fault.OffsetClock{Folder: filepath.Join(paths.State, clockDir), URL: func() string { return "" }}
 	}
-	k, err := fault.Open(filepath.Join(paths.State, faultDir), fault.Parts{
-		Means: means, Engine: engine, Network: LabNetwork, EngineUnits: engineUnits(),
+	k, err := fault.Open(filepath.Join(paths.State, faultDir), fault.Deps{
+		OS: means, Engine: engine, Network: LabNetwork, EngineUnits: engineUnits(),
 	}, log, func(fault.Fault, string, string) {})
 	if err != nil {
 		return 0, 0, err

@@ -49,14 +49,14 @@ func (f *fakeHost) MainPID(context.Context, string) (int, error) {
 	return 7, nil
 }
 
-func (f *fakeHost) Cut(_ context.Context, name string, peers []netip.Addr, _ uint16) error {
+func (f *fakeHost) Block(_ context.Context, name string, peers []netip.Addr, _ uint16) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cuts[name] = int64(len(peers))
 	return nil
 }
 
-func (f *fakeHost) Mend(_ context.Context, name string) error {
+func (f *fakeHost) Unblock(_ context.Context, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.cuts, name)
@@ -74,7 +74,7 @@ func (f *fakeHost) Dropped(_ context.Context, name string) (int64, error) {
 	return -1, nil
 }
 
-func (f *fakeHost) Cuts(context.Context) ([]string, error) { return nil, nil }
+func (f *fakeHost) Blocked(context.Context) ([]string, error) { return nil, nil }
 
 func (b *bench) inject(kind, container string, lease time.Duration, peers ...string) *agentv1.Fault {
 	b.t.Helper()
@@ -87,16 +87,16 @@ func (b *bench) inject(kind, container string, lease time.Duration, peers ...str
 	return f
 }
 
-// A fault in force overrides the plan, also with the next agent, and is not taken for a stop by hand; its end brings the container back.
+// A fault in force overrides the plan, also with the next agent, and is not taken for a stop manually; its end brings the container back.
 func TestAFaultHoldsItsContainer(t *testing.T) {
 	for _, kind := range []string{"stop", "pause", "remove"} {
 		t.Run(kind, func(t *testing.T) {
 			b := newBench(t)
-			b.whole()
+			b.ready()
 			f := b.inject(kind, "web", time.Minute)
 			held := func(s *agentv1.NodeSnapshot) bool {
 				c := find(s, "web")
-				return !s.GetWhole() && c.GetState() != "running" && !c.GetHandStopped() && len(s.GetFaults()) == 1 &&
+				return !s.GetReady() && c.GetState() != "running" && !c.GetManuallyStopped() && len(s.GetFaults()) == 1 &&
 					s.GetFaults()[0].GetId() == f.GetId() && slices.ContainsFunc(s.GetPending(), func(p *agentv1.Pending) bool {
 					return strings.Contains(p.GetReason(), "the fault "+kind+" web, injected by me, is in force")
 				})
@@ -108,7 +108,7 @@ func TestAFaultHoldsItsContainer(t *testing.T) {
 			if err != nil || len(out.GetEnded()) != 1 || len(out.GetHealed()) != 0 {
 				t.Errorf("healed %v, %v", out, err)
 			}
-			if s := b.whole(); len(s.GetFaults()) != 0 {
+			if s := b.ready(); len(s.GetFaults()) != 0 {
 				t.Errorf("faults %v", s.GetFaults())
 			}
 		})
@@ -119,7 +119,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 	for _, kind := range []string{"stop", "kill", "engine-stop", "partition"} {
 		t.Run(kind, func(t *testing.T) {
 			b := newBench(t, quickVerdict)
-			before := find(b.whole(), "web").GetPid()
+			before := find(b.ready(), "web").GetPid()
 			container, peers := "web", []string(nil)
 			switch kind {
 			case "engine-stop":
@@ -132,7 +132,7 @@ func TestAFaultEndsByItself(t *testing.T) {
 			}
 			b.until("it is over", func(s *agentv1.NodeSnapshot) bool {
 				wasDown := find(s, "web").GetPid() != before
-				return s.GetWhole() && len(s.GetFaults()) == 0 && wasDown == (kind != "partition")
+				return s.GetReady() && len(s.GetFaults()) == 0 && wasDown == (kind != "partition")
 			})
 		})
 	}
@@ -152,7 +152,7 @@ func TestTheClockIsAContainers(t *testing.T) {
 			Kind: "skew", Skew: durationpb.New(-5 * time.Second), Lease: durationpb.New(time.Minute), Holder: "me",
 		})
 	}
-	b.whole()
+	b.ready()
 	if _, err := skew(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "its host's") {
 		t.Errorf("no container goes by it: %v", err)
 	}
@@ -160,13 +160,13 @@ func TestTheClockIsAContainers(t *testing.T) {
 	b.role.set(func(f *fakeRole) {
 		f.mounts = []*rolev1.Mount{{Source: &rolev1.Mount_ClockOffset{ClockOffset: &rolev1.ClockOffset{Url: container.URL}}, Target: "/run/clock"}}
 	})
-	b.until("web goes by it", func(s *agentv1.NodeSnapshot) bool { return s.GetWhole() && find(s, "web").GetId() != before })
+	b.until("web goes by it", func(s *agentv1.NodeSnapshot) bool { return s.GetReady() && find(s, "web").GetId() != before })
 	f, err := skew()
 	if err != nil || f.GetSkew().AsDuration() != -5*time.Second || !strings.Contains(f.GetEvidence(), "off by") {
 		t.Fatalf("%v, %v", f, err)
 	}
 	b.restart()
-	b.until("the next agent has it", func(s *agentv1.NodeSnapshot) bool { return len(s.GetFaults()) == 1 && s.GetWhole() })
+	b.until("the next agent has it", func(s *agentv1.NodeSnapshot) bool { return len(s.GetFaults()) == 1 && s.GetReady() })
 	if out, err := b.node.Heal(t.Context(), []string{f.GetId()}); err != nil || len(out.GetEnded()) != 1 {
 		t.Errorf("healed %v, %v", out, err)
 	}
@@ -177,19 +177,19 @@ func TestTheClockIsAContainers(t *testing.T) {
 
 func TestResetEndsFaults(t *testing.T) {
 	b := newBench(t, quickVerdict)
-	s := b.whole()
+	s := b.ready()
 	b.inject("engine-stop", "", time.Minute)
 	if _, err := b.node.Reset(t.Context(), s.GetDesiredStage()); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.whole(); len(s.GetFaults()) != 0 {
+	if s := b.ready(); len(s.GetFaults()) != 0 {
 		t.Errorf("faults %v", s.GetFaults())
 	}
 }
 
 func TestBadFaults(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	good := func() *agentv1.InjectRequest {
 		return &agentv1.InjectRequest{Kind: "stop", Container: "web", Lease: durationpb.New(time.Minute), Holder: "me"}
 	}
@@ -233,7 +233,7 @@ func TestBadFaults(t *testing.T) {
 	if _, err := b.node.Renew(t.Context(), "01234567", time.Minute); status.Code(err) != codes.NotFound {
 		t.Errorf("renewed what is not: %v", err)
 	}
-	if s := b.whole(); len(s.GetFaults()) != 0 {
+	if s := b.ready(); len(s.GetFaults()) != 0 {
 		t.Errorf("faults %v", s.GetFaults())
 	}
 	b.inject("stop", "web", time.Minute)

@@ -33,7 +33,7 @@ func TestDial(t *testing.T) {
 			{HostPort: 5001, ContainerPort: 81},
 		}
 	})
-	b.whole()
+	b.ready()
 	for _, tt := range []struct {
 		name, container string
 		port            uint32

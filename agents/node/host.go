@@ -18,7 +18,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Systemd is a host that runs systemd, with the names of the units.
@@ -88,7 +88,7 @@ func (s Systemd) MTU(address string) (int, error) {
 // containerMark is written by systemd at its start, within a container only; see its Container Interface.
 const containerMark = "/run/systemd/container"
 
-var chronyTimeout = pace.Stretch(time.Second)
+var chronyTimeout = timescale.Scale(time.Second)
 
 // InContainer reports whether this node is a container, and so shares its host's clock and disk.
 func InContainer() bool {

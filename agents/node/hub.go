@@ -17,7 +17,7 @@ const (
 )
 
 // hub hands events to those who watch. A slow watcher misses events and never holds anybody up; the snapshot that comes with each is
-// whole in any case. It is safe for concurrent use.
+// ready in any case. It is safe for concurrent use.
 type hub struct {
 	mu       sync.Mutex
 	watchers map[*watcher]struct{}

@@ -10,7 +10,7 @@
 // # What survives
 //
 // Containers never depend on the agent: it may be killed, restarted or replaced at any time. It remembers over its own end
-// the stage, which containers were stopped by hand, which it stopped itself, and up to when it followed the engine's events.
+// the stage, which containers were stopped manually, which it stopped itself, and up to when it followed the engine's events.
 package node
 
 import (
@@ -33,13 +33,13 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/fault"
-	"github.com/swarmlab/swarmlab/agents/handstop"
 	"github.com/swarmlab/swarmlab/agents/image"
-	"github.com/swarmlab/swarmlab/agents/mesh"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/manualstop"
+	"github.com/swarmlab/swarmlab/agents/overlayprobe"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 	"github.com/swarmlab/swarmlab/agents/rejoin"
 	"github.com/swarmlab/swarmlab/agents/render"
@@ -185,11 +185,11 @@ type Node struct {
 	files    reconcile.Files
 	observer *reconcile.Observer
 	loop     *reconcile.Loop
-	tracker  *handstop.Tracker
+	tracker  *manualstop.Tracker
 	state    *state
 	hub      *hub
-	link     *link
-	mesh     *meshWatch
+	link     *managerClient
+	mesh     *overlayMonitor
 	clock    *clockWatch
 	faults   *fault.Keeper
 
@@ -236,8 +236,8 @@ type health struct {
 	err       error
 }
 
-// Parts are what a Node is made of.
-type Parts struct {
+// Deps are what a Node is made of.
+type Deps struct {
 	Config    Config
 	Paths     Paths
 	Engine    Engine
@@ -246,13 +246,13 @@ type Parts struct {
 	Host      Host
 	Identity  server.Identity
 	// Means of faults. Without a Clock the node has its host's, and containers go by an offset to it.
-	Means   fault.Means
+	Means   fault.OS
 	Log     *slog.Logger
 	Version string
 }
 
 // New makes a node's agent; Run starts it.
-func New(p Parts) (*Node, error) {
+func New(p Deps) (*Node, error) {
 	st, err := openState(filepath.Join(p.Paths.State, "state.json"))
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func New(p Parts) (*Node, error) {
 		images:  image.New(p.Engine, p.Paths.Bundle, p.Paths.App),
 		secrets: render.Secrets{Dir: p.Paths.Secrets, Node: p.Config.Self.GetName()},
 		files:   reconcile.Files{Root: filepath.Join(p.Paths.State, "rendered")},
-		tracker: handstop.New(st.get().Hands),
+		tracker: manualstop.New(st.get().Hands),
 		state:   st,
 		hub:     newHub(),
 		replan:  make(chan struct{}, 1),
@@ -281,10 +281,10 @@ func New(p Parts) (*Node, error) {
 		Log: p.Log,
 	}
 	n.observer = reconcile.NewObserver(p.Engine, n.loop.Trigger)
-	n.mesh = &meshWatch{
+	n.mesh = &overlayMonitor{
 		self:  p.Config.Self.GetName(),
-		probe: mesh.Probe, peers: n.peers, now: time.Now, known: map[string]*endpointWatch{},
-		tell: func(container, action, message string) {
+		probe: overlayprobe.Probe, peers: n.peers, now: time.Now, known: map[string]*endpointWatch{},
+		notify: func(container, action, message string) {
 			n.log.Info("overlay", "container", container, "finding", action, "detail", message)
 			n.emit(container, action, message)
 		},
@@ -292,10 +292,10 @@ func New(p Parts) (*Node, error) {
 	n.clock = &clockWatch{
 		nodes: p.Config.Nodes, reference: p.Config.Manager() == p.Config.Self, keeper: p.Host.Clock, now: clock.Now,
 		refresh: n.hub.refresh,
-		tell:    func(action, message string) { n.emit("clock", action, message) },
+		notify:  func(action, message string) { n.emit("clock", action, message) },
 	}
 	if manager := p.Config.Manager(); manager != p.Config.Self {
-		n.link = newLink(manager, p.Config.Self, p.Log, n.loop.Hurry)
+		n.link = newManagerClient(manager, p.Config.Self, p.Log, n.loop.Hurry)
 	}
 	if n.faults, err = n.newFaults(p.Means); err != nil {
 		return nil, err
@@ -356,7 +356,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.checkRole(ctx) })
 	group.Go(func() error { return n.discovery.Run(ctx) })
 	group.Go(func() error { return n.beat(ctx) })
-	group.Go(func() error { return n.watchMesh(ctx) })
+	group.Go(func() error { return n.monitorOverlay(ctx) })
 	group.Go(func() error { return n.faults.Run(ctx) })
 	group.Go(func() error { return n.clock.run(ctx, manager) })
 	if n.link != nil {
@@ -432,7 +432,7 @@ func (n *Node) observe(_ context.Context, desired reconcile.Desired) reconcile.O
 		return observed
 	}
 	if n.tracker.Observed(observed.Containers) {
-		n.keepHands()
+		n.saveManualStops()
 	}
 	now := time.Now()
 	for _, c := range observed.Containers {
@@ -517,7 +517,7 @@ func overlayMTU(mtu int) string {
 
 // swarmInit chooses a pool for the swarm's networks that does not clash with the lab's own subnet.
 func (n *Node) swarmInit() engine.SwarmInit {
-	in := engine.SwarmInit{Address: n.config.Self.GetAddress(), PrefixLen: networkBits, Heartbeat: pace.Stretch(heartbeat)}
+	in := engine.SwarmInit{Address: n.config.Self.GetAddress(), PrefixLen: networkBits, Heartbeat: timescale.Scale(heartbeat)}
 	for _, pool := range addressPools() {
 		in.AddressPool = pool.String()
 		if !n.config.Subnet.Overlaps(pool) {
@@ -545,7 +545,7 @@ func (s stopper) Own(id string) error {
 	return s.n.state.update(func(r *record) { r.Hands = s.n.tracker.Record() })
 }
 
-func (n *Node) keepHands() {
+func (n *Node) saveManualStops() {
 	if err := n.state.update(func(r *record) { r.Hands = n.tracker.Record() }); err != nil {
 		n.log.Error("state", "error", err)
 	}
@@ -564,7 +564,7 @@ func (n *Node) publish(s reconcile.Status) {
 		n.runs = time.Now()
 	}
 	n.mu.Unlock()
-	n.tell(before, s)
+	n.notify(before, s)
 	n.offer(plan, withdrawn, s)
 	if !same {
 		poke(n.check)
@@ -598,8 +598,8 @@ func offered(services []*rolev1.Service, s reconcile.Status) []*rolev1.Service {
 	return up
 }
 
-// tell emits the events that follow from a change of status.
-func (n *Node) tell(before, now reconcile.Status) {
+// notify emits the events that follow from a change of status.
+func (n *Node) notify(before, now reconcile.Status) {
 	if before.Observed.EngineError != now.Observed.EngineError || before.Observed.EngineVersion == "" {
 		switch {
 		case now.Observed.EngineError != "" && before.Observed.EngineError == "":
@@ -647,7 +647,7 @@ func (n *Node) done(o reconcile.Outcome) {
 
 func subject(s reconcile.Step) string {
 	switch s.Kind {
-	case reconcile.FoundSwarm, reconcile.JoinSwarm, reconcile.LeaveSwarm, reconcile.CreateNetwork,
+	case reconcile.InitSwarm, reconcile.JoinSwarm, reconcile.LeaveSwarm, reconcile.CreateNetwork,
 		reconcile.ForgetMember:
 		return "swarm"
 	case reconcile.ProvideImage, reconcile.BuildImage:
@@ -659,7 +659,7 @@ func subject(s reconcile.Step) string {
 // pastTense is the word for a step that was done; empty for those of which the engine's own events tell.
 func pastTense(kind reconcile.Kind) string {
 	switch kind {
-	case reconcile.FoundSwarm:
+	case reconcile.InitSwarm:
 		return "founded"
 	case reconcile.JoinSwarm:
 		return "joined"

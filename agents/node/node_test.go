@@ -292,9 +292,9 @@ func (b *bench) start() {
 		b.t.Fatal(err)
 	}
 	config.Self, config.Listen = config.Manager(), "127.0.0.1:0"
-	b.node, err = New(Parts{
+	b.node, err = New(Deps{
 		Config: config, Engine: b.engine, Role: b.role, Discovery: b.discovery, Host: b.host, Identity: b.identity,
-		Means: fault.Means{Units: b.host, Filter: b.host, Patience: roletest.Patience}, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Means: fault.OS{Units: b.host, Filter: b.host, Patience: roletest.Patience}, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Paths: Paths{State: filepath.Join(b.dir, "state"), Secrets: b.dir, Bundle: b.dir, App: filepath.Join(b.dir, "app")},
 	})
 	if err != nil {
@@ -332,9 +332,9 @@ func (b *bench) until(what string, wanted func(s *agentv1.NodeSnapshot) bool) *a
 	return nil
 }
 
-func (b *bench) whole() *agentv1.NodeSnapshot {
+func (b *bench) ready() *agentv1.NodeSnapshot {
 	b.t.Helper()
-	return b.until("the node is whole", (*agentv1.NodeSnapshot).GetWhole)
+	return b.until("the node is ready", (*agentv1.NodeSnapshot).GetReady)
 }
 
 func (b *bench) id(name string) string {
@@ -365,13 +365,13 @@ func find(s *agentv1.NodeSnapshot, name string) *agentv1.ContainerStatus {
 	return nil
 }
 
-func handStopped(name string) func(s *agentv1.NodeSnapshot) bool {
-	return func(s *agentv1.NodeSnapshot) bool { return find(s, name).GetHandStopped() }
+func manuallyStopped(name string) func(s *agentv1.NodeSnapshot) bool {
+	return func(s *agentv1.NodeSnapshot) bool { return find(s, name).GetManuallyStopped() }
 }
 
-func TestBecomesWhole(t *testing.T) {
+func TestBecomesReady(t *testing.T) {
 	b := newBench(t)
-	s := b.whole()
+	s := b.ready()
 	if s.GetReachedStage() != rolev1.Stage_STAGE_APPLICATION || len(s.GetPending()) != 0 || !s.GetSwarm().GetManager() {
 		t.Errorf("%v", s)
 	}
@@ -382,7 +382,7 @@ func TestBecomesWhole(t *testing.T) {
 	}
 	redis, web := b.id("redis01"), b.id("web")
 	b.restart()
-	b.whole()
+	b.ready()
 	if b.id("redis01") != redis || b.id("web") != web || b.engine.Calls("Stop") != 0 {
 		t.Error("a restart of the agent touched containers")
 	}
@@ -390,7 +390,7 @@ func TestBecomesWhole(t *testing.T) {
 
 func TestRemovedComesBack(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	before := b.id("redis01")
 	if err := b.engine.Remove(t.Context(), "redis01"); err != nil {
 		t.Fatal(err)
@@ -404,29 +404,29 @@ func TestRemovedComesBack(t *testing.T) {
 	}
 }
 
-func TestHandStoppedStaysStopped(t *testing.T) {
+func TestManuallyStoppedStaysStopped(t *testing.T) {
 	for name, stop := range map[string]func(b *bench) error{
 		"docker stop": func(b *bench) error { return b.engine.Stop(b.t.Context(), "redis01") },
 		"docker kill": func(b *bench) error { return b.engine.Kill("redis01") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.whole()
+			b.ready()
 			started := b.startedAt("redis01")
 			if err := stop(b); err != nil {
 				t.Fatal(err)
 			}
-			b.until("it is shown as stopped by hand", handStopped("redis01"))
+			b.until("it is shown as stopped manually", manuallyStopped("redis01"))
 			quickVerdict(b)
 			b.restart()
-			b.until("the next agent knows it too", handStopped("redis01"))
+			b.until("the next agent knows it too", manuallyStopped("redis01"))
 			b.host.set(true)
 			b.engine.Shutdown(nil)
 			b.until("the engine is down", func(s *agentv1.NodeSnapshot) bool { return !s.GetEngine().GetUp() })
 			b.engine.Boot()
 			b.host.set(false)
 			b.until("and after a boot", func(s *agentv1.NodeSnapshot) bool {
-				return handStopped("redis01")(s) && s.GetEngine().GetUp()
+				return manuallyStopped("redis01")(s) && s.GetEngine().GetUp()
 			})
 			if !b.startedAt("redis01").Equal(started) {
 				t.Error("it was started meanwhile")
@@ -435,7 +435,7 @@ func TestHandStoppedStaysStopped(t *testing.T) {
 				out, err := b.node.Heal(t.Context(), nil)
 				return err == nil && slices.Equal(out.GetHealed(), []string{"redis01"})
 			})
-			b.whole()
+			b.ready()
 		})
 	}
 }
@@ -443,49 +443,49 @@ func TestHandStoppedStaysStopped(t *testing.T) {
 // A container that is stopped while nobody looks is found in the engine's past events.
 func TestHandStopWhileTheAgentIsAway(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	b.stop()
 	if err := b.engine.Kill("web"); err != nil {
 		t.Fatal(err)
 	}
 	b.start()
-	b.until("it is shown as stopped by hand", handStopped("web"))
+	b.until("it is shown as stopped manually", manuallyStopped("web"))
 }
 
 func TestShutdownIsNoHandStop(t *testing.T) {
 	b := newBench(t, quickVerdict)
-	b.whole()
+	b.ready()
 	b.host.set(true)
 	b.engine.Shutdown(func() {
 		time.Sleep(300 * time.Millisecond) // an engine that answers for a while yet
 	})
-	b.until("the engine is down", func(s *agentv1.NodeSnapshot) bool { return !s.GetEngine().GetUp() && !s.GetWhole() })
+	b.until("the engine is down", func(s *agentv1.NodeSnapshot) bool { return !s.GetEngine().GetUp() && !s.GetReady() })
 	b.engine.Boot()
 	b.host.set(false)
-	b.whole()
+	b.ready()
 }
 
 func TestCrashOfTheEngineIsNoHandStop(t *testing.T) {
 	b := newBench(t, quickVerdict)
-	b.whole()
+	b.ready()
 	b.engine.Die()
 	b.until("the engine is down", func(s *agentv1.NodeSnapshot) bool { return !s.GetEngine().GetUp() })
 	b.engine.Boot()
 	b.host.set(false) // since now: what its containers suffered before was not a hand's
-	b.whole()
+	b.ready()
 }
 
 func TestCrashes(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	for _, code := range []int{0, 1} {
-		before := find(b.whole(), "redis01").GetPid()
+		before := find(b.ready(), "redis01").GetPid()
 		if err := b.engine.Crash("redis01", code); err != nil {
 			t.Fatal(err)
 		}
 		b.until(fmt.Sprintf("it runs again after exit code %d", code), func(s *agentv1.NodeSnapshot) bool {
 			c := find(s, "redis01")
-			return c.GetState() == "running" && c.GetPid() != before && !c.GetHandStopped()
+			return c.GetState() == "running" && c.GetPid() != before && !c.GetManuallyStopped()
 		})
 	}
 }
@@ -493,7 +493,7 @@ func TestCrashes(t *testing.T) {
 // Who heals at once does not have to wait until the agent has seen what there is to heal.
 func TestHealRightAfterTheStop(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	b.host.slowDown(300 * time.Millisecond)
 	for what, stop := range map[string]func() error{
 		"stopped": func() error { return b.engine.Stop(t.Context(), "web") },
@@ -506,29 +506,29 @@ func TestHealRightAfterTheStop(t *testing.T) {
 		if out, err := b.node.Heal(t.Context(), nil); err != nil || !slices.Equal(out.GetHealed(), []string{"web"}) {
 			t.Errorf("%s: healed %v, %v", what, out, err)
 		}
-		b.whole()
+		b.ready()
 	}
 }
 
 func TestPausedIsHealed(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	if err := b.engine.Pause(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
-	b.until("it is not whole", func(s *agentv1.NodeSnapshot) bool { return !s.GetWhole() && find(s, "web").GetState() == "paused" })
+	b.until("it is not ready", func(s *agentv1.NodeSnapshot) bool { return !s.GetReady() && find(s, "web").GetState() == "paused" })
 	if out, err := b.node.Heal(t.Context(), nil); err != nil || !slices.Equal(out.GetHealed(), []string{"web"}) {
 		t.Errorf("healed %v, %v", out, err)
 	}
-	b.whole()
+	b.ready()
 }
 
 func TestNewSpecReplaces(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	redis, web := b.id("redis01"), b.id("web")
 	b.role.set(func(f *fakeRole) { f.env = "2" })
-	b.until("redis01 is another", func(s *agentv1.NodeSnapshot) bool { return s.GetWhole() && find(s, "redis01").GetId() != redis })
+	b.until("redis01 is another", func(s *agentv1.NodeSnapshot) bool { return s.GetReady() && find(s, "redis01").GetId() != redis })
 	if b.id("web") != web {
 		t.Error("web was touched too")
 	}
@@ -536,10 +536,10 @@ func TestNewSpecReplaces(t *testing.T) {
 
 func TestDeadRoleDisturbsNothing(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	redis := b.id("redis01")
 	b.role.set(func(f *fakeRole) { f.dead = true })
-	b.until("it is not whole", func(s *agentv1.NodeSnapshot) bool { return !s.GetWhole() && s.GetRole().GetError() == "it crashed" })
+	b.until("it is not ready", func(s *agentv1.NodeSnapshot) bool { return !s.GetReady() && s.GetRole().GetError() == "it crashed" })
 	if err := b.engine.Remove(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
@@ -553,7 +553,7 @@ func TestDeadRoleDisturbsNothing(t *testing.T) {
 	})
 	b.restart()
 	b.until("without any plan it does nothing", func(s *agentv1.NodeSnapshot) bool {
-		return len(s.GetPending()) == 1 && strings.Contains(s.GetPending()[0].GetReason(), "make no sense") && !s.GetWhole()
+		return len(s.GetPending()) == 1 && strings.Contains(s.GetPending()[0].GetReason(), "make no sense") && !s.GetReady()
 	})
 	if b.id("redis01") != redis {
 		t.Error("redis01 was touched")
@@ -562,14 +562,14 @@ func TestDeadRoleDisturbsNothing(t *testing.T) {
 
 func TestStages(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	redis := b.id("redis01")
 	if err := b.node.SetStage(t.Context(), rolev1.Stage_STAGE_NETWORK); err != nil {
 		t.Fatal(err)
 	}
 	b.restart()
 	s := b.until("the lower stage is desired and reached", func(s *agentv1.NodeSnapshot) bool {
-		return s.GetDesiredStage() == rolev1.Stage_STAGE_NETWORK && s.GetWhole()
+		return s.GetDesiredStage() == rolev1.Stage_STAGE_NETWORK && s.GetReady()
 	})
 	if find(s, "redis01").GetId() != redis {
 		t.Error("a lower stage takes nothing down")
@@ -583,12 +583,12 @@ func TestStages(t *testing.T) {
 	if err := b.node.SetStage(t.Context(), rolev1.Stage_STAGE_APPLICATION); err != nil {
 		t.Fatal(err)
 	}
-	b.whole()
+	b.ready()
 }
 
 func TestReset(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	b.engine.AddImage("busybox", nil)
 	if id, err := b.engine.Create(t.Context(), engine.Spec{Name: "mine", Image: "busybox"}); err != nil || b.engine.Start(t.Context(), id) != nil {
 		t.Fatal(err)
@@ -596,7 +596,7 @@ func TestReset(t *testing.T) {
 	if err := b.engine.Kill("web"); err != nil {
 		t.Fatal(err)
 	}
-	b.until("web is stopped by hand", handStopped("web"))
+	b.until("web is stopped manually", manuallyStopped("web"))
 	out, err := b.node.Reset(t.Context(), rolev1.Stage_STAGE_INFRASTRUCTURE)
 	if err != nil {
 		t.Fatal(err)
@@ -605,7 +605,7 @@ func TestReset(t *testing.T) {
 		t.Errorf("%v", out)
 	}
 	b.until("nothing is left", func(s *agentv1.NodeSnapshot) bool {
-		return s.GetWhole() && s.GetDesiredStage() == rolev1.Stage_STAGE_INFRASTRUCTURE && s.GetSwarm().GetLocalState() == "inactive"
+		return s.GetReady() && s.GetDesiredStage() == rolev1.Stage_STAGE_INFRASTRUCTURE && s.GetSwarm().GetLocalState() == "inactive"
 	})
 	if _, err := b.engine.Image(t.Context(), "web:latest"); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("the lab's own image is left: %v", err)
@@ -616,14 +616,14 @@ func TestReset(t *testing.T) {
 	if err := b.node.SetStage(t.Context(), rolev1.Stage_STAGE_APPLICATION); err != nil {
 		t.Fatal(err)
 	}
-	if s := b.whole(); find(s, "web").GetHandStopped() {
-		t.Error("a reset forgets who was stopped by hand")
+	if s := b.ready(); find(s, "web").GetManuallyStopped() {
+		t.Error("a reset forgets who was stopped manually")
 	}
 }
 
 func TestRetire(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	b.role.set(func(f *fakeRole) { f.queued = 3 })
 	var mu sync.Mutex
 	var said []string
@@ -650,7 +650,7 @@ func TestRetire(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := func(s *agentv1.NodeSnapshot) bool {
-		return find(s, "redis01").GetState() == "exited" && !find(s, "redis01").GetHandStopped() && !s.GetWhole() &&
+		return find(s, "redis01").GetState() == "exited" && !find(s, "redis01").GetManuallyStopped() && !s.GetReady() &&
 			s.GetSwarm().GetLocalState() == "inactive" && len(s.GetPending()) == 1 &&
 			strings.Contains(s.GetPending()[0].GetReason(), "retired")
 	}
@@ -660,12 +660,12 @@ func TestRetire(t *testing.T) {
 	if err := b.node.SetStage(t.Context(), rolev1.Stage_STAGE_APPLICATION); err != nil {
 		t.Fatal(err)
 	}
-	b.whole()
+	b.ready()
 }
 
 func TestRetireWithoutAnEnd(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	b.role.set(func(f *fakeRole) { f.queued = 3 })
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -678,7 +678,7 @@ func TestRetireWithoutAnEnd(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	b.whole()
+	b.ready()
 }
 
 func TestJoinInfo(t *testing.T) {
@@ -687,7 +687,7 @@ func TestJoinInfo(t *testing.T) {
 	if err != nil || info.GetWorkerToken() == "" || info.GetManagerAddress() != "192.168.33.11:2377" || info.GetClusterId() == "" {
 		t.Fatalf("%v, %v", info, err)
 	}
-	b.whole()
+	b.ready()
 	if info, err = b.node.JoinInfo(t.Context()); err != nil || !info.GetNetworkReady() || info.GetNetworkId() == "" {
 		t.Errorf("%v, %v", info, err)
 	}
@@ -702,7 +702,7 @@ func TestJoinInfo(t *testing.T) {
 
 func TestForgetNode(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	self, err := b.engine.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -741,7 +741,7 @@ func TestForgetNoNodeUnheard(t *testing.T) {
 	}
 	defer func() { _ = hung.Close() }()
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	self, err := b.engine.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -766,7 +766,7 @@ func TestForgetNoNodeUnheard(t *testing.T) {
 
 func TestWatch(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	got := make(chan *agentv1.WatchResponse, 100)
@@ -835,7 +835,7 @@ func TestWatchWithoutAnEvent(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	b := newBench(t)
-	b.whole()
+	b.ready()
 	var lines []string
 	collect := func(line string, stderr bool) error {
 		lines = append(lines, fmt.Sprint(line, " ", stderr))

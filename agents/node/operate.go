@@ -15,9 +15,9 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
-	"github.com/swarmlab/swarmlab/agents/handstop"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/manualstop"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
 )
 
@@ -31,9 +31,9 @@ const (
 
 var (
 	// resetTimeout bounds a reset whose caller sets no deadline.
-	resetTimeout = pace.Stretch(2 * time.Minute)
+	resetTimeout = timescale.Scale(2 * time.Minute)
 	// planPatience bounds the wait for a role's first plan, for which is looked every planInterval.
-	planPatience = pace.Stretch(10 * time.Second)
+	planPatience = timescale.Scale(10 * time.Second)
 )
 
 // measureQueued is the role's measure of votes that wait on the node.
@@ -51,13 +51,13 @@ func (n *Node) SetStage(_ context.Context, stage rolev1.Stage) error {
 	return nil
 }
 
-// Heal ends faults: those with the given ids, or, without any, all, and then starts the plan's containers that were stopped or paused by hand.
+// Heal ends faults: those with the given ids, or, without any, all, and then starts the plan's containers that were stopped or paused manually.
 func (n *Node) Heal(ctx context.Context, faults []string) (*agentv1.HealResponse, error) {
 	out := &agentv1.HealResponse{}
 	var errFaults, errHands error
 	out.Ended, errFaults = n.endFaults(ctx, faults...)
 	if len(faults) == 0 {
-		out.Healed, errHands = n.healHands(ctx)
+		out.Healed, errHands = n.healManualStops(ctx)
 	}
 	return out, errors.Join(errFaults, errHands)
 }
@@ -82,13 +82,13 @@ func (n *Node) awaitPlan(ctx context.Context) (planned, error) {
 	}
 }
 
-// healHands starts what was stopped or paused by hand.
-func (n *Node) healHands(ctx context.Context) ([]string, error) {
+// healManualStops starts what was stopped or paused manually.
+func (n *Node) healManualStops(ctx context.Context) ([]string, error) {
 	plan, err := n.awaitPlan(ctx)
 	if err != nil {
 		return nil, err
 	}
-	containers, err := n.judged(ctx, plan)
+	containers, err := n.classified(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (n *Node) healHands(ctx context.Context) ([]string, error) {
 	}
 	healed = append(healed, n.tracker.Heal(func(name string) bool { return planned[name] })...)
 	slices.Sort(healed)
-	n.keepHands()
+	n.saveManualStops()
 	n.loop.Hurry()
 	if len(healed) > 0 {
 		n.emit("agent", "healed", strings.Join(healed, ", "))
@@ -116,9 +116,9 @@ func (n *Node) healHands(ctx context.Context) ([]string, error) {
 	return healed, errors.Join(errs...)
 }
 
-// judged returns the plan's containers as they are now, once it is known of each that ended who ended it: to heal right after a stop must
+// classified returns the plan's containers as they are now, once it is known of each that ended who ended it: to heal right after a stop must
 // not overtake what the engine tells of that stop. None, while the engine is away.
-func (n *Node) judged(ctx context.Context, plan planned) (map[string]engine.Container, error) {
+func (n *Node) classified(ctx context.Context, plan planned) (map[string]engine.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.judgeTimeout)
 	defer cancel()
 	for {
@@ -205,7 +205,7 @@ func (n *Node) Reset(ctx context.Context, stage rolev1.Stage) (*agentv1.ResetRes
 	}
 	n.tracker.Heal(func(string) bool { return true })
 	err = n.state.update(func(r *record) {
-		r.Stage, r.Retired, r.Hands = StageName(stage), false, handstop.Record{}
+		r.Stage, r.Retired, r.Hands = StageName(stage), false, manualstop.Record{}
 	})
 	if err != nil {
 		return nil, err
@@ -370,7 +370,7 @@ func (n *Node) withdraw(withdrawn bool) {
 
 // deregisterTimeout is how long a retiring node waits for discovery to have taken note. A balancer that never hears of
 // it finds out by its own checks.
-var deregisterTimeout = pace.Stretch(10 * time.Second)
+var deregisterTimeout = timescale.Scale(10 * time.Second)
 
 func (n *Node) deregistered(ctx context.Context, progress func(string, float64) error) error {
 	if err := progress("withdraws its services", 0); err != nil {
@@ -515,7 +515,7 @@ func (n *Node) ForgetNode(ctx context.Context, name string) error {
 const memberReady = "ready"
 
 // lifeTimeout is more than the 3 s after which a network says that nobody has an address.
-var lifeTimeout = pace.Stretch(10 * time.Second)
+var lifeTimeout = timescale.Scale(10 * time.Second)
 
 // lives asks a node whether it still is the member that the swarm has in its list. One that left is listed as ready for
 // a while; of one that is gone the network says so. The error is that of a node that does not answer: it may be alive.

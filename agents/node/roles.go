@@ -9,16 +9,16 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/role"
 )
 
 var (
-	planTimeout = pace.Stretch(5 * time.Second)
+	planTimeout = timescale.Scale(5 * time.Second)
 	// How often the role is asked whether it does its job: while it does not, while somebody watches, otherwise.
-	checkSick    = pace.Stretch(time.Second)
-	checkWatched = pace.Stretch(2 * time.Second)
-	checkIdle    = pace.Stretch(10 * time.Second)
+	checkSick    = timescale.Scale(time.Second)
+	checkWatched = timescale.Scale(2 * time.Second)
+	checkIdle    = timescale.Scale(10 * time.Second)
 )
 
 // followRole asks the role for its plan whenever a fact may have changed.

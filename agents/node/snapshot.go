@@ -54,13 +54,13 @@ func (n *Node) Snapshot() *agentv1.NodeSnapshot {
 		Clock:        n.clock.status(),
 		Faults:       faultStatuses(n.faults.List()),
 	}
-	snapshot.Whole = whole(snapshot, plan, health.began.After(runs))
+	snapshot.Ready = ready(snapshot, plan, health.began.After(runs))
 	return snapshot
 }
 
-// whole judges a snapshot as the protocol defines it. The role and its services count once all of the plan's containers
+// ready judges a snapshot as the protocol defines it. The role and its services count once all of the plan's containers
 // belong to the desired stage: below, it cannot do its job. fresh: the role was checked since the containers changed.
-func whole(s *agentv1.NodeSnapshot, plan planned, fresh bool) bool {
+func ready(s *agentv1.NodeSnapshot, plan planned, fresh bool) bool {
 	if !s.GetEngine().GetUp() || !plan.known || s.GetReachedStage() < s.GetDesiredStage() {
 		return false
 	}
@@ -145,8 +145,8 @@ func containers(st reconcile.Status) []*agentv1.ContainerStatus {
 func containerStatus(c engine.Container, o reconcile.Observed) *agentv1.ContainerStatus {
 	out := &agentv1.ContainerStatus{
 		Name: c.Spec.Name, Id: c.ID, Image: c.Spec.Image, State: string(c.State),
-		HandStopped: !reconcile.Runs(c) && o.Stops[c.ID] == reconcile.StopHand,
-		ExitCode:    int32(c.ExitCode), Restarts: int64(c.Restarts), Pid: int64(c.PID), Error: c.Error,
+		ManuallyStopped: !reconcile.Runs(c) && o.Stops[c.ID] == reconcile.StopManual,
+		ExitCode:        int32(c.ExitCode), Restarts: int64(c.Restarts), Pid: int64(c.PID), Error: c.Error,
 		Networks: map[string]string{},
 	}
 	for name, endpoint := range c.Endpoints {

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
-	"github.com/swarmlab/swarmlab/agents/handstop"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
+	"github.com/swarmlab/swarmlab/agents/manualstop"
 )
 
 // record is what the agent remembers over its own end.
@@ -20,8 +20,8 @@ type record struct {
 	// Retired: the node has been taken out of service and does nothing until it is given a stage again.
 	Retired bool `json:"retired,omitempty"`
 	// Seen is the time of the last engine event that was taken note of.
-	Seen  time.Time       `json:"events_seen"`
-	Hands handstop.Record `json:"hands"`
+	Seen  time.Time         `json:"events_seen"`
+	Hands manualstop.Record `json:"hands"`
 }
 
 // state keeps the record on disk. It is safe for concurrent use.

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
-	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Containers is what Actions does to containers; see [engine.Engine] for each.
@@ -77,9 +77,9 @@ const (
 )
 
 var (
-	startTimeout   = pace.Stretch(40 * time.Second)
-	defaultTimeout = pace.Stretch(30 * time.Second)
-	swarmTimeout   = pace.Stretch(45 * time.Second)
+	startTimeout   = timescale.Scale(40 * time.Second)
+	defaultTimeout = timescale.Scale(30 * time.Second)
+	swarmTimeout   = timescale.Scale(45 * time.Second)
 )
 
 // attachAttempts is after how many failed attempts to attach a running container it is made anew instead.
@@ -90,7 +90,7 @@ func (a *Actions) Apply(ctx context.Context, step Step, attempt int) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout(step))
 	defer cancel()
 	switch step.Kind {
-	case FoundSwarm:
+	case InitSwarm:
 		return a.Swarm.InitSwarm(ctx, a.Init)
 	case JoinSwarm:
 		in, err := a.Invitation.Join(ctx)
@@ -128,7 +128,7 @@ func (a *Actions) Apply(ctx context.Context, step Step, attempt int) error {
 
 func timeout(step Step) time.Duration {
 	switch step.Kind {
-	case FoundSwarm, JoinSwarm, LeaveSwarm:
+	case InitSwarm, JoinSwarm, LeaveSwarm:
 		return swarmTimeout
 	case ProvideImage, BuildImage:
 		return imageTimeout

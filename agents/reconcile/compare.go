@@ -10,7 +10,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/engine"
 )
 
-// Differences names, in words for people, in what a container started by hand falls short of the plan's contract: image,
+// Differences names, in words for people, in what a container started manually falls short of the plan's contract: image,
 // command, environment, published ports, mounts, networks with the names on them, restart policy and read-only root.
 // What goes beyond the contract (more environment, another label, a limit) is nobody's business. Values of environment
 // variables are shown as planned only: what a hand typed there may be a secret.

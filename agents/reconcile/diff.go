@@ -52,9 +52,9 @@ func (d *differ) swarm() {
 	case MembershipManager:
 		switch {
 		case have.State == engine.SwarmInactive:
-			d.add(Step{Kind: FoundSwarm, Subject: subject, Why: "there is none"})
+			d.add(Step{Kind: InitSwarm, Subject: subject, Why: "there is none"})
 		case have.State != engine.SwarmActive:
-			d.add(Step{Kind: FoundSwarm, Subject: subject, Waits: swarmTrouble(have)})
+			d.add(Step{Kind: InitSwarm, Subject: subject, Waits: swarmTrouble(have)})
 		case !have.Manager:
 			d.add(Step{Kind: LeaveSwarm, Subject: subject, Why: "this node is a worker of another swarm"})
 		}
@@ -238,12 +238,12 @@ func (d *differ) container(c *Container) {
 	have, ok := d.observed.Containers[name]
 	step := Step{Subject: name, Container: c, ID: have.ID}
 	if held := d.desired.Faults[name]; held != "" {
-		step.Kind, step.Waits = MindContainer, held
+		step.Kind, step.Waits = BlockedContainer, held
 		d.add(step)
 		return
 	}
 	if d.observed.Busy[name] {
-		step.Kind, step.Waits = MindContainer, "the engine is busy with it"
+		step.Kind, step.Waits = BlockedContainer, "the engine is busy with it"
 		d.add(step)
 		return
 	}
@@ -257,12 +257,12 @@ func (d *differ) container(c *Container) {
 	}
 	owner := Own(d.desired.Lab, c, have)
 	if len(owner.Differences) > 0 {
-		step.Kind = MindContainer
-		step.Waits = "it was started by hand and is left alone: " + strings.Join(owner.Differences, "; ")
+		step.Kind = BlockedContainer
+		step.Waits = "it was started manually and is left alone: " + strings.Join(owner.Differences, "; ")
 		d.add(step)
 		return
 	}
-	if !Runs(have) && d.observed.Stops[have.ID] == StopHand {
+	if !Runs(have) && d.observed.Stops[have.ID] == StopManual {
 		return
 	}
 	step.Keep = !owner.Managed
@@ -284,14 +284,14 @@ func (d *differ) run(c *Container, have engine.Container, step Step) {
 	case engine.StateRunning:
 		d.running(c, have, step)
 	case engine.StatePaused:
-		step.Kind, step.Waits = MindContainer, "it is paused; `lab heal` lets it go on"
+		step.Kind, step.Waits = BlockedContainer, "it is paused; `lab heal` lets it go on"
 		d.add(step)
 	case engine.StateRestarting:
-		step.Kind = MindContainer
+		step.Kind = BlockedContainer
 		step.Waits = fmt.Sprintf("Docker restarts it after exit code %d%s", have.ExitCode, detail(have.Error))
 		d.add(step)
 	case engine.StateRemoving:
-		step.Kind, step.Waits = MindContainer, "it is being removed"
+		step.Kind, step.Waits = BlockedContainer, "it is being removed"
 		d.add(step)
 	case engine.StateDead:
 		step.Kind, step.Why = ReplaceContainer, "the engine could not remove it and calls it dead"
@@ -365,8 +365,8 @@ func (d *differ) startWaits(c *Container) string {
 		if ok && have.State == engine.StateRunning {
 			continue
 		}
-		if ok && d.observed.Stops[have.ID] == StopHand {
-			return fmt.Sprintf("it needs %s, which was stopped by hand", need)
+		if ok && d.observed.Stops[have.ID] == StopManual {
+			return fmt.Sprintf("it needs %s, which was stopped manually", need)
 		}
 		return fmt.Sprintf("it needs %s, which does not run yet", need)
 	}
@@ -387,13 +387,13 @@ func (d *differ) others() {
 	for _, name := range slices.Sorted(maps.Keys(d.observed.Containers)) {
 		have := d.observed.Containers[name]
 		policy := have.Spec.Restart
-		if planned[name] || d.observed.Busy[name] || have.State != engine.StateExited || d.observed.Stops[have.ID] == StopHand ||
+		if planned[name] || d.observed.Busy[name] || have.State != engine.StateExited || d.observed.Stops[have.ID] == StopManual ||
 			policy != engine.RestartAlways && policy != engine.RestartUnlessStopped {
 			continue
 		}
 		step := Step{Kind: StartContainer, Subject: name, ID: have.ID, Why: "its restart policy is " + string(policy)}
 		for network := range have.Endpoints {
-			if waits := d.strangerWaits(network); waits != "" {
+			if waits := d.orphanWaits(network); waits != "" {
 				step.Waits = waits
 			}
 		}
@@ -404,8 +404,8 @@ func (d *differ) others() {
 	}
 }
 
-// strangerWaits says why a container that is in no plan cannot join a network now; empty when that is worth a try.
-func (d *differ) strangerWaits(network string) string {
+// orphanWaits says why a container that is in no plan cannot join a network now; empty when that is worth a try.
+func (d *differ) orphanWaits(network string) string {
 	switch _, here := d.observed.Networks[network]; {
 	case slices.Contains(d.desired.Networks, network):
 		return d.attachWaits(network)
@@ -435,7 +435,7 @@ type Owner struct {
 	Managed bool
 	// Outdated: the agent created it from another spec than the present one.
 	Outdated bool
-	// Differences from the contract, of a container that was started by hand; none: it is adopted.
+	// Differences from the contract, of a container that was started manually; none: it is adopted.
 	Differences []string
 }
 

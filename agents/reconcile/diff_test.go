@@ -165,12 +165,12 @@ func TestDiff(t *testing.T) {
 			have: []engine.Container{made(redis(), engine.StateExited)}, want: []string{"start redis01"},
 		},
 		{
-			name: "stopped by hand", plan: []Container{redis()}, have: []engine.Container{made(redis(), engine.StateExited)},
-			observe: func(o *Observed) { o.Stops["id-redis01"] = StopHand },
+			name: "stopped manually", plan: []Container{redis()}, have: []engine.Container{made(redis(), engine.StateExited)},
+			observe: func(o *Observed) { o.Stops["id-redis01"] = StopManual },
 		},
 		{
-			name: "stopped by hand, and outdated", plan: []Container{redis()}, have: []engine.Container{oldStopped},
-			observe: func(o *Observed) { o.Stops["id-redis01"] = StopHand },
+			name: "stopped manually, and outdated", plan: []Container{redis()}, have: []engine.Container{oldStopped},
+			observe: func(o *Observed) { o.Stops["id-redis01"] = StopManual },
 		},
 		{
 			name: "stopped by nobody knows whom", plan: []Container{redis()}, have: []engine.Container{made(redis(), engine.StateExited)},
@@ -191,10 +191,10 @@ func TestDiff(t *testing.T) {
 			want: []string{"start redis01", "start frontend01 (waits: it needs redis01, which does not run yet)"},
 		},
 		{
-			name: "needs one stopped by hand", plan: []Container{redis(), web()},
+			name: "needs one stopped manually", plan: []Container{redis(), web()},
 			have:    []engine.Container{made(redis(), engine.StateExited), made(web(), engine.StateCreated)},
-			observe: func(o *Observed) { o.Stops["id-redis01"] = StopHand },
-			want:    []string{"start frontend01 (waits: it needs redis01, which was stopped by hand)"},
+			observe: func(o *Observed) { o.Stops["id-redis01"] = StopManual },
+			want:    []string{"start frontend01 (waits: it needs redis01, which was stopped manually)"},
 		},
 		{
 			name: "a need that stops takes nothing with it", plan: []Container{redis(), web()},
@@ -217,14 +217,14 @@ func TestDiff(t *testing.T) {
 		{name: "adopted", plan: []Container{redis()}, have: []engine.Container{byHand}},
 		{
 			name: "different", plan: []Container{redis()}, have: []engine.Container{wrong},
-			want: []string{"mind redis01 (waits: it was started by hand and is left alone: its image is redis:7.0, not redis:8.0)"},
+			want: []string{"mind redis01 (waits: it was started manually and is left alone: its image is redis:7.0, not redis:8.0)"},
 		},
 		{
 			name: "no address", plan: []Container{redis()}, have: []engine.Container{detached}, want: []string{"attach redis01"},
 		},
 		{name: "off its network", plan: []Container{redis()}, have: []engine.Container{lost}, want: []string{"attach redis01"}},
 		{
-			name: "off its network, once started by hand", plan: []Container{redis()}, have: []engine.Container{lostByHand},
+			name: "off its network, once started manually", plan: []Container{redis()}, have: []engine.Container{lostByHand},
 			want: []string{"attach redis01"},
 		},
 		{
@@ -362,7 +362,7 @@ func TestDiff(t *testing.T) {
 		},
 		{name: "foreign, as Docker would not have", have: []engine.Container{foreignOnFailure}},
 		{
-			name: "foreign, stopped by hand", have: []engine.Container{foreign}, observe: func(o *Observed) { o.Stops["f"] = StopHand },
+			name: "foreign, stopped manually", have: []engine.Container{foreign}, observe: func(o *Observed) { o.Stops["f"] = StopManual },
 		},
 	}
 	for _, tt := range tests {

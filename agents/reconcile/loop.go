@@ -9,7 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Status is what the loop sees and does, after each round.
@@ -86,12 +86,12 @@ const (
 )
 
 var (
-	resyncInterval = pace.Stretch(30 * time.Second)
+	resyncInterval = timescale.Scale(30 * time.Second)
 	// pollInterval is how often the loop looks for what no event announces: an engine that is back, a join that is
 	// through.
-	pollInterval = pace.Stretch(300 * time.Millisecond)
+	pollInterval = timescale.Scale(300 * time.Millisecond)
 	// A step that is wanted again within this time after it was done did not help; doing it again is delayed.
-	settled = pace.Stretch(3 * time.Second)
+	settled = timescale.Scale(3 * time.Second)
 )
 
 func (l *Loop) init() {
@@ -241,11 +241,11 @@ func (l *Loop) round(ctx context.Context) time.Time {
 // polled reports whether what a step waits for comes without an event.
 func polled(step Step, observed Observed) bool {
 	switch step.Kind {
-	case ReachEngine, JoinSwarm, FoundSwarm:
+	case ReachEngine, JoinSwarm, InitSwarm:
 		return step.Waits != ""
 	case StartContainer, AttachContainer, ReplaceContainer:
 		return step.Waits == openStop || observed.Settling != "" && step.Waits == observed.Settling
-	case MindContainer:
+	case BlockedContainer:
 		return observed.Busy[step.Subject]
 	}
 	return false
@@ -341,7 +341,7 @@ func (m *memory) note(step Step, err error, now time.Time) {
 	}
 	if m.backoff == nil {
 		m.backoff = backoff.NewExponentialBackOff()
-		m.backoff.InitialInterval = pace.Stretch(200 * time.Millisecond)
+		m.backoff.InitialInterval = timescale.Scale(200 * time.Millisecond)
 		m.backoff.Multiplier = 2
 		m.backoff.RandomizationFactor = 0.2
 		m.backoff.MaxInterval = maxDelay(step)
@@ -355,9 +355,9 @@ func maxDelay(step Step) time.Duration {
 	}
 	switch step.Kind {
 	case ProvideImage, BuildImage:
-		return pace.Stretch(15 * time.Second)
+		return timescale.Scale(15 * time.Second)
 	case StartContainer, AttachContainer, JoinSwarm:
-		return pace.Stretch(3 * time.Second)
+		return timescale.Scale(3 * time.Second)
 	}
-	return pace.Stretch(5 * time.Second)
+	return timescale.Scale(5 * time.Second)
 }

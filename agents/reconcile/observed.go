@@ -36,8 +36,8 @@ type Stop int
 const (
 	// StopOwn is the zero value: it ended by itself, with the engine, or by the agent; the agent may start it.
 	StopOwn Stop = iota
-	// StopHand: somebody stopped it by hand; it stays so until healed.
-	StopHand
+	// StopManual: somebody stopped it manually; it stays so until healed.
+	StopManual
 	// StopOpen: the engine's word on it is still on its way.
 	StopOpen
 )

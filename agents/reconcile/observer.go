@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
-	"github.com/swarmlab/swarmlab/agents/pace"
 )
 
 // Inspector is what an Observer asks of an engine.
@@ -26,9 +26,9 @@ type Inspector interface {
 // How long a look at the engine may take. A container that is held by an operation answers late: the look goes on
 // with what was known of it, and another follows when the answer has come.
 var (
-	lookTimeout = pace.Stretch(10 * time.Second)
-	patience    = pace.Stretch(400 * time.Millisecond)
-	busyTimeout = pace.Stretch(90 * time.Second)
+	lookTimeout = timescale.Scale(10 * time.Second)
+	patience    = timescale.Scale(400 * time.Millisecond)
+	busyTimeout = timescale.Scale(90 * time.Second)
 )
 
 // Observer looks at an engine and remembers what it saw, so that a look costs the engine only what events say has
@@ -111,7 +111,7 @@ func (o *Observer) Touched(step Step) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch step.Kind {
-	case FoundSwarm, JoinSwarm, LeaveSwarm, ForgetMember:
+	case InitSwarm, JoinSwarm, LeaveSwarm, ForgetMember:
 		o.staleInfo, o.staleNetworks, o.staleList = true, true, true
 	case CreateNetwork, AwaitNetwork:
 		o.staleInfo, o.staleNetworks = true, true
@@ -212,7 +212,7 @@ func (o *Observer) Observe(ctx context.Context, desired Desired) Observed {
 }
 
 // settleTime is the default of SettleTime.
-var settleTime = pace.Stretch(time.Second)
+var settleTime = timescale.Scale(time.Second)
 
 // settle tells whether the swarm of this life of the engine has been active for long enough.
 func (o *Observer) settle(out *Observed, now time.Time) {

@@ -26,7 +26,7 @@ const (
 type world struct {
 	engine  *enginetest.Engine
 	files   reconcile.Files
-	stopped map[string]bool // by hand, by id
+	stopped map[string]bool // manually, by id
 	desired reconcile.Desired
 }
 
@@ -58,7 +58,7 @@ func (w *world) look(ctx context.Context) reconcile.Observed {
 	o.Settling = "" // as if time had passed since the last look
 	for _, c := range o.Containers {
 		if w.stopped[c.ID] && !reconcile.Runs(c) {
-			o.Stops[c.ID] = reconcile.StopHand
+			o.Stops[c.ID] = reconcile.StopManual
 		}
 	}
 	for i := range w.desired.Containers {
@@ -155,9 +155,9 @@ func (w *world) mess(ctx context.Context, t *rapid.T) (different map[string]stri
 		switch making {
 		case 0:
 			continue
-		case 1: // by hand, and right
+		case 1: // manually, and right
 			spec.Labels = nil
-		case 2: // by hand, and wrong
+		case 2: // manually, and wrong
 			spec.Labels, spec.Image = nil, "redis:7.0"
 		case 3: // by the agent, from another plan
 			spec.Labels = map[string]string{reconcile.LabelLab: lab, reconcile.LabelSpec: "old"}
@@ -206,13 +206,13 @@ func TestSettles(t *testing.T) {
 		after := w.look(ctx)
 		for name, id := range different {
 			if after.Containers[name].ID != id {
-				rt.Errorf("%s was started by hand and is not what it was", name)
+				rt.Errorf("%s was started manually and is not what it was", name)
 			}
 		}
 		for id := range w.stopped {
 			for _, c := range after.Containers {
 				if c.ID == id && c.State == engine.StateRunning {
-					rt.Errorf("%s was stopped by hand and runs", c.Spec.Name)
+					rt.Errorf("%s was stopped manually and runs", c.Spec.Name)
 				}
 			}
 		}
@@ -272,7 +272,7 @@ func TestAttachEndsByMakingAnew(t *testing.T) {
 	byHand := step
 	byHand.Keep = true
 	if err := actions.Apply(t.Context(), byHand, 9); !errors.Is(err, broken) {
-		t.Fatalf("one that was started by hand: %v", err)
+		t.Fatalf("one that was started manually: %v", err)
 	}
 	if err := actions.Apply(t.Context(), step, 2); err != nil {
 		t.Fatal(err)

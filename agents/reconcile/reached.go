@@ -8,7 +8,7 @@ import (
 )
 
 // Reached returns the highest stage whose every requirement, and those of the stages below, is met, whatever the
-// desired stage: what a learner did by hand counts. It is unspecified while the engine does not answer.
+// desired stage: what a learner did manually counts. It is unspecified while the engine does not answer.
 func Reached(desired Desired, observed Observed) rolev1.Stage {
 	if observed.EngineError != "" {
 		return rolev1.Stage_STAGE_UNSPECIFIED

@@ -9,7 +9,7 @@ type Kind string
 const (
 	ReachEngine      Kind = "reach"
 	Hold             Kind = "hold"
-	FoundSwarm       Kind = "found"
+	InitSwarm        Kind = "found"
 	JoinSwarm        Kind = "join"
 	LeaveSwarm       Kind = "leave"
 	ForgetMember     Kind = "forget former"
@@ -22,7 +22,7 @@ const (
 	ReplaceContainer Kind = "replace"
 	ReloadContainer  Kind = "reload"
 	AttachContainer  Kind = "attach"
-	MindContainer    Kind = "mind"
+	BlockedContainer Kind = "mind"
 )
 
 // Step is one operation on one object.
@@ -40,7 +40,7 @@ type Step struct {
 	ID string
 	// Network is the one of an AttachContainer.
 	Network string
-	// Keep: the container was started by hand and is not the agent's to remove.
+	// Keep: the container was started manually and is not the agent's to remove.
 	Keep bool
 }
 
@@ -49,7 +49,7 @@ func (s Step) String() string { return string(s.Kind) + " " + s.Subject }
 // Key names the object. Steps of one key exclude each other.
 func (s Step) Key() string {
 	switch s.Kind {
-	case FoundSwarm, JoinSwarm, LeaveSwarm:
+	case InitSwarm, JoinSwarm, LeaveSwarm:
 		return "swarm"
 	case CreateNetwork, AwaitNetwork:
 		return "network/" + s.Subject

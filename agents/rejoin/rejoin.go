@@ -4,7 +4,7 @@
 // under a new random identity. Until its peers have declared the former identity dead, the fresh engine learns that
 // identity from them, takes it for "the new incarnation of the active node <itself>" (so it says in its log) and
 // strikes itself from its own member list; every attachment to an overlay network then hangs for half a minute.
-// Measured on nodes made by hand, until a container was on the overlay: 34 s in 8 of 10 immediate restarts (2 s in the
+// Measured on nodes made manually, until a container was on the overlay: 34 s in 8 of 10 immediate restarts (2 s in the
 // others), 3 s in 8 of 8 that waited for 9 s first.
 //
 // The cure is to start the engine only once its peers have given its former self up. A node cannot ask for that verdict
@@ -25,14 +25,14 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
-// Quiet is how long an engine that died without a goodbye stays away: the longest verdict seen (7 s) and a margin.
-const Quiet = 10 * time.Second
+// RejoinDelay is how long an engine that died without a goodbye stays away: the longest verdict seen (7 s) and a margin.
+const RejoinDelay = 10 * time.Second
 
 // BeatInterval is how often the sign of life is to be renewed; it bounds the error of the measured silence.
-var BeatInterval = pace.Stretch(time.Second)
+var BeatInterval = timescale.Scale(time.Second)
 
 const (
 	aliveFile = "engine-alive"
@@ -106,5 +106,5 @@ func pending(stateDir string, now time.Time) (time.Duration, error) {
 	}
 	// The clock may have been set between the two lives: never wait longer than a sane clock would have it.
 	silence := max(now.Sub(alive.ModTime()), 0)
-	return max(Quiet-silence, 0), nil
+	return max(RejoinDelay-silence, 0), nil
 }

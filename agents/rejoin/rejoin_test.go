@@ -20,10 +20,10 @@ func TestPending(t *testing.T) {
 	}{
 		{name: "never ran", want: 0},
 		{name: "left cleanly a moment ago", lived: true, left: true, silence: time.Second, want: 0},
-		{name: "killed a moment ago", lived: true, silence: time.Second, want: Quiet - time.Second},
+		{name: "killed a moment ago", lived: true, silence: time.Second, want: RejoinDelay - time.Second},
 		{name: "killed long ago", lived: true, silence: time.Hour, want: 0},
-		{name: "killed exactly Quiet ago", lived: true, silence: Quiet, want: 0},
-		{name: "clock set back", lived: true, silence: -time.Hour, want: Quiet},
+		{name: "killed exactly Quiet ago", lived: true, silence: RejoinDelay, want: 0},
+		{name: "clock set back", lived: true, silence: -time.Hour, want: RejoinDelay},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func (s Secrets) Read(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read secret %s: %w", name, err)
 	}
-	// A file written by hand ends in a newline that is not meant.
+	// A file written manually ends in a newline that is not meant.
 	return strings.TrimRight(string(content), "\r\n"), nil
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // What can be wrong with a plugin that does not come up, for callers that need to tell; the error's text says it for people.
@@ -66,7 +66,7 @@ func launch(path string, within time.Duration, logger *slog.Logger) (*process, e
 	}
 	// Nothing else of the agent's environment is a role's business (systemd's notification socket least of all).
 	cmd := exec.Command(path) //nolint:noctx // the process outlives every call; end() ends it
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, lifelineEnv + "=3", pace.Variable + "=" + os.Getenv(pace.Variable)}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + dir, lifelineEnv + "=3", timescale.Variable + "=" + os.Getenv(timescale.Variable)}
 	cmd.ExtraFiles = []*os.File{theirs}
 	p := &process{path: path, cmd: cmd, log: newLines(logger), lifeline: ours, dir: dir}
 	p.client = plugin.NewClient(&plugin.ClientConfig{

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // The vocabulary of the protocol; agents/api/role/v1/role.proto says what each field means.
@@ -36,7 +36,7 @@ type (
 
 // CheckTimeout is what the agent gives a Check. An answer after that does not reach it, so that a role which knows more by then than that it
 // has had no answer should give up earlier by itself.
-var CheckTimeout = pace.Stretch(3 * time.Second)
+var CheckTimeout = timescale.Scale(3 * time.Second)
 
 // Role is what a plugin implements. Implementations must be safe for concurrent use.
 type Role interface {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // DefaultDir is where the role plugins are installed on a node.
@@ -24,10 +24,10 @@ const (
 
 var (
 	// startTimeout is the default of Config.StartTimeout.
-	startTimeout = pace.Stretch(10 * time.Second)
+	startTimeout = timescale.Scale(10 * time.Second)
 	// Every pulse the plugin is asked for its description; one that is silent twice in a row for pulseTimeout is replaced: it is frozen.
-	pulse        = pace.Stretch(15 * time.Second)
-	pulseTimeout = pace.Stretch(5 * time.Second)
+	pulse        = timescale.Scale(15 * time.Second)
+	pulseTimeout = timescale.Scale(5 * time.Second)
 )
 
 // Config says which plugin to supervise.
@@ -98,7 +98,7 @@ func Supervise(cfg Config) *Supervisor {
 	if cfg.backOff == nil {
 		cfg.backOff = func() backoff.BackOff {
 			b := backoff.NewExponentialBackOff()
-			b.InitialInterval, b.Multiplier, b.MaxInterval = pace.Stretch(200*time.Millisecond), 2, pace.Stretch(10*time.Second)
+			b.InitialInterval, b.Multiplier, b.MaxInterval = timescale.Scale(200*time.Millisecond), 2, timescale.Scale(10*time.Second)
 			return b
 		}
 	}

@@ -44,11 +44,11 @@ func Validate(plan *Plan) error {
 			j, ok := v.containers[need]
 			switch {
 			case !ok:
-				v.say("container %q needs %q, which the plan lacks", c.GetName(), need)
+				v.addf("container %q needs %q, which the plan lacks", c.GetName(), need)
 			case j >= i:
-				v.say("container %q needs %q, which does not come before it", c.GetName(), need)
+				v.addf("container %q needs %q, which does not come before it", c.GetName(), need)
 			case plan.GetContainers()[j].GetStage() > c.GetStage():
-				v.say("container %q needs %q, which belongs to a later stage", c.GetName(), need)
+				v.addf("container %q needs %q, which belongs to a later stage", c.GetName(), need)
 			}
 		}
 	}
@@ -57,10 +57,10 @@ func Validate(plan *Plan) error {
 	case rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER, rolev1.SwarmMembership_SWARM_MEMBERSHIP_MANAGER:
 	case rolev1.SwarmMembership_SWARM_MEMBERSHIP_NONE:
 		if v.overlay != "" {
-			v.say("container %q is to join an overlay network, but the node is not to join the swarm", v.overlay)
+			v.addf("container %q is to join an overlay network, but the node is not to join the swarm", v.overlay)
 		}
 	default:
-		v.say("swarm membership is not set: NONE, WORKER or MANAGER")
+		v.addf("swarm membership is not set: NONE, WORKER or MANAGER")
 	}
 	return errors.Join(v.errs...)
 }
@@ -73,14 +73,14 @@ type validation struct {
 	overlay    string            // a container on an overlay network
 }
 
-func (v *validation) say(format string, args ...any) {
+func (v *validation) addf(format string, args ...any) {
 	v.errs = append(v.errs, fmt.Errorf(format, args...))
 }
 
 func (v *validation) container(i int, c *rolev1.Container) {
 	name := c.GetName()
 	bad := func(format string, args ...any) {
-		v.say("container %q: %s", name, fmt.Sprintf(format, args...))
+		v.addf("container %q: %s", name, fmt.Sprintf(format, args...))
 	}
 	if !containerName.MatchString(name) {
 		bad("Docker allows no such name")
@@ -237,25 +237,25 @@ func (v *validation) services(plan *Plan) {
 	names := map[string]bool{}
 	for _, s := range plan.GetServices() {
 		if !serviceName.MatchString(s.GetName()) {
-			v.say("service %q: names are made of a-z, 0-9 and inner dashes", s.GetName())
+			v.addf("service %q: names are made of a-z, 0-9 and inner dashes", s.GetName())
 		}
 		if names[s.GetName()] {
-			v.say("service %q is there twice", s.GetName())
+			v.addf("service %q is there twice", s.GetName())
 		}
 		names[s.GetName()] = true
 		if _, ok := v.containers[s.GetContainer()]; !ok {
-			v.say("service %q follows container %q, which the plan lacks", s.GetName(), s.GetContainer())
+			v.addf("service %q follows container %q, which the plan lacks", s.GetName(), s.GetContainer())
 		}
 		if !isPort(s.GetPort()) {
-			v.say("service %q: port %d: ports go from 1 to 65535", s.GetName(), s.GetPort())
+			v.addf("service %q: port %d: ports go from 1 to 65535", s.GetName(), s.GetPort())
 		}
 	}
 	for i, f := range plan.GetFollow() {
 		if !serviceName.MatchString(f) {
-			v.say("followed service %q: names are made of a-z, 0-9 and inner dashes", f)
+			v.addf("followed service %q: names are made of a-z, 0-9 and inner dashes", f)
 		}
 		if slices.Contains(plan.GetFollow()[:i], f) {
-			v.say("service %q is followed twice", f)
+			v.addf("service %q is followed twice", f)
 		}
 	}
 }

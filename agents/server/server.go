@@ -26,7 +26,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/api/tunnel"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Viewer shows the node.
@@ -95,9 +95,9 @@ func Serve(ctx context.Context, listener net.Listener, config Config) error {
 		grpc.Creds(credentials.NewTLS(config.TLS)),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(pace.Stretch(10*time.Second)),
+		grpc.ConnectionTimeout(timescale.Scale(10*time.Second)),
 		// A laptop that fell asleep in the middle of a Watch must not hold it forever.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pace.Stretch(20 * time.Second), Timeout: pace.Stretch(10 * time.Second)}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: timescale.Scale(20 * time.Second), Timeout: timescale.Scale(10 * time.Second)}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.ReadBufferSize(8<<10), grpc.WriteBufferSize(8<<10),
 		grpc.UnaryInterceptor(guard.unary),

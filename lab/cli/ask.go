@@ -40,7 +40,7 @@ func ask(ctx context.Context, f *fleet.Fleet, within time.Duration) fleet.View {
 // late are the nodes that did not answer in time, and of which it is not known why.
 func (a *App) late(lab *settings.Lab, view fleet.View) []string {
 	frozen := map[string]bool{}
-	if o, err := a.outages(lab); err == nil {
+	if o, err := a.powerFaults(lab); err == nil {
 		faults, _ := o.List() // what cannot be read is told where faults are shown
 		for _, fault := range faults {
 			frozen[fault.Node] = fault.Kind == powerfault.Freeze

@@ -49,7 +49,7 @@ func TestStatusOfALateNode(t *testing.T) {
 	}
 	patient.Store(int64(time.Minute))
 	out, errs := status(10 * time.Minute)
-	if !strings.Contains(errs, "no answer from") || !strings.Contains(errs, "worker01") || !strings.Contains(lineOf(out, "worker01"), " whole ") {
+	if !strings.Contains(errs, "no answer from") || !strings.Contains(errs, "worker01") || !strings.Contains(lineOf(out, "worker01"), " ready ") {
 		t.Errorf("late:\n%s%s", errs, out)
 	}
 	if line := lineOf(out, "store"); !strings.Contains(line, "unreachable") {

@@ -63,8 +63,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errSaid ends a command that has already said what is wrong.
-var errSaid = errors.New("said")
+// errReported ends a command that has already said what is wrong.
+var errReported = errors.New("said")
 
 // Main runs the command and returns its exit status.
 func Main(ctx context.Context, app App, args []string) int {
@@ -72,14 +72,14 @@ func Main(ctx context.Context, app App, args []string) int {
 	root := app.root() //nolint:contextcheck // cobra hands the context to the commands
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if (err == nil || errors.Is(err, errSaid)) && app.out.Err() != nil {
+	if (err == nil || errors.Is(err, errReported)) && app.out.Err() != nil {
 		// A full disk, for one: what was asked for is not there.
 		err = fmt.Errorf("write the output: %w", app.out.Err())
 	}
 	switch {
 	case err == nil:
 		return exitGood
-	case errors.Is(err, errSaid):
+	case errors.Is(err, errReported):
 		return exitBad
 	}
 	fmt.Fprintf(app.err, "lab: %v\n", err)

@@ -21,7 +21,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/cli"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/host/nodefiles"
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 // and has commands wait for agents as on a slow machine, which this one may be.
 func setPace(env *testscript.Env) {
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
-	env.Setenv(pace.Variable, "20")
+	env.Setenv(timescale.Variable, "20")
 }
 
 func lab() int {
@@ -73,7 +73,7 @@ type (
 	appKey struct{}
 )
 
-// TestScripts runs the command against a lab of agents that are none, whole and with an app that counts votes.
+// TestScripts runs the command against a lab of agents that are none, ready and with an app that counts votes.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	repo, err := settings.FindDir(".")
@@ -145,8 +145,8 @@ func provisioned(ctx context.Context, repo string, fake *fleettest.Lab) error {
 //	await FILE PATTERN        waits until a line of a file matches
 //	app refuse STATUS         has the voting app answer votes with this status; 0: take them again
 //	node NAME off             switches a node off
-//	node NAME on              switches it on again, whole
-//	node NAME handstop NAME   stops a container by hand
+//	node NAME on              switches it on again, ready
+//	node NAME manualstop NAME stops a container manually
 //	node NAME crash NAME      lets a container be down
 //	node NAME stage NAME      moves a node to a stage
 //	node NAME clock OFFSET    sets its clock this far from the manager's
@@ -243,7 +243,7 @@ func setClock(c *agentv1.ClockStatus, how string) error {
 func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) {
 	container := func(change func(*agentv1.ContainerStatus)) {
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) {
-			s.Whole = false
+			s.Ready = false
 			for _, c := range s.GetContainers() {
 				if c.GetName() == what {
 					change(c)
@@ -254,8 +254,8 @@ func node(ts *testscript.TestScript, agent *fleettest.Agent, verb, what string) 
 	switch verb {
 	case "off":
 		agent.Stop()
-	case "handstop":
-		container(func(c *agentv1.ContainerStatus) { c.State, c.HandStopped = "exited", true })
+	case "manualstop":
+		container(func(c *agentv1.ContainerStatus) { c.State, c.ManuallyStopped = "exited", true })
 		agent.Hook(func(h *fleettest.Hooks) { h.OnHeal = func() []string { return []string{what} } })
 	case "refuse":
 		agent.Hook(func(h *fleettest.Hooks) {

@@ -25,7 +25,7 @@ func (a *App) deadLetters() *cobra.Command {
 		Short: "List what the workers put aside because it can never be counted, and why",
 		Long: `Lists the dead letters of each frontend's queue, the latest first: entries of another version, garbage, votes that the
 database will never take. They stay in the stream votes:dead of the frontend's Redis until lab reset. A dead letter that was an
-acknowledged vote is a lost one, which lab verify tells; what somebody put into a queue by hand is none.`,
+acknowledged vote is a lost one, which lab verify tells; what somebody put into a queue manually is none.`,
 		Example: `  lab dead-letters
   lab dead-letters --limit 1000 --json | jq -r '.queues[].latest[].text'`,
 		Args: args(cobra.NoArgs),
@@ -52,7 +52,7 @@ acknowledged vote is a lost one, which lab verify tells; what somebody put into 
 			for _, q := range queues {
 				if q.Err != nil {
 					fmt.Fprintf(a.err, "lab: %v\n", q.Err)
-					err = errSaid
+					err = errReported
 				}
 			}
 			return err

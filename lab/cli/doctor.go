@@ -38,7 +38,7 @@ What does not answer at once is asked again, for half a minute; "could not tell"
 				a.printFindings(findings)
 			}
 			if slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail }) {
-				return errSaid
+				return errReported
 			}
 			return nil
 		},

@@ -122,7 +122,7 @@ func (a *App) drillShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show [DRILL]", Short: "Tell a drill: its story, what it breaks, what must be seen", Example: "  lab drill show redis-stop\n  lab drill show --file mine.yaml --answers",
 		RunE: func(cmd *cobra.Command, given []string) error {
-			drills, err := choose(given, file, false)
+			drills, err := a.choose(given, file, false)
 			if err != nil {
 				return err
 			}
@@ -172,13 +172,19 @@ func (a *App) checkNames(ctx context.Context, d *drill.Drill) error {
 }
 
 // choose finds the drills that were named, or all.
-func choose(given []string, file string, all bool) ([]*drill.Drill, error) {
+func (a *App) choose(given []string, file string, all bool) ([]*drill.Drill, error) {
 	switch {
 	case file != "" && (all || len(given) > 0), all && len(given) > 0:
 		return nil, usageError{errors.New("name drills, or give --file, or --all: one of them")}
 	case file != "":
 		d, err := readDrill(file)
-		return []*drill.Drill{d}, err
+		if err != nil {
+			return nil, err
+		}
+		for _, warning := range d.Warnings() {
+			fmt.Fprintf(a.err, "warning: %s\n", plain.Line(warning))
+		}
+		return []*drill.Drill{d}, nil
 	case !all && len(given) == 0:
 		return nil, usageError{errors.New("which drill? lab drill list shows them")}
 	}
@@ -320,7 +326,7 @@ command or a drill's file was not understood.`,
   lab drill run --file mine.yaml --load 500
   lab drill run --all --yes --untimed        # on a slow or busy machine`,
 		RunE: func(cmd *cobra.Command, given []string) error {
-			drills, err := choose(given, flags.file, flags.all)
+			drills, err := a.choose(given, flags.file, flags.all)
 			if err != nil {
 				return err
 			}
@@ -364,7 +370,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 			}
 		}
 	}
-	o, err := a.outages(lab)
+	o, err := a.powerFaults(lab)
 	if err != nil {
 		return err
 	}
@@ -412,7 +418,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 		printEnded(a.out, lab, ended, len(drills))
 	}
 	if len(ended) < len(drills) || slices.ContainsFunc(ended, func(j *journal.Journal) bool { return j.Result != journal.Passed }) {
-		return errSaid
+		return errReported
 	}
 	return nil
 }
@@ -429,16 +435,16 @@ func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill 
 }
 
 // newRunner wires what a drill needs.
-func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *powerfault.Outages, untimed bool) (*runner.Runner, func(), error) {
-	sights, c, closeSights, err := openSights(lab, f)
+func (a *App) newRunner(lab *settings.Lab, f *fleet.Fleet, o *powerfault.PowerFaults, untimed bool) (*runner.Runner, func(), error) {
+	source, c, closeSights, err := openSource(lab, f)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &runner.Runner{
 		Lab:        lab,
-		Sights:     sights,
-		Breaker:    runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Outages: o}},
-		Voters:     runner.Electorate{Lab: lab, Census: c, Untimed: untimed},
+		Source:     source,
+		Breaker:    runner.Breakers{Agents: runner.Agents{Fleet: f}, Power: runner.Power{Faults: o}},
+		Voters:     runner.LabVoters{Lab: lab, Datastore: c, Untimed: untimed},
 		Processors: cpusteal.Read,
 		Version:    a.Version, By: holder(),
 	}, closeSights, nil

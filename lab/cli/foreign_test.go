@@ -43,7 +43,7 @@ func evilLab(t *testing.T) *fleettest.Lab {
 			h.OnHeal = func() []string { return []string{"healed" + evil} }
 		})
 		agent.Update(nil, func(s *agentv1.NodeSnapshot) {
-			s.Whole = false
+			s.Ready = false
 			s.Role.Healthy, s.Role.Message = false, "role "+evil
 			s.Pending = append(s.Pending, &agentv1.Pending{Step: "step " + evil, Reason: "reason\nALARM " + evil})
 			for _, c := range s.GetContainers() {
@@ -146,7 +146,7 @@ predict:
 inject:
   - {fault: stop, container: redis01, for: 8s}
 expect:
-  - {see: EVIL, when: whole, within: 2s}
+  - {see: EVIL, when: ready, within: 2s}
 debrief: EVIL
 fix: EVIL
 `
@@ -247,7 +247,7 @@ func TestASCII(t *testing.T) {
 		t.Fatal(err)
 	}
 	lab.Agents["store"].Hook(func(h *fleettest.Hooks) { h.Lines = map[string][]string{"pg": {"größer 表 ✓"}} })
-	lab.Agents["store"].Update(nil, func(s *agentv1.NodeSnapshot) { s.Whole, s.Role.Healthy, s.Role.Message = false, false, "später …" })
+	lab.Agents["store"].Update(nil, func(s *agentv1.NodeSnapshot) { s.Ready, s.Role.Healthy, s.Role.Message = false, false, "später …" })
 	for _, args := range [][]string{
 		{"status"},
 		{"status", "--json"},

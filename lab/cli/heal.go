@@ -14,7 +14,7 @@ func (a *App) heal() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "heal",
-		Short: "End all faults, and start again what was stopped by hand",
+		Short: "End all faults, and start again what was stopped manually",
 		Long: `Ends every fault on every node, before its time is over, and waits until its effect is gone: first those of nodes without power, whose
 agents answer again then. A container that somebody stopped by
 hand stays stopped, because it is taken that this was meant; heal ends that, too.
@@ -58,7 +58,7 @@ ctrl-C ends the command in order, ctrl-C again at once; faults then end when the
 				}
 			}
 			if len(healed) == 0 && err == nil {
-				fmt.Fprintln(a.out, "no fault is in force, and nothing was stopped by hand")
+				fmt.Fprintln(a.out, "no fault is in force, and nothing was stopped manually")
 			}
 			return err
 		},

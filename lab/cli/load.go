@@ -146,7 +146,7 @@ func (a *App) runLoad(ctx context.Context, lab *settings.Lab, flags loadFlags) e
 		result.print(a.out)
 	}
 	if err == nil && (result.Acknowledged < result.Votes || result.Interrupted) {
-		return errSaid
+		return errReported
 	}
 	return err
 }
@@ -171,7 +171,7 @@ func reach(ctx context.Context, url string) error {
 }
 
 // castAll shows how it goes on the standard error.
-func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, book load.Book) (load.Summary, error) {
+func (a *App) castAll(ctx context.Context, flags loadFlags, run ledger.RunID, book load.Recorder) (load.Summary, error) {
 	board := console.NewBoard(a.err)
 	defer board.Close()
 	votes, answers := board.Begin("votes"), board.Begin("answers")

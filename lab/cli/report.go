@@ -69,7 +69,7 @@ func (a *App) reportList() *cobra.Command {
 			}
 			for _, b := range broken {
 				fmt.Fprintf(a.err, "lab: %v\n", b)
-				err = errSaid
+				err = errReported
 			}
 			return err
 		},
@@ -367,21 +367,21 @@ func printChecks(c *console.Console, checks []journal.Check) {
 }
 
 func printFigures(c *console.Console, j *journal.Journal) {
-	if len(j.Figures) == 0 {
+	if len(j.Metrics) == 0 {
 		return
 	}
 	p := grouped()
 	fmt.Fprintf(c, "\n%s\n", c.Bold("What was measured"))
-	for _, f := range j.Figures {
+	for _, f := range j.Metrics {
 		sign, limit := " ", ""
 		if f.Limit != nil {
 			sign, limit = c.Good("✓"), p.Sprintf("at most %v", *f.Limit)
 		}
 		switch {
-		case !j.Judges(f):
+		case !j.Binds(f):
 			sign = " "
 		case f.Met():
-		case f.Aim:
+		case f.Target:
 			sign = c.Warn("!")
 		default:
 			sign = c.Bad("✗")

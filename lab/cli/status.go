@@ -25,7 +25,7 @@ func (a *App) status() *cobra.Command {
 		Use:   "status",
 		Short: "Show nodes, clocks, containers, stage and votes",
 		Long: `Shows each node with its containers and what it waits for, how many votes were captured by the frontends, wait in their
-queues and were counted, and where to look. The exit status is 1 when a node is not whole. Dead letters are what can never be
+queues and were counted, and where to look. The exit status is 1 when a node is not ready. Dead letters are what can never be
 counted; ` + "`lab dead-letters`" + ` lists them. A node that does not answer at once is asked again, for 20 s; then its state is "no answer",
 which does not mean that anything is wrong with it.
 
@@ -50,8 +50,8 @@ CLOCK is the node's clock minus the manager's: + is ahead.`,
 			} else {
 				s.print(a.out, lab)
 			}
-			if !s.Whole {
-				return errSaid
+			if !s.Ready {
+				return errReported
 			}
 			return nil
 		},
@@ -66,7 +66,7 @@ type status struct {
 	Stage settings.Stage `json:"stage"`
 	// StagesDiffer: not all nodes are set to Stage.
 	StagesDiffer bool         `json:"stages_differ,omitempty"`
-	Whole        bool         `json:"whole"`
+	Ready        bool         `json:"ready"`
 	Nodes        []statusNode `json:"nodes"`
 	Votes        statusVotes  `json:"votes"`
 	// Alarms say that acknowledged votes may be gone. They stay until a reset.
@@ -79,7 +79,7 @@ type statusNode struct {
 	Role    string `json:"role"`
 	Address string `json:"address"`
 	Port    int    `json:"agent_port"`
-	// State is "whole", "not whole", "unreachable" or, where it could not be told how the node is, "no answer".
+	// State is "ready", "not ready", "unreachable" or, where it could not be told how the node is, "no answer".
 	State string `json:"state"`
 	// Error says why the node is unreachable, or what did not answer.
 	Error        string             `json:"error,omitempty"`
@@ -99,17 +99,17 @@ type statusNode struct {
 }
 
 type statusContainer struct {
-	Name        string     `json:"name"`
-	Image       string     `json:"image,omitempty"`
-	State       string     `json:"state"`
-	Ownership   string     `json:"ownership"`
-	Since       *time.Time `json:"since,omitempty"`
-	HandStopped bool       `json:"hand_stopped,omitempty"`
-	ExitCode    int32      `json:"exit_code,omitempty"`
-	Restarts    int64      `json:"restarts,omitempty"`
-	Differences []string   `json:"differences,omitempty"`
-	Networks    []string   `json:"networks,omitempty"`
-	Error       string     `json:"error,omitempty"`
+	Name            string     `json:"name"`
+	Image           string     `json:"image,omitempty"`
+	State           string     `json:"state"`
+	Ownership       string     `json:"ownership"`
+	Since           *time.Time `json:"since,omitempty"`
+	ManuallyStopped bool       `json:"manually_stopped,omitempty"`
+	ExitCode        int32      `json:"exit_code,omitempty"`
+	Restarts        int64      `json:"restarts,omitempty"`
+	Differences     []string   `json:"differences,omitempty"`
+	Networks        []string   `json:"networks,omitempty"`
+	Error           string     `json:"error,omitempty"`
 }
 
 // statusClock is a node's clock against the manager's. What is measured is null before the manager first answered the node.
@@ -155,11 +155,11 @@ type statusURLs struct {
 }
 
 func newStatus(lab *settings.Lab, view fleet.View) status {
-	s := status{Lab: lab.Name, Whole: true}
+	s := status{Lab: lab.Name, Ready: true}
 	s.Stage, s.StagesDiffer = view.Stage()
 	for _, n := range view.Nodes {
 		node := newStatusNode(lab, n)
-		s.Whole = s.Whole && node.State == stateWhole
+		s.Ready = s.Ready && node.State == stateReady
 		s.Nodes = append(s.Nodes, node)
 	}
 	known := func(value float64, known bool) *float64 {
@@ -194,8 +194,8 @@ func newStatus(lab *settings.Lab, view fleet.View) status {
 
 // States of a node.
 const (
-	stateWhole       = "whole"
-	stateNotWhole    = "not whole"
+	stateReady       = "ready"
+	stateNotReady    = "not ready"
 	stateUnreachable = "unreachable"
 	// untold begins what an agent says of an engine that did not answer it.
 	untold = "could not tell"
@@ -218,9 +218,9 @@ func newStatusNode(lab *settings.Lab, n fleet.NodeView) statusNode {
 	if snap == nil {
 		return node
 	}
-	node.State = stateNotWhole
-	if snap.GetWhole() {
-		node.State = stateWhole
+	node.State = stateNotReady
+	if snap.GetReady() {
+		node.State = stateReady
 	}
 	node.DesiredStage, node.ReachedStage = settings.Stage(snap.GetDesiredStage()), settings.Stage(snap.GetReachedStage())
 	node.Agent, node.Swarm = snap.GetAgent().GetVersion(), snap.GetSwarm().GetLocalState()
@@ -273,7 +273,7 @@ func newStatusClock(snap *agentv1.NodeSnapshot) *statusClock {
 
 func newStatusContainer(c *agentv1.ContainerStatus) statusContainer {
 	s := statusContainer{
-		Name: c.GetName(), Image: c.GetImage(), State: c.GetState(), HandStopped: c.GetHandStopped(),
+		Name: c.GetName(), Image: c.GetImage(), State: c.GetState(), ManuallyStopped: c.GetManuallyStopped(),
 		Ownership: strings.ToLower(strings.TrimPrefix(c.GetOwnership().String(), "OWNERSHIP_")),
 		ExitCode:  c.GetExitCode(), Restarts: c.GetRestarts(), Differences: c.GetDifferences(), Error: c.GetError(),
 		Networks: slices.Sorted(maps.Keys(c.GetNetworks())),
@@ -291,10 +291,10 @@ func newStatusContainer(c *agentv1.ContainerStatus) statusContainer {
 // print fits into 80 columns as long as nothing is wrong; what is wrong is said in full below the table.
 func (s status) print(c *console.Console, lab *settings.Lab) {
 	say := func(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
-	whole := 0
+	ready := 0
 	for _, n := range s.Nodes {
-		if n.State == stateWhole {
-			whole++
+		if n.State == stateReady {
+			ready++
 		}
 	}
 	stage := s.Stage.String()
@@ -304,15 +304,15 @@ func (s status) print(c *console.Console, lab *settings.Lab) {
 	if stage == "" {
 		stage = "unknown"
 	}
-	say("%s · stage %s · %d of %d nodes whole", c.Bold("lab "+s.Lab), stage, whole, len(s.Nodes))
+	say("%s · stage %s · %d of %d nodes ready", c.Bold("lab "+s.Lab), stage, ready, len(s.Nodes))
 	say("")
 	say("%s", c.Dim(fmt.Sprintf("%-11s %-15s %-11s %-9s %-12s %s", "NODE", "ADDRESS", "STATE", "CLOCK", "CONTAINER", "STATUS")))
 	for _, n := range s.Nodes {
 		state := fmt.Sprintf("%-11s", n.State)
 		switch n.State {
-		case stateWhole:
+		case stateReady:
 			state = c.Good(state)
-		case stateNotWhole, stateSilent:
+		case stateNotReady, stateSilent:
 			state = c.Warn(state)
 		default:
 			state = c.Bad(state)
@@ -387,7 +387,7 @@ func (s status) printTroubles(c *console.Console) {
 				trouble(n.Name, one.Name+": "+one.Error)
 			}
 			for _, d := range one.Differences {
-				trouble(n.Name, one.Name+" was started by hand and differs: "+d)
+				trouble(n.Name, one.Name+" was started manually and differs: "+d)
 			}
 		}
 		if n.State != stateUnreachable && n.State != stateSilent && !n.Healthy && n.RoleMessage != "" {
@@ -407,8 +407,8 @@ func (s statusContainer) describe(style console.Style) string {
 		}
 	}
 	switch {
-	case s.HandStopped:
-		return style.Warn("stopped by hand")
+	case s.ManuallyStopped:
+		return style.Warn("stopped manually")
 	case s.State == "exited" || s.State == "restarting":
 		return style.Bad(fmt.Sprintf("%s (%d)", state, s.ExitCode))
 	case s.State != "running":

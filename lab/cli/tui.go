@@ -18,11 +18,11 @@ import (
 
 // Screen is what the terminal UI needs of a lab that is up.
 type Screen struct {
-	Lab      *settings.Lab
-	Fleet    *fleet.Fleet
-	Outages  *powerfault.Outages
-	Runner   *runner.Runner
-	ReadOnly bool
+	Lab         *settings.Lab
+	Fleet       *fleet.Fleet
+	PowerFaults *powerfault.PowerFaults
+	Runner      *runner.Runner
+	ReadOnly    bool
 	// Untimed: how long things take in drills is not judged.
 	Untimed bool
 }
@@ -59,7 +59,7 @@ Colours suit the background that the terminal tells when it is asked. NO_COLOR=1
 }
 
 func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readOnly, untimed bool) error {
-	o, err := a.outages(lab)
+	o, err := a.powerFaults(lab)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 		return err
 	}
 	defer closeRunner()
-	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, Outages: o, Runner: r, ReadOnly: readOnly, Untimed: untimed})
+	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, PowerFaults: o, Runner: r, ReadOnly: readOnly, Untimed: untimed})
 }
 
 // trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.

@@ -34,7 +34,7 @@ func (a *App) vagrant() *cobra.Command {
 	}
 	cmd.AddCommand(
 		step("before", "Make what nodes are made from", (*lifecycle.Lifecycle).BeforeVagrant),
-		step("after", "Wait until the lab is whole, if all its nodes are up", (*lifecycle.Lifecycle).AfterVagrant),
+		step("after", "Wait until the lab is ready, if all its nodes are up", (*lifecycle.Lifecycle).AfterVagrant),
 	)
 	return cmd
 }

@@ -36,7 +36,7 @@ func (a *App) verify() *cobra.Command {
   FAIL     something is lost, stale, phantom or double, or the tally is wrong
   UNKNOWN  not all is known: votes wait in a queue, or something does not answer
 
-Votes that nobody answered may count or not; those that do are reported as recovered. Votes by hand and of ` + "`lab vote`" + ` are
+Votes that nobody answered may count or not; those that do are reported as recovered. Votes cast in a browser and with ` + "`lab vote`" + ` are
 others, and no violation unless --exclusive says that there are to be none.`,
 		Example: `  lab verify
   lab verify --json | jq .result
@@ -64,7 +64,7 @@ others, and no violation unless --exclusive says that there are to be none.`,
 				return err
 			}
 			defer c.Close() //nolint:errcheck // only read
-			v := &verify.Verifier{Lab: lab, Census: c}
+			v := &verify.Verifier{Lab: lab, Datastore: c}
 			if watch {
 				return a.watchVerdict(cmd.Context(), v, o, asJSON)
 			}
@@ -72,7 +72,7 @@ others, and no violation unless --exclusive says that there are to be none.`,
 			if err != nil {
 				return err
 			}
-			return a.tell(got, asJSON)
+			return a.reportVerdict(got, asJSON)
 		},
 	}
 	flags := cmd.Flags()
@@ -102,8 +102,8 @@ func (a *App) settled(ctx context.Context, v *verify.Verifier, o verify.Options)
 	return got, nil
 }
 
-// tell prints a verdict; anything but PASS is a bad end.
-func (a *App) tell(got verify.Verdict, asJSON bool) error {
+// reportVerdict prints a verdict; anything but PASS is a bad end.
+func (a *App) reportVerdict(got verify.Verdict, asJSON bool) error {
 	if asJSON {
 		if err := a.printJSON(got); err != nil {
 			return err
@@ -112,7 +112,7 @@ func (a *App) tell(got verify.Verdict, asJSON bool) error {
 		printVerdict(a.out, got)
 	}
 	if got.Result != checker.Pass {
-		return errSaid
+		return errReported
 	}
 	return nil
 }
@@ -165,12 +165,12 @@ func (a *App) watchVerdict(ctx context.Context, v *verify.Verifier, o verify.Opt
 			return err
 		}
 		if got.Result != checker.Pass {
-			return errSaid
+			return errReported
 		}
 		return nil
 	}
 	fmt.Fprintln(a.out)
-	return a.tell(got, false)
+	return a.reportVerdict(got, false)
 }
 
 // shownExamples of each kind are enough to read; --json has a few more.

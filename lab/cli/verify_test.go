@@ -147,7 +147,7 @@ func TestVerifyScripts(t *testing.T) {
 	})
 }
 
-// withSQL adds a command: sql TEXT changes the database by hand.
+// withSQL adds a command: sql TEXT changes the database manually.
 func withSQL(conn *pgx.Conn) map[string]func(*testscript.TestScript, bool, []string) {
 	all := commands()
 	all["sql"] = func(ts *testscript.TestScript, _ bool, args []string) {

@@ -28,7 +28,7 @@ func (a *App) watch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Follow what happens in the lab, a line for each event",
-		Long: `Prints what the terminal UI shows, as lines: what happens on the nodes, whether they are whole, to which frontends the balancer sends voters, how the
+		Long: `Prints what the terminal UI shows, as lines: what happens on the nodes, whether they are ready, to which frontends the balancer sends voters, how the
 two pages answer, faults, and, every five seconds while votes are cast, how many are captured, wait and are counted. Ctrl-C ends it.`,
 		Example: "  lab watch\n  lab watch --json | jq .subject\n  lab watch --json | jq 'select(.subject == \"votes\")'",
 		Args:    args(cobra.NoArgs),
@@ -46,11 +46,11 @@ two pages answer, faults, and, every five seconds while votes are cast, how many
 }
 
 func (a *App) follow(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, asJSON bool) error {
-	o, err := a.outages(lab)
+	o, err := a.powerFaults(lab)
 	if err != nil {
 		return err
 	}
-	sights, _, closeSights, err := openSights(lab, f)
+	source, _, closeSights, err := openSource(lab, f)
 	if err != nil {
 		return err
 	}
@@ -59,24 +59,24 @@ func (a *App) follow(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, asJ
 	defer cancel()
 	w := &watchPrinter{app: a, json: asJSON, stop: cancel, known: map[string]string{}}
 	var power sync.WaitGroup
-	power.Go(func() { watch.Outages(ctx, o, w.outages) })
-	sights.Run(ctx, w)
+	power.Go(func() { watch.PowerFaults(ctx, o, w.powerFaults) })
+	source.Run(ctx, w)
 	power.Wait()
 	return w.failed
 }
 
-// openSights prepares looks at a lab from outside.
-func openSights(lab *settings.Lab, f *fleet.Fleet) (watch.Sights, *datastore.Census, func(), error) {
+// openSource prepares looks at a lab from outside.
+func openSource(lab *settings.Lab, f *fleet.Fleet) (watch.Source, *datastore.Datastore, func(), error) {
 	c, err := datastore.Open(lab, f)
 	if err != nil {
-		return watch.Sights{}, nil, nil, err
+		return watch.Source{}, nil, nil, err
 	}
 	b, err := balancer.Open(lab)
 	if err != nil {
 		_ = c.Close() // only read
-		return watch.Sights{}, nil, nil, err
+		return watch.Source{}, nil, nil, err
 	}
-	return watch.Sights{Nodes: f, Servers: b, Queues: c, Pages: client.New(lab.VotingURL(), lab.ResultsURL())}, c,
+	return watch.Source{Nodes: f, Servers: b, Queues: c, Pages: client.New(lab.VotingURL(), lab.ResultsURL())}, c,
 		func() { _, _ = c.Close(), b.Close() }, nil // only read
 }
 
@@ -100,7 +100,7 @@ type watchPrinter struct {
 	quiet bool
 }
 
-var _ watch.Sink = (*watchPrinter)(nil)
+var _ watch.Observer = (*watchPrinter)(nil)
 
 // sight is one line; all but at, subject and action may be empty.
 type sight struct {
@@ -120,7 +120,7 @@ type sightOfVotes struct {
 	Waiting  map[string]int64 `json:"waiting"`
 }
 
-// Node implements watch.Sink.
+// Node implements watch.Observer.
 func (w *watchPrinter) Node(u fleet.Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -155,8 +155,8 @@ func condition(n fleet.NodeView) (action, message string) {
 		return "unreachable", n.Err.Reason
 	case n.Snapshot == nil:
 		return "", ""
-	case n.Snapshot.GetWhole():
-		return "whole", "at stage " + settings.Stage(n.Snapshot.GetReachedStage()).String()
+	case n.Snapshot.GetReady():
+		return "ready", "at stage " + settings.Stage(n.Snapshot.GetReachedStage()).String()
 	}
 	if p := n.Snapshot.GetPending(); len(p) > 0 {
 		message = p[0].GetStep()
@@ -164,10 +164,10 @@ func condition(n fleet.NodeView) (action, message string) {
 			message += ": " + p[0].GetReason()
 		}
 	}
-	return "not whole", message
+	return "not ready", message
 }
 
-// Servers implements watch.Sink.
+// Servers implements watch.Observer.
 func (w *watchPrinter) Servers(servers map[string]bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -190,7 +190,7 @@ func (w *watchPrinter) Servers(servers map[string]bool) {
 	}
 }
 
-// Pages implements watch.Sink.
+// Pages implements watch.Observer.
 func (w *watchPrinter) Pages(page, results int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,7 +208,7 @@ func (w *watchPrinter) Pages(page, results int) {
 	}
 }
 
-// Queues implements watch.Sink.
+// Queues implements watch.Observer.
 func (w *watchPrinter) Queues(queues []datastore.Queue) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -252,8 +252,8 @@ func (w *watchPrinter) Queues(queues []datastore.Queue) {
 	})
 }
 
-// outages takes in the faults of nodes' power.
-func (w *watchPrinter) outages(now []powerfault.Fault) {
+// powerFaults takes in the faults of nodes' power.
+func (w *watchPrinter) powerFaults(now []powerfault.Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := time.Now()

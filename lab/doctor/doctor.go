@@ -60,7 +60,7 @@ type Options struct {
 // Run examines the host. It returns within 1.5 s where everything answers; for what does not it waits half a minute more,
 // whatever hangs, and returns earlier when ctx ends. What had not answered by then is told as such.
 func Run(ctx context.Context, o Options) []Finding {
-	return Judge(gather(ctx, o))
+	return Evaluate(gather(ctx, o))
 }
 
 // Blocking returns the findings that forbid bringing the lab up.

@@ -224,7 +224,7 @@ func FuzzMachines(f *testing.F) {
 
 func judged(t *testing.T, facts Facts) {
 	t.Helper()
-	for _, finding := range Judge(facts) {
+	for _, finding := range Evaluate(facts) {
 		if finding.Check == "" || finding.Message == "" {
 			t.Errorf("%+v", finding)
 		}

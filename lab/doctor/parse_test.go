@@ -222,7 +222,7 @@ func FuzzDocker(f *testing.F) {
 		facts.Networks, facts.Volumes = found(parseNetworks(out)), found(parseVolumes(out))
 		published := sound()
 		published.Containers = Known([]Container{{Ports: parsePublished(out)}})
-		for _, finding := range append(Judge(facts), Judge(published)...) {
+		for _, finding := range append(Evaluate(facts), Evaluate(published)...) {
 			if finding.Check == "" || finding.Message == "" {
 				t.Errorf("%+v", finding)
 			}
@@ -249,7 +249,7 @@ func FuzzNetwork(f *testing.F) {
 			facts.Listeners.value = append(facts.Listeners.value, Listener{Addr: s.addr})
 		}
 		facts.Listeners.value = append(facts.Listeners.value, parseLsof(out)...)
-		Judge(facts)
+		Evaluate(facts)
 	})
 }
 

@@ -36,7 +36,7 @@ func preflight(ctx context.Context, options Options) (note string, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	findings := Judge(facts)
+	findings := Evaluate(facts)
 	blocking := Blocking(findings)
 	if facts.Host.UID == 0 && slices.ContainsFunc(blocking, func(f Finding) bool { return f.Check == checkInotify }) {
 		limits := facts.Inotify.seen()
@@ -46,7 +46,7 @@ func preflight(ctx context.Context, options Options) (note string, err error) {
 			note = fmt.Sprintf("raised fs.inotify.max_user_instances from %d to %d", before, inotifyRaised)
 			limits.MaxInstances = inotifyRaised
 			facts.Inotify = Known(limits)
-			findings = Judge(facts)
+			findings = Evaluate(facts)
 			blocking = Blocking(findings)
 		}
 	}

@@ -50,7 +50,7 @@ func TestUnknownIsNotNo(t *testing.T) {
 					change(&f)
 					return f
 				}
-				if blocking := Blocking(Judge(facts())); len(blocking) > 0 {
+				if blocking := Blocking(Evaluate(facts())); len(blocking) > 0 {
 					t.Fatalf("the host is to be sound: %v", blocking)
 				}
 				for _, why := range []error{late, errors.New("EOF"), ErrStopped} {
@@ -86,7 +86,7 @@ func losesAll(t *testing.T, facts func() Facts, why error) {
 	for _, one := range lose {
 		one(why)
 	}
-	noRefusal(t, Judge(f), why, "everything")
+	noRefusal(t, Evaluate(f), why, "everything")
 	for a := range names {
 		for b := a; b < len(names); b++ {
 			if a != b && !errors.Is(why, ErrNoAnswer) {
@@ -96,7 +96,7 @@ func losesAll(t *testing.T, facts func() Facts, why error) {
 			_, lose := losable(&f)
 			lose[a](why)
 			lose[b](why)
-			noRefusal(t, Judge(f), why, names[a]+", "+names[b])
+			noRefusal(t, Evaluate(f), why, names[a]+", "+names[b])
 		}
 	}
 }
@@ -128,7 +128,7 @@ func TestOwnLabUnseen(t *testing.T) {
 			"in use, are this lab's own: the Docker engine did not answer within 30 s",
 		"name": "could not tell whether another clone has a lab swarmlab on this host: the Docker engine did not answer within 30 s",
 	}
-	for _, finding := range Judge(f) {
+	for _, finding := range Evaluate(f) {
 		if message, ok := want[finding.Check]; ok {
 			if finding.Message != message || finding.Status != Skip || !finding.Unknown || finding.Fix != "" {
 				t.Errorf("got  %+v\nwant %s", finding, message)
@@ -142,7 +142,7 @@ func TestOwnLabUnseen(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("not found: %v", want)
 	}
-	if got := doubts(Judge(f)); !strings.HasPrefix(got, "name: could not tell") || !strings.Contains(got, "more; `lab doctor` tells all); going on") {
+	if got := doubts(Evaluate(f)); !strings.HasPrefix(got, "name: could not tell") || !strings.Contains(got, "more; `lab doctor` tells all); going on") {
 		t.Errorf("the doubts are told as %q", got)
 	}
 }
@@ -153,7 +153,7 @@ func TestOwnNodeStarting(t *testing.T) {
 	f := sound()
 	up(&f)
 	f.Containers.value[2].State, f.Containers.value[2].Ports = "exited", nil
-	finding := find1(t, Judge(f), "ports")
+	finding := find1(t, Evaluate(f), "ports")
 	if want := "could not tell whether 127.0.0.1:19020 (the agent of frontend01), in use, are this lab's own: a node of it is starting or stopping"; finding.Message != want ||
 		!finding.Unknown || finding.Blocking {
 		t.Errorf("%+v", finding)
@@ -168,7 +168,7 @@ func TestKnownStaysNo(t *testing.T) {
 	f.Interfaces.value = append(f.Interfaces.value, Interface{"wlan0", netip.MustParsePrefix("192.168.33.17/24")})
 	f.Listeners.value = []Listener{{addrPorts("127.0.0.1:8080")[0], Process{4711, "nginx", "nginx: master"}}}
 	got := map[string]bool{}
-	for _, finding := range Blocking(Judge(f)) {
+	for _, finding := range Blocking(Evaluate(f)) {
 		got[finding.Check] = true
 	}
 	if !got["subnet"] || !got["ports"] || len(got) != 2 {
@@ -226,7 +226,7 @@ esac
 func seenOn(f Facts) []Finding {
 	f.Interfaces = Known([]Interface{{"br-0123456789ab", netip.MustParsePrefix("192.168.33.1/24")}})
 	f.Routes = Known([]Route{{netip.MustParsePrefix("192.168.33.0/24"), "br-0123456789ab"}})
-	return Judge(f)
+	return Evaluate(f)
 }
 
 func find1(t *testing.T, findings []Finding, check string) Finding {

@@ -47,7 +47,12 @@ type Drill struct {
 	Debrief      string   `yaml:"debrief"`
 	// Fix is what would make the app stand it.
 	Fix string `yaml:"fix"`
+
+	warnings []string
 }
+
+// Warnings are about words in the drill's file that are read in this release, and no longer in the next: one line each, with its place.
+func (d *Drill) Warnings() []string { return d.warnings }
 
 // Question asks for a prediction; the answer is told afterwards.
 type Question struct {
@@ -111,9 +116,9 @@ type Check struct {
 	From   time.Duration `yaml:"from"`
 	// After is the number of the injection from which the times count, 1 for the first; 0 is the first as well.
 	After int `yaml:"after"`
-	// Mark names the moment in the plots, Figure the time it took, in the report.
-	Mark   string `yaml:"mark"`
-	Figure string `yaml:"figure"`
+	// Annotation names the moment in the plots, Metric the time it took, in the report.
+	Annotation string `yaml:"annotation"`
+	Metric     string `yaml:"metric"`
 }
 
 // place is where something stands; that of what was made elsewhere is empty.
@@ -130,7 +135,7 @@ func (p place) mistake(format string, args ...any) error {
 	return &Error{File: p.file, Line: p.line, Text: err.Error(), cause: err}
 }
 
-// Condition is an expression over a Scene.
+// Condition is an expression over an Env.
 type Condition struct {
 	Text    string
 	program *vm.Program

@@ -143,6 +143,7 @@ func Parse(file string, text []byte) (*Drill, error) {
 		RecoverWithin: defaultRecoverWithin,
 	}
 	r := reader{file: file, tree: tree}
+	r.renameFields(tree.Docs[0].Body)
 	if r.shape(tree.Docs[0].Body); len(r.errs) > 0 {
 		return nil, errors.Join(r.errs...)
 	}
@@ -153,6 +154,7 @@ func Parse(file string, text []byte) (*Drill, error) {
 	if err := errors.Join(r.errs...); err != nil {
 		return nil, err
 	}
+	d.warnings = r.warnings
 	return &d, nil
 }
 
@@ -175,6 +177,10 @@ func (r *reader) compile(at string, c *Condition) {
 	if c.Text == "" {
 		return
 	}
+	if text := renameWords(c.Text); text != c.Text {
+		r.warn(r.line(at), "%s is now called %s", oldReady, newReady)
+		c.Text = text
+	}
 	compiled, err := Compile(c.Text)
 	if err != nil {
 		text, _, _ := strings.Cut(err.Error(), "\n")
@@ -192,6 +198,8 @@ type reader struct {
 	file string
 	tree *ast.File
 	errs []error
+	// warnings are about words of an earlier release.
+	warnings []string
 }
 
 // wrong takes note of a mistake at a place such as "$.inject[0].for".

@@ -116,9 +116,9 @@ func TestPlaces(t *testing.T) {
 	if got := d.Inject[1].Mistake("no %s", "such").Error(); got != "mine.yaml:14: no such" {
 		t.Error(got)
 	}
-	s := scene()
+	s := env()
 	s.Server = func(name string) (string, error) { return "", NoSuchError{"node " + name} }
-	for _, check := range []func(Scene) error{d.Expect[0].When.Check, func(s Scene) error { _, err := d.Expect[0].When.Holds(s); return err }} {
+	for _, check := range []func(Env) error{d.Expect[0].When.Check, func(s Env) error { _, err := d.Expect[0].When.Holds(s); return err }} {
 		err := check(s)
 		var missing NoSuchError
 		if !errors.As(err, &missing) || err.Error() != `mine.yaml:19: "server(\"frontend01\") == \"down\"": the lab has no node frontend01` {
@@ -126,14 +126,14 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 	// Also what is not looked at now.
-	c, err := Compile(`whole || server("frontend01") == "up"`)
+	c, err := Compile(`ready || server("frontend01") == "up"`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Check(s); err == nil {
 		t.Error("what it names is not there")
 	}
-	if err := c.Check(scene()); err != nil {
+	if err := c.Check(env()); err != nil {
 		t.Error(err)
 	}
 }
@@ -141,7 +141,7 @@ func TestPlaces(t *testing.T) {
 // What a condition names is looked at wherever it stands: behind what decides already, and for each element that a closure is at.
 func TestCheckLooksEverywhere(t *testing.T) {
 	t.Parallel()
-	s := scene()
+	s := env()
 	s.Server = func(name string) (string, error) {
 		if name == "nope" {
 			return "", NoSuchError{"node nope"}
@@ -152,12 +152,12 @@ func TestCheckLooksEverywhere(t *testing.T) {
 		`all(["frontend01", "nope"], server(#) == "gone")`:                                      true,
 		`any(["frontend01", "nope"], server(#) != "gone")`:                                      true,
 		`none(["frontend01", "nope"], server(#) != "gone")`:                                     true,
-		`whole || all(["frontend01", "nope"], server(#) == "gone")`:                             true,
-		`whole || any(["frontend01"], whole || server("nope") == "up")`:                         true,
-		`any(["frontend01"], whole || any(["frontend02", "nope"], whole || server(#) == "up"))`: true,
+		`ready || all(["frontend01", "nope"], server(#) == "gone")`:                             true,
+		`ready || any(["frontend01"], ready || server("nope") == "up")`:                         true,
+		`any(["frontend01"], ready || any(["frontend02", "nope"], ready || server(#) == "up"))`: true,
 		`let others = ["frontend01", "nope"]; all(others, server(#) == "gone")`:                 true,
-		`whole || reduce(["frontend01", "nope"], #acc + (server(#) == "up" ? 1 : 0), 0) > 0`:    true,
-		`whole ? whole : server("nope") == "up"`:                                                true,
+		`ready || reduce(["frontend01", "nope"], #acc + (server(#) == "up" ? 1 : 0), 0) > 0`:    true,
+		`ready ? ready : server("nope") == "up"`:                                                true,
 		`all(["frontend01", "frontend02"], server(#) == "gone")`:                                false,
 		`count(["frontend01", "frontend02"], server(#) == "up") == 2`:                           false,
 	} {
@@ -250,7 +250,7 @@ func TestMistakes(t *testing.T) {
 		"what is merged twice":            {"fault: kill\n", "fault: kill\n    fault: kill\n", "mine.yaml:15: "},
 		"aliases without end":             {"debrief: A debrief.", bomb, "its aliases make it larger than a drill can be"},
 		"closure with a mistake":          {"accepted > 50", `all(["frontend01"], sever(#) == "up")`, "mine.yaml:22: all([\"frontend01\"], sever(#) == \"up\"): unknown name sever"},
-		"steady with times":               {"recover:\n", "steady:\n  - see: x\n    when: whole\n    within: 1s\nrecover:\n", "needs no times"},
+		"steady with times":               {"recover:\n", "steady:\n  - see: x\n    when: ready\n    within: 1s\nrecover:\n", "needs no times"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

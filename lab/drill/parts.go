@@ -15,7 +15,7 @@ type part struct {
 	program       *vm.Program
 }
 
-// partsOf finds what an expression looks at: the variables of a scene, calls of its functions, and whole what has a closure (all, any, count and
+// partsOf finds what an expression looks at: the variables of an Env, calls of its functions, and whole what has a closure (all, any, count and
 // the others), since within a closure things hang on the element that it is at.
 func partsOf(node ast.Node) []part {
 	l := &looker{}

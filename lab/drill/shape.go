@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // shape finds what in a drill's file cannot be read as what it is to be: unknown fields, a word for a number, a list for a text. The decoder finds
@@ -69,22 +70,14 @@ func isNumber(k reflect.Kind) bool {
 
 // fields checks a mapping by the fields of a struct.
 func (r *reader) fields(t reflect.Type, node ast.Node, name string) {
-	var entries []*ast.MappingValueNode
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		entries = n.Values
-	case *ast.MappingValueNode:
-		entries = []*ast.MappingValueNode{n}
-	default:
+	entries, ok := entriesOf(node)
+	if !ok {
 		r.misshapen(node, "%s: give fields and their values, not %s", name, given(node))
 		return
 	}
 	types := fieldTypes(t)
 	for _, e := range entries {
-		key := e.Key.GetToken().Value
-		if k, ok := e.Key.(*ast.MappingKeyNode); ok {
-			key = k.Value.GetToken().Value
-		}
+		key := keyOf(e).Value
 		field, ok := types[key]
 		if !ok {
 			r.misshapen(e.Key, "unknown field %q", key)
@@ -92,6 +85,25 @@ func (r *reader) fields(t reflect.Type, node ast.Node, name string) {
 		}
 		r.value(field, e.Value, key)
 	}
+}
+
+// entriesOf are the entries of a mapping. The library has a node of its own for a mapping of one entry.
+func entriesOf(node ast.Node) (entries []*ast.MappingValueNode, ok bool) {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		return n.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{n}, true
+	}
+	return nil, false
+}
+
+// keyOf is the key of an entry, also of one that begins with a question mark.
+func keyOf(e *ast.MappingValueNode) *token.Token {
+	if k, ok := e.Key.(*ast.MappingKeyNode); ok {
+		return k.Value.GetToken()
+	}
+	return e.Key.GetToken()
 }
 
 // fieldTypes are the fields of a struct by their names in the file.

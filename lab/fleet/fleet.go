@@ -25,7 +25,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
@@ -78,7 +78,7 @@ func connect(n topology.Node, address string, config *tls.Config) (*member, erro
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: pace.Stretch(3 * time.Second),
+			MinConnectTimeout: timescale.Scale(3 * time.Second),
 		}),
 		// A node that vanishes without a word breaks its streams and tunnels.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
@@ -211,7 +211,7 @@ func (f *Fleet) End(ctx context.Context, node string, faults ...string) error {
 	return nil
 }
 
-// Heal ends all faults and starts what was stopped by hand, on all nodes, and returns it in the order of the topology. Nodes that fail do
+// Heal ends all faults and starts what was stopped manually, on all nodes, and returns it in the order of the topology. Nodes that fail do
 // not keep the others from being healed.
 func (f *Fleet) Heal(ctx context.Context) ([]Healed, error) {
 	healed := make([][]Healed, len(f.nodes))

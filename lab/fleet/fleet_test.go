@@ -65,9 +65,9 @@ func TestSnapshot(t *testing.T) {
 			t.Error(n.Err)
 		}
 	}
-	if !view.Whole(settings.StageApplication) || view.Whole(settings.StageCluster) || view.Reachable() != 6 {
-		t.Errorf("whole %t, at another stage %t, reachable %d", view.Whole(settings.StageApplication),
-			view.Whole(settings.StageCluster), view.Reachable())
+	if !view.Ready(settings.StageApplication) || view.Ready(settings.StageCluster) || view.Reachable() != 6 {
+		t.Errorf("ready %t, at another stage %t, reachable %d", view.Ready(settings.StageApplication),
+			view.Ready(settings.StageCluster), view.Reachable())
 	}
 	votes := view.Votes()
 	want := fleet.Votes{
@@ -80,8 +80,8 @@ func TestSnapshot(t *testing.T) {
 
 	lab.Agents["frontend02"].Stop()
 	view = snapshot(t, f)
-	if view.Whole(settings.StageApplication) || view.Reachable() != 5 {
-		t.Errorf("a node less: whole %t, reachable %d", view.Whole(settings.StageApplication), view.Reachable())
+	if view.Ready(settings.StageApplication) || view.Reachable() != 5 {
+		t.Errorf("a node less: ready %t, reachable %d", view.Ready(settings.StageApplication), view.Reachable())
 	}
 	if v := view.Votes(); v.CapturedKnown || v.Captured != 10 {
 		t.Errorf("a frontend less: %+v", v)
@@ -314,13 +314,13 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("the stream ended before %s", what)
 		return fleet.Update{}
 	}
-	await("all nodes were seen whole", func(u fleet.Update) bool { return u.View.Whole(settings.StageApplication) })
+	await("all nodes were seen ready", func(u fleet.Update) bool { return u.View.Ready(settings.StageApplication) })
 
 	lab.Agents["store"].Update(&agentv1.Event{Node: "store", Subject: "pg", Action: "die"}, func(s *agentv1.NodeSnapshot) {
-		s.Whole = false
+		s.Ready = false
 	})
 	u := await("the event", func(u fleet.Update) bool { return u.Event != nil })
-	if u.Node != "store" || u.Event.GetAction() != "die" || u.View.Whole(settings.StageApplication) {
+	if u.Node != "store" || u.Event.GetAction() != "die" || u.View.Ready(settings.StageApplication) {
 		t.Errorf("got %s %v", u.Node, u.Event)
 	}
 

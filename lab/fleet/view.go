@@ -61,17 +61,17 @@ func (v View) Silent(counts func(node string) bool) []string {
 	return nodes
 }
 
-// Whole says whether the node is all that it should be at the given stage. A hand-stopped container does not count
+// Ready says whether the node is all that it should be at the given stage. A manually-stopped container does not count
 // against it: that is somebody's will.
-func (n NodeView) Whole(stage settings.Stage) bool {
-	return n.Snapshot != nil && n.Snapshot.GetWhole() &&
+func (n NodeView) Ready(stage settings.Stage) bool {
+	return n.Snapshot != nil && n.Snapshot.GetReady() &&
 		settings.Stage(n.Snapshot.GetDesiredStage()) == stage
 }
 
-// Whole says whether every node is.
-func (v View) Whole(stage settings.Stage) bool {
+// Ready says whether every node is.
+func (v View) Ready(stage settings.Stage) bool {
 	for _, n := range v.Nodes {
-		if !n.Whole(stage) {
+		if !n.Ready(stage) {
 			return false
 		}
 	}

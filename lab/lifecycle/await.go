@@ -12,10 +12,10 @@ import (
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
-// awaitWhole follows the nodes until all are whole at the stage; say is told what they wait for meanwhile. When they do
+// awaitReady follows the nodes until all are ready at the stage; say is told what they wait for meanwhile. When they do
 // not get there in time the error is a diagnosis of each that did not. A lab on which something changes is waited for: a slow machine is not a
 // broken one. within is how long nothing may change; in all it is longestWait times as long.
-func awaitWhole(ctx context.Context, f *fleet.Fleet, stage settings.Stage, within time.Duration, say func(string)) (fleet.View, error) {
+func awaitReady(ctx context.Context, f *fleet.Fleet, stage settings.Stage, within time.Duration, say func(string)) (fleet.View, error) {
 	// Not a deadline on the context: the agents' streams would end with it, and the last view tell of that instead of what
 	// the nodes waited for.
 	ctx, cancel := context.WithCancel(ctx)
@@ -33,7 +33,7 @@ func awaitWhole(ctx context.Context, f *fleet.Fleet, stage settings.Stage, withi
 				return view, ctx.Err()
 			}
 			view = update.View
-			if view.Whole(stage) || asWholeAsWanted(view, stage) {
+			if view.Ready(stage) || asReadyAsWanted(view, stage) {
 				return view, nil
 			}
 			now := summary(view, stage)
@@ -47,7 +47,7 @@ func awaitWhole(ctx context.Context, f *fleet.Fleet, stage settings.Stage, withi
 			if took := time.Since(begun); took >= longestWait*within {
 				why = fmt.Sprintf("given up after %s", took.Round(time.Second))
 			}
-			return view, fmt.Errorf("%w at stage %s, %s:\n%s", errNotWhole, stage, why, Diagnosis(view, stage))
+			return view, fmt.Errorf("%w at stage %s, %s:\n%s", errNotReady, stage, why, Diagnosis(view, stage))
 		}
 	}
 }
@@ -64,10 +64,10 @@ func waitsUntil(begun, changed time.Time, within time.Duration) time.Time {
 	return end
 }
 
-// asWholeAsWanted: somebody stopped a container by hand or runs one of their own in its place, and but for that every
+// asReadyAsWanted: somebody stopped a container manually or runs one of their own in its place, and but for that every
 // node is as it should be. Waiting would not change it; what depends on that container, on whatever node, is not healthy
 // either, so health does not count here.
-func asWholeAsWanted(view fleet.View, stage settings.Stage) bool {
+func asReadyAsWanted(view fleet.View, stage settings.Stage) bool {
 	if len(Wilful(view)) == 0 {
 		return false
 	}
@@ -85,7 +85,7 @@ func asWholeAsWanted(view fleet.View, stage settings.Stage) bool {
 	return true
 }
 
-// notes are what people should know of a lab that is as whole as it can be.
+// notes are what people should know of a lab that is as ready as it can be.
 func notes(view fleet.View, stage settings.Stage) []string {
 	lines := Wilful(view)
 	for _, n := range view.Nodes {
@@ -98,7 +98,7 @@ func notes(view fleet.View, stage settings.Stage) []string {
 
 // wilful: as it is because somebody wants it so.
 func wilful(c *agentv1.ContainerStatus) bool {
-	return c.GetHandStopped() || c.GetOwnership() == agentv1.Ownership_OWNERSHIP_DIFFERENT
+	return c.GetManuallyStopped() || c.GetOwnership() == agentv1.Ownership_OWNERSHIP_DIFFERENT
 }
 
 // Wilful names what is not as planned because somebody wants it so, a line each.
@@ -107,10 +107,10 @@ func Wilful(view fleet.View) []string {
 	for _, n := range view.Nodes {
 		for _, c := range n.Snapshot.GetContainers() {
 			switch {
-			case c.GetHandStopped():
-				lines = append(lines, fmt.Sprintf("%s on %s was stopped by hand and left so; `bin/lab heal` starts it", c.GetName(), n.Node.Name))
+			case c.GetManuallyStopped():
+				lines = append(lines, fmt.Sprintf("%s on %s was stopped manually and left so; `bin/lab heal` starts it", c.GetName(), n.Node.Name))
 			case wilful(c):
-				lines = append(lines, fmt.Sprintf("%s on %s was started by hand and left so; it differs: %s",
+				lines = append(lines, fmt.Sprintf("%s on %s was started manually and left so; it differs: %s",
 					c.GetName(), n.Node.Name, strings.Join(c.GetDifferences(), "; ")))
 			}
 		}
@@ -118,34 +118,34 @@ func Wilful(view fleet.View) []string {
 	return lines
 }
 
-var errNotWhole = errors.New("the lab is not whole")
+var errNotReady = errors.New("the lab is not ready")
 
-// wholeSummary says with what the wait ended.
-func wholeSummary(view fleet.View, stage settings.Stage) string {
-	if !view.Whole(stage) {
-		return fmt.Sprintf("%d nodes at stage %s, but for what was done by hand", len(view.Nodes), stage)
+// readySummary says with what the wait ended.
+func readySummary(view fleet.View, stage settings.Stage) string {
+	if !view.Ready(stage) {
+		return fmt.Sprintf("%d nodes at stage %s, but for what was done manually", len(view.Nodes), stage)
 	}
 	return fmt.Sprintf("%d nodes at stage %s", len(view.Nodes), stage)
 }
 
-// summary is one line: how many nodes are whole, and what the first others wait for.
+// summary is one line: how many nodes are ready, and what the first others wait for.
 func summary(view fleet.View, stage settings.Stage) string {
-	whole, waiting := 0, []string(nil)
+	ready, waiting := 0, []string(nil)
 	for _, n := range view.Nodes {
-		if n.Whole(stage) {
-			whole++
+		if n.Ready(stage) {
+			ready++
 			continue
 		}
 		waiting = append(waiting, n.Node.Name+": "+brief(n, stage))
 	}
-	line := fmt.Sprintf("%d of %d nodes whole", whole, len(view.Nodes))
+	line := fmt.Sprintf("%d of %d nodes ready", ready, len(view.Nodes))
 	if len(waiting) > 0 {
 		line += " · " + strings.Join(waiting, " · ")
 	}
 	return line
 }
 
-// brief is the shortest useful word on a node that is not whole.
+// brief is the shortest useful word on a node that is not ready.
 func brief(n fleet.NodeView, stage settings.Stage) string {
 	switch {
 	case n.Err != nil && n.Err.Problem == fleet.ProblemDown:
@@ -167,11 +167,11 @@ func brief(n fleet.NodeView, stage settings.Stage) string {
 	}
 }
 
-// Diagnosis tells of each node that is not whole what keeps it, one indented line for each reason.
+// Diagnosis tells of each node that is not ready what keeps it, one indented line for each reason.
 func Diagnosis(view fleet.View, stage settings.Stage) string {
 	var b strings.Builder
 	for _, n := range view.Nodes {
-		if n.Whole(stage) {
+		if n.Ready(stage) {
 			continue
 		}
 		for _, reason := range reasons(n, stage) {
@@ -212,8 +212,8 @@ func reasons(n fleet.NodeView, stage settings.Stage) []string {
 		case c.GetError() != "":
 			why = append(why, fmt.Sprintf("container %s: %s", c.GetName(), c.GetError()))
 		case c.GetOwnership() == agentv1.Ownership_OWNERSHIP_DIFFERENT:
-			why = append(why, fmt.Sprintf("container %s was started by hand and differs: %s", c.GetName(), strings.Join(c.GetDifferences(), "; ")))
-		case c.GetOwnership() == agentv1.Ownership_OWNERSHIP_MANAGED && c.GetState() != "running" && !c.GetHandStopped():
+			why = append(why, fmt.Sprintf("container %s was started manually and differs: %s", c.GetName(), strings.Join(c.GetDifferences(), "; ")))
+		case c.GetOwnership() == agentv1.Ownership_OWNERSHIP_MANAGED && c.GetState() != "running" && !c.GetManuallyStopped():
 			why = append(why, fmt.Sprintf("container %s is %s (exit code %d)", c.GetName(), c.GetState(), c.GetExitCode()))
 		}
 	}

@@ -80,7 +80,7 @@ func TestUpLeavesASilentAgent(t *testing.T) {
 	var err error
 	for l.Look = time.Second; l.Look < 5*time.Minute; l.Look, l.Hear = 2*l.Look, 2*l.Hear {
 		if err = l.Up(t.Context()); err == nil {
-			t.Fatal("it takes the lab for whole")
+			t.Fatal("it takes the lab for ready")
 		}
 		if !strings.Contains(err.Error(), "whether store needs") {
 			continue
@@ -96,7 +96,7 @@ func TestUpLeavesASilentAgent(t *testing.T) {
 	}
 }
 
-// TestVagrantUpHearsAStartingAgentOut: after Vagrant has started it a node may take as long to answer as a lab takes to become whole.
+// TestVagrantUpHearsAStartingAgentOut: after Vagrant has started it a node may take as long to answer as a lab takes to become ready.
 func TestVagrantUpHearsAStartingAgentOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -121,7 +121,7 @@ func TestVagrantUpHearsAStartingAgentOut(t *testing.T) {
 		}
 	})
 	after := w.lifecycle(io.Discard, env)
-	after.Look, after.Hear, after.Whole = time.Minute, time.Minute, time.Hour
+	after.Look, after.Hear, after.ReadyTimeout = time.Minute, time.Minute, time.Hour
 	if err := after.AfterVagrant(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -131,24 +131,24 @@ type Lifecycle struct {
 	Lab     *settings.Lab
 	Host    Host
 	Console *console.Console
-	// Whole bounds how long the nodes may take to become whole; 0 chooses by provider.
-	Whole time.Duration
+	// ReadyTimeout bounds how long the nodes may take to become ready; 0 chooses by provider.
+	ReadyTimeout time.Duration
 	// Drain bounds how long a node that is to be removed may take to be empty; 0 is two minutes.
 	Drain time.Duration
 	// Look bounds how long an agent may take to answer; 0 is more than a healthy one needs. Hear is how long one may take
 	// that is asked again, because what is to be done depends on it; 0 is a minute.
 	Look, Hear time.Duration
-	// Answer is how long the agents of nodes that Vagrant has just started may take until they answer; 0 is a tenth of Whole.
+	// Answer is how long the agents of nodes that Vagrant has just started may take until they answer; 0 is a tenth of ReadyTimeout.
 	Answer time.Duration
 	// End is how long those may take to end who use a lab that is taken down or cleared; 0 chooses by provider.
 	End time.Duration
 }
 
-// wholeWithin is generous: a healthy lab of containers takes seconds, of emulated machines minutes.
-func (l *Lifecycle) wholeWithin() time.Duration {
+// readyTimeout is generous: a healthy lab of containers takes seconds, of emulated machines minutes.
+func (l *Lifecycle) readyTimeout() time.Duration {
 	switch {
-	case l.Whole > 0:
-		return l.Whole
+	case l.ReadyTimeout > 0:
+		return l.ReadyTimeout
 	case l.Lab.Provider == settings.ProviderDocker:
 		return 4 * time.Minute
 	default:

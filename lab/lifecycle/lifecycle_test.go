@@ -90,7 +90,7 @@ func (w *world) open(env ...string) *settings.Lab {
 }
 
 func (w *world) lifecycle(out io.Writer, env ...string) *Lifecycle {
-	return &Lifecycle{Lab: w.open(env...), Host: w, Console: console.New(out, nil), Whole: 5 * time.Minute, Drain: 5 * time.Minute, Look: time.Minute, Answer: time.Second}
+	return &Lifecycle{Lab: w.open(env...), Host: w, Console: console.New(out, nil), ReadyTimeout: 5 * time.Minute, Drain: 5 * time.Minute, Look: time.Minute, Answer: time.Second}
 }
 
 // up runs Up and returns what it printed.
@@ -344,7 +344,7 @@ func TestUpExplains(t *testing.T) {
 		if node != "store" {
 			return
 		}
-		s.Whole = false
+		s.Ready = false
 		s.Pending = []*agentv1.Pending{{Step: "start pg", Reason: "no space left on device", Attempts: 3}}
 		s.Containers[0].State, s.Containers[0].ExitCode = "exited", 1
 		s.Role.Healthy, s.Role.Message = false, "Postgres does not answer"
@@ -352,7 +352,7 @@ func TestUpExplains(t *testing.T) {
 	l := w.lifecycle(io.Discard)
 	var err error
 	// The others are to have answered by then, on a busy machine too.
-	for l.Whole = 2 * time.Second; l.Whole < 5*time.Minute; l.Whole *= 2 {
+	for l.ReadyTimeout = 2 * time.Second; l.ReadyTimeout < 5*time.Minute; l.ReadyTimeout *= 2 {
 		err = l.Up(t.Context())
 		if err == nil {
 			t.Fatal("no error")
@@ -361,11 +361,11 @@ func TestUpExplains(t *testing.T) {
 			break
 		}
 	}
-	want := fmt.Sprintf(`the lab is not whole at stage application, nothing changed for %s:
+	want := fmt.Sprintf(`the lab is not ready at stage application, nothing changed for %s:
   store: start pg: no space left on device (3 attempts)
   store: container pg is exited (exit code 1)
   store: its role is not healthy: Postgres does not answer
-Look closer with`, l.Whole)
+Look closer with`, l.ReadyTimeout)
 	if !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
@@ -385,10 +385,10 @@ func TestUpLeavesWhatWasDoneByHand(t *testing.T) {
 	w := newWorld(t)
 	w.mustUp("LAB_STAGE=images")
 	w.agents["worker01"].Update(nil, func(s *agentv1.NodeSnapshot) {
-		s.Whole, s.Containers[0].HandStopped, s.Containers[0].State = false, true, "exited"
+		s.Ready, s.Containers[0].ManuallyStopped, s.Containers[0].State = false, true, "exited"
 	})
 	w.agents["store"].Update(nil, func(s *agentv1.NodeSnapshot) {
-		s.Whole, s.Containers[0].Ownership = false, agentv1.Ownership_OWNERSHIP_DIFFERENT
+		s.Ready, s.Containers[0].Ownership = false, agentv1.Ownership_OWNERSHIP_DIFFERENT
 		s.Containers[0].Differences = []string{"it publishes no port"}
 	})
 	w.said()
@@ -396,7 +396,7 @@ func TestUpLeavesWhatWasDoneByHand(t *testing.T) {
 	if calls := w.said(); len(calls) > 0 {
 		t.Errorf("did %v", calls)
 	}
-	for _, want := range []string{"worker01 on worker01 was stopped by hand", "pg on store was started by hand and left so; it differs: it publishes no port"} {
+	for _, want := range []string{"worker01 on worker01 was stopped manually", "pg on store was started manually and left so; it differs: it publishes no port"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
@@ -579,7 +579,7 @@ func TestReset(t *testing.T) {
 		t.Errorf("with a node off: %v", err)
 	}
 	if calls := w.agents["store"].Calls(); len(calls) != 2 {
-		t.Errorf("a reset that cannot be whole began: %v", calls)
+		t.Errorf("a reset that cannot be ready began: %v", calls)
 	}
 }
 
@@ -597,7 +597,7 @@ func TestSetStage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if view = look(t.Context(), f); !view.Whole(settings.StageNetwork) {
+	if view = look(t.Context(), f); !view.Ready(settings.StageNetwork) {
 		t.Error("not all nodes have the stage")
 	}
 }
@@ -611,7 +611,7 @@ func TestPlan(t *testing.T) {
 	for _, n := range lab.Topology.Nodes {
 		hashes[n.Name] = "now"
 		states[n.Name] = power.StateRunning
-		s := &agentv1.NodeSnapshot{Agent: &agentv1.AgentStatus{ProvisionHash: "now"}, Whole: true, DesiredStage: rolev1.Stage_STAGE_APPLICATION}
+		s := &agentv1.NodeSnapshot{Agent: &agentv1.AgentStatus{ProvisionHash: "now"}, Ready: true, DesiredStage: rolev1.Stage_STAGE_APPLICATION}
 		view.Nodes = append(view.Nodes, fleet.NodeView{Node: n, Snapshot: s})
 	}
 	if w := plan(view, states, hashes); !settled(view, hashes) || w.String() != "all there" {

@@ -57,10 +57,10 @@ func plan(view fleet.View, states map[string]power.State, hashes map[string]stri
 }
 
 // settled says whether the agents themselves vouch for everything, so that the machines need not be looked at: each
-// answers, has today's content and is whole at its stage.
+// answers, has today's content and is ready at its stage.
 func settled(view fleet.View, hashes map[string]string) bool {
 	for _, n := range view.Nodes {
-		if n.Snapshot == nil || !n.Snapshot.GetWhole() || n.Snapshot.GetAgent().GetProvisionHash() != hashes[n.Node.Name] {
+		if n.Snapshot == nil || !n.Snapshot.GetReady() || n.Snapshot.GetAgent().GetProvisionHash() != hashes[n.Node.Name] {
 			return false
 		}
 	}

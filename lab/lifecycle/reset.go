@@ -95,13 +95,13 @@ func (l *Lifecycle) change(ctx context.Context, command string, stage settings.S
 	if err := l.Lab.SaveStage(stage); err != nil {
 		return err
 	}
-	phase := board.Begin("whole")
-	view, err := awaitWhole(ctx, f, stage, l.wholeWithin(), phase.Say)
+	phase := board.Begin("ready")
+	view, err := awaitReady(ctx, f, stage, l.readyTimeout(), phase.Say)
 	if err != nil {
 		phase.Fail()
 		return err
 	}
-	phase.Done(wholeSummary(view, stage))
+	phase.Done(readySummary(view, stage))
 	board.Close()
 	for _, line := range notes(view, stage) {
 		fmt.Fprintf(l.Console, "%s %s\n", l.Console.Warn("!"), line)

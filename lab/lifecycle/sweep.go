@@ -10,7 +10,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 	"github.com/swarmlab/swarmlab/lab/host/docker"
 	"github.com/swarmlab/swarmlab/lab/host/owner"
 	"github.com/swarmlab/swarmlab/lab/host/power"

@@ -121,7 +121,7 @@ func (r *upRun) settled(ctx context.Context) (bool, error) {
 		var err error
 		done, err = r.check(ctx)
 		if done {
-			return "all nodes are whole", err
+			return "all nodes are ready", err
 		}
 		return "something is to be done", err
 	})
@@ -242,7 +242,7 @@ func (r *upRun) check(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	view := lookFor(ctx, r.fleet, r.lookWithin())
-	if !settled(view, hashes) || !view.Whole(r.Lab.Stage) {
+	if !settled(view, hashes) || !view.Ready(r.Lab.Stage) {
 		return false, ctx.Err()
 	}
 	if r.votes() {
@@ -355,8 +355,8 @@ func (r *upRun) nodes(ctx context.Context, start bool) error {
 			return "", err
 		}
 		// After Vagrant, which has just started and provisioned them, a slow node is heard out: its agent has as long to answer as the lab
-		// has to become whole, since on a slow host six systems that start at once answer late. To provision it again would take longer.
-		within, patience := callTimeout, max(r.hearWithin(), r.wholeWithin())
+		// has to become ready, since on a slow host six systems that start at once answer late. To provision it again would take longer.
+		within, patience := callTimeout, max(r.hearWithin(), r.readyTimeout())
 		if start {
 			within, patience = r.lookWithin(), r.hearWithin()
 		}
@@ -414,20 +414,20 @@ func inState(lab *settings.Lab, states map[string]power.State, state power.State
 	return names
 }
 
-// application waits until every node is whole at its stage, then proves the whole way with a vote.
+// application waits until every node is ready at its stage, then proves the whole way with a vote.
 func (r *upRun) application(ctx context.Context) error {
 	stage := r.Lab.Stage
-	if err := r.phase("whole", func(say func(string)) (string, error) {
+	if err := r.phase("ready", func(say func(string)) (string, error) {
 		var err error
 		if err = r.align(ctx, stage); err != nil {
 			return "", err
 		}
-		r.view, err = awaitWhole(ctx, r.fleet, stage, r.wholeWithin(), say)
-		return wholeSummary(r.view, stage), err
+		r.view, err = awaitReady(ctx, r.fleet, stage, r.readyTimeout(), say)
+		return readySummary(r.view, stage), err
 	}); err != nil {
 		return err
 	}
-	if !r.votes() || !r.view.Whole(stage) {
+	if !r.votes() || !r.view.Ready(stage) {
 		return nil
 	}
 	return r.phase("first vote", func(say func(string)) (string, error) { return r.firstVote(ctx, say) })
@@ -517,7 +517,7 @@ func (l *Lifecycle) report(r *upRun, took time.Duration) {
 	say("")
 	state := fmt.Sprintf("The lab %s is up: %d nodes at stage %s.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
 	if !r.changed && !r.byVagrant {
-		state = fmt.Sprintf("The lab %s was up already, all %d nodes whole at stage %s; nothing was changed.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
+		state = fmt.Sprintf("The lab %s was up already, all %d nodes ready at stage %s; nothing was changed.", l.Lab.Name, len(l.Lab.Topology.Nodes), l.Lab.Stage)
 	}
 	say("%s", c.Bold(state))
 	for _, line := range notes(r.view, l.Lab.Stage) {

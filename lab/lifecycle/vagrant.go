@@ -48,7 +48,7 @@ func (r *upRun) unpause(ctx context.Context) error {
 	return machines.Resume(ctx, paused...)
 }
 
-// AfterVagrant does what Up does after it called Vagrant: what runs has today's content in the end, and the lab is whole.
+// AfterVagrant does what Up does after it called Vagrant: what runs has today's content in the end, and the lab is ready.
 // A lab of which not all nodes were taken up is not waited for. The caller holds the clone's lock.
 func (l *Lifecycle) AfterVagrant(ctx context.Context) error {
 	var off []string
@@ -100,7 +100,7 @@ func (r *upRun) answers(ctx context.Context, states map[string]power.State) erro
 		return err
 	}
 	defer func() { _ = f.Close() }() // connections that are no longer needed
-	watching, cancel := context.WithTimeout(ctx, cmp.Or(r.Answer, r.wholeWithin()/10))
+	watching, cancel := context.WithTimeout(ctx, cmp.Or(r.Answer, r.readyTimeout()/10))
 	defer cancel()
 	for update := range f.Watch(watching) {
 		silent := false

@@ -65,7 +65,7 @@ func TestVagrantUp(t *testing.T) {
 	if strings.Contains(before, "bundle") || strings.Contains(before, "is up") || !strings.Contains(after, "The lab swarmlab is up: 6 nodes") {
 		t.Errorf("second run:\n%s%s", before, after)
 	}
-	// What Vagrant did is not known: with a node that it has started the lab may be whole at once.
+	// What Vagrant did is not known: with a node that it has started the lab may be ready at once.
 	if strings.Contains(after, "nothing was changed") {
 		t.Errorf("second run:\n%s", after)
 	}
@@ -142,7 +142,7 @@ func TestVagrantUpRefuses(t *testing.T) {
 	}
 }
 
-// A frontend that goes is drained also when Vagrant was called by hand.
+// A frontend that goes is drained also when Vagrant was called manually.
 func TestVagrantUpScalesIn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

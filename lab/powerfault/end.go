@@ -26,7 +26,7 @@ const answerTimeout = 3 * time.Second
 
 // Heal ends the faults with the given ids (none: all) and waits until they are over: the machine runs, and the agent on it answers. It returns
 // those that are over, by whoever's hand. One that does not end in time is the reaper's, who tries on.
-func (o *Outages) Heal(ctx context.Context, ids ...string) ([]Fault, error) {
+func (o *PowerFaults) Heal(ctx context.Context, ids ...string) ([]Fault, error) {
 	faults, err := o.List()
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (o *Outages) Heal(ctx context.Context, ids ...string) ([]Fault, error) {
 
 // end brings a fault to its end, if it is wanted once its lock is had. While somebody else does something to it, it waits. nil: the fault is over,
 // or not to be ended.
-func (o *Outages) end(ctx context.Context, id string, wanted func(Fault) bool) error {
+func (o *PowerFaults) end(ctx context.Context, id string, wanted func(Fault) bool) error {
 	held, err := lock.Wait(ctx, o.store.lock(id))
 	if errors.Is(err, lock.ErrHeld) {
 		return o.trouble(id)
@@ -79,7 +79,7 @@ func (o *Outages) end(ctx context.Context, id string, wanted func(Fault) bool) e
 }
 
 // trouble is why a fault that somebody else is ending has not ended.
-func (o *Outages) trouble(id string) error {
+func (o *PowerFaults) trouble(id string) error {
 	f, err := o.store.get(id)
 	switch {
 	case errors.Is(err, ErrUnknown):
@@ -93,12 +93,12 @@ func (o *Outages) trouble(id string) error {
 }
 
 // finish tries to end a fault until it has, or ctx ends. The fault's lock is held; it goes with the record.
-func (o *Outages) finish(ctx context.Context, held *lock.File, f *Fault) error {
+func (o *PowerFaults) finish(ctx context.Context, held *lock.File, f *Fault) error {
 	begun := time.Now()
-	undo := o.undo
+	undo := o.revert
 	if f.Phase == Injecting {
 		// So it stays on disk: who comes after this process is to know it, too.
-		undo = o.undoForsaken
+		undo = o.revertForsaken
 	} else {
 		f.Phase = Ending
 	}
@@ -134,9 +134,9 @@ func (o *Outages) finish(ctx context.Context, held *lock.File, f *Fault) error {
 	}
 }
 
-// undo takes back what the fault did to the machine, if it still has that effect, and waits for the agent. What somebody else did to the machine
+// revert takes back what the fault did to the machine, if it still has that effect, and waits for the agent. What somebody else did to the machine
 // meanwhile is theirs: the fault is over.
-func (o *Outages) undo(ctx context.Context, f *Fault) error {
+func (o *PowerFaults) revert(ctx context.Context, f *Fault) error {
 	state, err := o.power.State(ctx, f.Node)
 	if err != nil {
 		return err
@@ -164,9 +164,9 @@ func (o *Outages) undo(ctx context.Context, f *Fault) error {
 	return nil
 }
 
-// undoForsaken undoes a fault whose injector died. The command that it gave last may not have: so it is undone again until nothing has come for
+// revertForsaken undoes a fault whose injector died. The command that it gave last may not have: so it is undone again until nothing has come for
 // long enough.
-func (o *Outages) undoForsaken(ctx context.Context, f *Fault) error {
+func (o *PowerFaults) revertForsaken(ctx context.Context, f *Fault) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*o.times.late+o.times.answer)
 	defer cancel()
 	for quiet := time.Now(); time.Since(quiet) < o.times.late; {
@@ -179,7 +179,7 @@ func (o *Outages) undoForsaken(ctx context.Context, f *Fault) error {
 		}
 		if state == f.Kind.leaves() {
 			quiet = time.Now()
-			if err := o.undo(ctx, f); err != nil {
+			if err := o.revert(ctx, f); err != nil {
 				return err
 			}
 		}
@@ -189,10 +189,10 @@ func (o *Outages) undoForsaken(ctx context.Context, f *Fault) error {
 		case <-time.After(lookAgain):
 		}
 	}
-	return o.undo(ctx, f)
+	return o.revert(ctx, f)
 }
 
-func (o *Outages) awaitAgent(ctx context.Context, node string) error {
+func (o *PowerFaults) awaitAgent(ctx context.Context, node string) error {
 	ctx, cancel := context.WithTimeout(ctx, o.times.answer)
 	defer cancel()
 	var silent error

@@ -25,7 +25,7 @@ const (
 
 // Inject does something to a node for as long as the lease lasts; the lease begins when the fault was seen, which is when Inject returns. Where it
 // is not seen, or fails halfway, it is undone and the error says why. Nothing is done without a record on disk and a reaper that lives.
-func (o *Outages) Inject(ctx context.Context, kind Kind, node string, lease time.Duration, holder string) (Fault, error) {
+func (o *PowerFaults) Inject(ctx context.Context, kind Kind, node string, lease time.Duration, holder string) (Fault, error) {
 	f := Fault{ID: newID(), Kind: kind, Node: node, Holder: holder, Injected: wall(), Phase: Injecting}
 	f.Deadline = f.Injected.Add(lease)
 	if err := o.check(kind, node, lease); err != nil {
@@ -57,7 +57,7 @@ func (o *Outages) Inject(ctx context.Context, kind Kind, node string, lease time
 }
 
 // check tells what no lab could do.
-func (o *Outages) check(kind Kind, node string, lease time.Duration) error {
+func (o *PowerFaults) check(kind Kind, node string, lease time.Duration) error {
 	if !slices.Contains(Kinds(), kind) {
 		return fmt.Errorf("%w: there is no fault %q", ErrInvalid, kind)
 	}
@@ -69,7 +69,7 @@ func (o *Outages) check(kind Kind, node string, lease time.Duration) error {
 
 // admit writes the record of a fault that can be injected, and returns its lock. Meanwhile it holds the lab's lock, so that neither another fault nor
 // a command that works on the machines comes in between; who takes that later finds the record.
-func (o *Outages) admit(ctx context.Context, f Fault) (*lock.File, error) {
+func (o *PowerFaults) admit(ctx context.Context, f Fault) (*lock.File, error) {
 	release, err := o.lockLab(ctx, f)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (o *Outages) admit(ctx context.Context, f Fault) (*lock.File, error) {
 	return held, nil
 }
 
-func (o *Outages) lockLab(ctx context.Context, f Fault) (release func(), err error) {
+func (o *PowerFaults) lockLab(ctx context.Context, f Fault) (release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	for {
@@ -127,14 +127,14 @@ func (o *Outages) lockLab(ctx context.Context, f Fault) (release func(), err err
 }
 
 // inject does it, and has it in force when it returns nil.
-func (o *Outages) inject(ctx context.Context, f *Fault, lease time.Duration) error {
+func (o *PowerFaults) inject(ctx context.Context, f *Fault, lease time.Duration) error {
 	do := o.power.Off
 	if f.Kind == Freeze {
 		do = o.power.Freeze
 	}
 	err := do(ctx, f.Node)
 	if err == nil {
-		f.Evidence, err = o.look(ctx, f)
+		f.Evidence, err = o.observe(ctx, f)
 	}
 	if err != nil {
 		return err
@@ -143,13 +143,13 @@ func (o *Outages) inject(ctx context.Context, f *Fault, lease time.Duration) err
 	return o.store.put(*f)
 }
 
-// look waits for evidence: the provider and the agent, which know nothing of each other, agree.
-func (o *Outages) look(ctx context.Context, f *Fault) (string, error) {
+// observe waits for evidence: the provider and the agent, which know nothing of each other, agree.
+func (o *PowerFaults) observe(ctx context.Context, f *Fault) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.times.seen)
 	defer cancel()
 	var unseen error
 	for {
-		err := o.unseen(ctx, f)
+		err := o.unobserved(ctx, f)
 		if err == nil {
 			return fmt.Sprintf("its machine is %s, and no agent answers at %s", f.Kind.leaves(), o.address(f.Node)), nil
 		}
@@ -165,8 +165,8 @@ func (o *Outages) look(ctx context.Context, f *Fault) (string, error) {
 	}
 }
 
-// unseen tells why the fault cannot be seen; nil: it can.
-func (o *Outages) unseen(ctx context.Context, f *Fault) error {
+// unobserved tells why the fault cannot be seen; nil: it can.
+func (o *PowerFaults) unobserved(ctx context.Context, f *Fault) error {
 	state, err := o.power.State(ctx, f.Node)
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (o *Outages) unseen(ctx context.Context, f *Fault) error {
 }
 
 // address is where the agent of a node answers.
-func (o *Outages) address(node string) string {
+func (o *PowerFaults) address(node string) string {
 	n, _ := o.lab.Topology.Node(node)
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(o.lab.AgentPort(n)))
 }

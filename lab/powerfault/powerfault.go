@@ -2,7 +2,7 @@
 //
 // These faults are the host's: the agent of a node without power ends nothing. Like an agent's they are leases. A record with the deadline is
 // on the host's disk before anything is done; who injected renews it; when nobody does, a reaper ends the fault: a process of its own, one
-// for each lab, which neither a killed command nor a closed terminal takes along ([Outages.Reap]). Should the reaper be killed, or the host
+// for each lab, which neither a killed command nor a closed terminal takes along ([PowerFaults.Reap]). Should the reaper be killed, or the host
 // restart, the next lab command starts another ([Open]).
 //
 // A fault is not believed to be in force before the machine's provider says so and the node's agent is silent, nor to be over before the machine
@@ -119,8 +119,8 @@ func (f Fault) due(now time.Time) bool {
 	return f.Phase != InForce || left == 0 || turned
 }
 
-// Outages are the power faults of a lab. Safe for concurrent use, also by several processes.
-type Outages struct {
+// PowerFaults are the power faults of a lab. Safe for concurrent use, also by several processes.
+type PowerFaults struct {
 	lab   *settings.Lab
 	power power.Switch
 	// answers asks a node's agent whether it is there.
@@ -148,9 +148,9 @@ type times struct {
 
 // Open returns the power faults of a lab. If there are some that nobody takes care of, it starts the reaper. start starts a process, detached
 // from this one, that calls Reap; nil: this is the process.
-func Open(lab *settings.Lab, start func() error) (*Outages, error) {
+func Open(lab *settings.Lab, start func() error) (*PowerFaults, error) {
 	output := logOf(lab)
-	o := &Outages{
+	o := &PowerFaults{
 		lab: lab, power: power.NewSwitch(lab, output), start: start, store: store{lab.FaultDir()},
 		log:   slog.New(slog.NewTextHandler(output, nil)),
 		times: times{inject: 10 * time.Minute, seen: 2 * time.Minute, end: 20 * time.Minute, late: time.Minute, answer: 10 * time.Minute},
@@ -163,7 +163,7 @@ func Open(lab *settings.Lab, start func() error) (*Outages, error) {
 }
 
 // replay starts the reaper if there is something to end and nobody to do it.
-func (o *Outages) replay() error {
+func (o *PowerFaults) replay() error {
 	faults, err := o.List()
 	if err != nil || len(faults) == 0 || o.start == nil || o.reaped() {
 		return err
@@ -175,7 +175,7 @@ func (o *Outages) replay() error {
 }
 
 // ask asks over a connection of its own: one that was there before the fault would first have to notice it.
-func (o *Outages) ask(ctx context.Context, node string) error {
+func (o *PowerFaults) ask(ctx context.Context, node string) error {
 	f, err := fleet.Connect(o.lab, fleet.Observe)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (o *Outages) ask(ctx context.Context, node string) error {
 }
 
 // List returns the faults that are not over, the oldest first.
-func (o *Outages) List() ([]Fault, error) {
+func (o *PowerFaults) List() ([]Fault, error) {
 	faults, damaged, err := o.store.all()
 	for _, name := range damaged {
 		o.log.Error("the record of a fault is damaged, and set aside", "file", name)
@@ -214,7 +214,7 @@ func CheckLease(length time.Duration) error {
 const renewPatience = 2 * time.Second
 
 // Renew lets a fault last for so long from now on. One that is ending cannot be renewed: ErrRefused.
-func (o *Outages) Renew(id string, lease time.Duration) (Fault, error) {
+func (o *PowerFaults) Renew(id string, lease time.Duration) (Fault, error) {
 	if err := CheckLease(lease); err != nil {
 		return Fault{}, err
 	}

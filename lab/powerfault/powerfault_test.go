@@ -130,7 +130,7 @@ func (s *switchboard) said() []string {
 }
 
 // process returns the faults of a lab as one more process sees them, and its reaper as one more, which ends with the test.
-func process(t *testing.T, lab *settings.Lab, s *switchboard) *Outages {
+func process(t *testing.T, lab *settings.Lab, s *switchboard) *PowerFaults {
 	t.Helper()
 	o := reaper(lab, s)
 	o.start = func() error {
@@ -144,8 +144,8 @@ func process(t *testing.T, lab *settings.Lab, s *switchboard) *Outages {
 	return o
 }
 
-func reaper(lab *settings.Lab, s *switchboard) *Outages {
-	return &Outages{
+func reaper(lab *settings.Lab, s *switchboard) *PowerFaults {
+	return &PowerFaults{
 		lab: lab, power: s, answers: s.answer, store: store{lab.FaultDir()}, log: slog.New(slog.DiscardHandler),
 		times: times{inject: time.Minute, seen: 5 * time.Second, end: time.Minute, late: 5 * time.Second, answer: 10 * time.Second},
 	}
@@ -166,7 +166,7 @@ func newLab(t *testing.T) *settings.Lab {
 }
 
 // nothingLeft demands that no record, no lock of one, and no reaper is left.
-func nothingLeft(t *testing.T, o *Outages) {
+func nothingLeft(t *testing.T, o *PowerFaults) {
 	t.Helper()
 	time.Sleep(2 * watchEvery)
 	synctest.Wait()
@@ -182,7 +182,7 @@ func nothingLeft(t *testing.T, o *Outages) {
 	}
 }
 
-func mustInject(t *testing.T, o *Outages, kind Kind, node string, lease time.Duration) Fault {
+func mustInject(t *testing.T, o *PowerFaults, kind Kind, node string, lease time.Duration) Fault {
 	t.Helper()
 	f, err := o.Inject(t.Context(), kind, node, lease, "me")
 	if err != nil {
@@ -249,7 +249,7 @@ func TestRefusals(t *testing.T) {
 		kind   Kind
 		node   string
 		lease  time.Duration
-		before func(*testing.T, *Outages, *switchboard)
+		before func(*testing.T, *PowerFaults, *switchboard)
 		want   error
 		says   string
 	}{
@@ -258,23 +258,23 @@ func TestRefusals(t *testing.T) {
 		"lease short":   {lease: time.Millisecond, want: ErrInvalid, says: "give one from 1s to 10m0s"},
 		"lease long":    {lease: time.Hour, want: ErrInvalid, says: "give one from 1s to 10m0s"},
 		"no machine":    {node: "worker01", want: ErrRefused, says: "worker01 has no machine"},
-		"off":           {before: func(_ *testing.T, _ *Outages, s *switchboard) { s.states["store"] = power.StateOff }, want: ErrRefused, says: "store is off already"},
-		"unknown":       {before: func(_ *testing.T, _ *Outages, s *switchboard) { s.states["store"] = power.StateUnknown }, want: ErrRefused, says: "could not tell whether its machine runs"},
-		"another fault": {before: func(t *testing.T, o *Outages, _ *switchboard) { mustInject(t, o, Freeze, "store", time.Minute) }, want: ErrRefused, says: "the fault freeze store is not over yet"},
-		"no tool": {before: func(_ *testing.T, _ *Outages, s *switchboard) {
+		"off":           {before: func(_ *testing.T, _ *PowerFaults, s *switchboard) { s.states["store"] = power.StateOff }, want: ErrRefused, says: "store is off already"},
+		"unknown":       {before: func(_ *testing.T, _ *PowerFaults, s *switchboard) { s.states["store"] = power.StateUnknown }, want: ErrRefused, says: "could not tell whether its machine runs"},
+		"another fault": {before: func(t *testing.T, o *PowerFaults, _ *switchboard) { mustInject(t, o, Freeze, "store", time.Minute) }, want: ErrRefused, says: "the fault freeze store is not over yet"},
+		"no tool": {before: func(_ *testing.T, _ *PowerFaults, s *switchboard) {
 			s.onState = func(string) (power.State, error) { return power.StateAbsent, errors.New("virsh is not installed") }
 		}, want: ErrRefused, says: "virsh is not installed"},
-		"lab up": {before: func(t *testing.T, o *Outages, _ *switchboard) {
+		"lab up": {before: func(t *testing.T, o *PowerFaults, _ *switchboard) {
 			release, err := lock.Lab(o.lab, "lab up")
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(release)
 		}, want: ErrRefused, says: "another command works on the lab of this clone: `lab up`"},
-		"no reaper": {before: func(_ *testing.T, o *Outages, _ *switchboard) {
+		"no reaper": {before: func(_ *testing.T, o *PowerFaults, _ *switchboard) {
 			o.start = func() error { return errors.New("no process to be had") }
 		}, want: ErrRefused, says: "start what is to end it: no process to be had"},
-		"reaper dies": {before: func(_ *testing.T, o *Outages, _ *switchboard) { o.start = func() error { return nil } }, want: ErrRefused, says: "has not started within 1m0s"},
+		"reaper dies": {before: func(_ *testing.T, o *PowerFaults, _ *switchboard) { o.start = func() error { return nil } }, want: ErrRefused, says: "has not started within 1m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ const (
 )
 
 // Reap ends faults whose lease is over, or whose injector is gone, until no fault is left. It does nothing while another process does it.
-func (o *Outages) Reap(ctx context.Context) error {
+func (o *PowerFaults) Reap(ctx context.Context) error {
 	for {
 		if faults, err := o.List(); err != nil || len(faults) == 0 {
 			return err
@@ -48,13 +48,13 @@ func (o *Outages) Reap(ctx context.Context) error {
 	}
 }
 
-func (o *Outages) reaperLock() string { return o.lab.Path("reap.lock") }
+func (o *PowerFaults) reaperLock() string { return o.lab.Path("reap.lock") }
 
 // reaped reports whether a reaper lives.
-func (o *Outages) reaped() bool { return lock.Held(o.reaperLock()) }
+func (o *PowerFaults) reaped() bool { return lock.Held(o.reaperLock()) }
 
 // awaitReaper has a reaper live when it returns nil.
-func (o *Outages) awaitReaper(ctx context.Context) error {
+func (o *PowerFaults) awaitReaper(ctx context.Context) error {
 	if o.reaped() {
 		return nil
 	}
@@ -77,7 +77,7 @@ func (o *Outages) awaitReaper(ctx context.Context) error {
 }
 
 // watch ends what is due until there is nothing left.
-func (o *Outages) watch(ctx context.Context) error {
+func (o *PowerFaults) watch(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	var mu sync.Mutex
@@ -110,7 +110,7 @@ func (o *Outages) watch(ctx context.Context) error {
 }
 
 // reap ends a fault that is due. An injection that is still at work has the lock, and the fault is not due afterwards.
-func (o *Outages) reap(ctx context.Context, f Fault) {
+func (o *PowerFaults) reap(ctx context.Context, f Fault) {
 	ctx, cancel := context.WithTimeout(ctx, o.times.end)
 	defer cancel()
 	if err := o.end(ctx, f.ID, func(f Fault) bool { return f.due(wall()) }); err != nil {

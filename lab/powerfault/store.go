@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 )
 
 const (

@@ -20,8 +20,8 @@ const (
 	lookTimeout  = 2 * time.Second
 )
 
-// Sights are what is looked at, each on its own, so that one that hangs hides none of the others.
-type Sights struct {
+// Source are what is looked at, each on its own, so that one that hangs hides none of the others.
+type Source struct {
 	// Nodes streams what the agents tell; *fleet.Fleet does.
 	Nodes interface {
 		Watch(ctx context.Context) <-chan fleet.Update
@@ -30,7 +30,7 @@ type Sights struct {
 	Servers interface {
 		Servers(ctx context.Context) (map[string]bool, error)
 	}
-	// Queues are read in Redis itself; *datastore.Census.
+	// Queues are read in Redis itself; *datastore.Datastore.
 	Queues interface {
 		Queues(ctx context.Context) []datastore.Queue
 	}
@@ -40,8 +40,8 @@ type Sights struct {
 	}
 }
 
-// Sink takes what is seen, from several goroutines at once.
-type Sink interface {
+// Observer takes what is seen, from several goroutines at once.
+type Observer interface {
 	Node(u fleet.Update)
 	// Servers by frontend, whether the balancer sends it voters; nil when it does not answer.
 	Servers(servers map[string]bool)
@@ -51,7 +51,7 @@ type Sink interface {
 }
 
 // Run looks until ctx ends.
-func (s Sights) Run(ctx context.Context, sink Sink) {
+func (s Source) Run(ctx context.Context, sink Observer) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for update := range s.Nodes.Watch(ctx) {

@@ -46,13 +46,13 @@ const (
 	patience    = time.Minute
 )
 
-// Live is a running lab.
-type Live struct {
-	Lab     *settings.Lab
-	Fleet   *fleet.Fleet
-	Outages *powerfault.Outages
-	Runner  *runner.Runner
-	App     *client.Client
+// Backend is a running lab.
+type Backend struct {
+	Lab         *settings.Lab
+	Fleet       *fleet.Fleet
+	PowerFaults *powerfault.PowerFaults
+	Runner      *runner.Runner
+	App         *client.Client
 	// Untimed: how long things take in drills is not judged.
 	Untimed bool
 
@@ -61,13 +61,13 @@ type Live struct {
 }
 
 // Feed streams moments until ctx ends; then it is closed.
-func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World {
+func (l *Backend) Feed(ctx context.Context, source watch.Source) <-chan world.Model {
 	f := &folder{world: world.New(l.Lab), news: make(chan struct{}, 1)}
-	out := make(chan world.World)
+	out := make(chan world.Model)
 	var all sync.WaitGroup
-	all.Go(func() { sights.Run(ctx, f) })
+	all.Go(func() { source.Run(ctx, f) })
 	all.Go(func() {
-		watch.Outages(ctx, l.Outages, f.outages)
+		watch.PowerFaults(ctx, l.PowerFaults, f.powerFaults)
 	})
 	all.Go(func() {
 		tick := time.NewTicker(tallyEvery)
@@ -77,7 +77,7 @@ func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World
 			tally, err := l.App.Tally(once)
 			cancel()
 			if err == nil {
-				f.change(func(w world.World) world.World { w.Tally, w.TallyAt = tally, time.Now(); return w })
+				f.change(func(w world.Model) world.Model { w.Tally, w.TallyAt = tally, time.Now(); return w })
 			}
 			select {
 			case <-ctx.Done():
@@ -112,13 +112,13 @@ func (l *Live) Feed(ctx context.Context, sights watch.Sights) <-chan world.World
 // folder makes one world of all that is seen. What is as it was is no news: drawing costs more than looking.
 type folder struct {
 	mu    sync.Mutex
-	world world.World
+	world world.Model
 	news  chan struct{}
 }
 
-var _ watch.Sink = (*folder)(nil)
+var _ watch.Observer = (*folder)(nil)
 
-func (f *folder) change(how func(world.World) world.World) {
+func (f *folder) change(how func(world.Model) world.Model) {
 	f.mu.Lock()
 	f.world = how(f.world)
 	f.mu.Unlock()
@@ -128,49 +128,49 @@ func (f *folder) change(how func(world.World) world.World) {
 	}
 }
 
-func (f *folder) now() world.World {
+func (f *folder) now() world.Model {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.world
 }
 
-// Node implements watch.Sink.
+// Node implements watch.Observer.
 func (f *folder) Node(u fleet.Update) {
-	f.change(func(w world.World) world.World { return w.Updated(u, time.Now()) })
+	f.change(func(w world.Model) world.Model { return w.Updated(u, time.Now()) })
 }
 
-// Servers implements watch.Sink.
+// Servers implements watch.Observer.
 func (f *folder) Servers(servers map[string]bool) {
 	if is := f.now().Servers; maps.Equal(is, servers) && (is == nil) == (servers == nil) {
 		return
 	}
-	f.change(func(w world.World) world.World { w.Servers = servers; return w })
+	f.change(func(w world.Model) world.Model { w.Servers = servers; return w })
 }
 
-// Queues implements watch.Sink.
+// Queues implements watch.Observer.
 func (f *folder) Queues(queues []datastore.Queue) {
-	f.change(func(w world.World) world.World { return w.Counted(queues, time.Now()) })
+	f.change(func(w world.Model) world.Model { return w.Counted(queues, time.Now()) })
 }
 
-// Pages implements watch.Sink.
+// Pages implements watch.Observer.
 func (f *folder) Pages(voting, results int) {
 	if is := f.now(); is.Voting == voting && is.Results == results {
 		return
 	}
-	f.change(func(w world.World) world.World { w.Voting, w.Results = voting, results; return w })
+	f.change(func(w world.Model) world.Model { w.Voting, w.Results = voting, results; return w })
 }
 
-func (f *folder) outages(outages []powerfault.Fault) {
-	if slices.Equal(f.now().Outages, outages) {
+func (f *folder) powerFaults(faults []powerfault.Fault) {
+	if slices.Equal(f.now().PowerFaults, faults) {
 		return
 	}
-	f.change(func(w world.World) world.World { w.Outages = outages; return w })
+	f.change(func(w world.Model) world.Model { w.PowerFaults = faults; return w })
 }
 
 // Break breaks a container or a node, as a lease.
-func (l *Live) Break(ctx context.Context, kind, node, container string, peers []string, lease time.Duration) error {
+func (l *Backend) Break(ctx context.Context, kind, node, container string, peers []string, lease time.Duration) error {
 	if slices.Contains(powerfault.Kinds(), powerfault.Kind(kind)) {
-		_, err := l.Outages.Inject(ctx, powerfault.Kind(kind), node, lease, l.Runner.By)
+		_, err := l.PowerFaults.Inject(ctx, powerfault.Kind(kind), node, lease, l.Runner.By)
 		return err
 	}
 	_, err := l.Fleet.Inject(ctx, node, &agentv1.InjectRequest{
@@ -180,14 +180,14 @@ func (l *Live) Break(ctx context.Context, kind, node, container string, peers []
 }
 
 // Heal ends all faults; power comes first, since a dead node's agent can heal nothing.
-func (l *Live) Heal(ctx context.Context) error {
-	_, power := l.Outages.Heal(ctx)
+func (l *Backend) Heal(ctx context.Context) error {
+	_, power := l.PowerFaults.Heal(ctx)
 	_, nodes := l.Fleet.Heal(ctx)
 	return errors.Join(power, nodes)
 }
 
 // Logs streams a container's output, or the agent's journal.
-func (l *Live) Logs(ctx context.Context, node, container string, line func(text string)) error {
+func (l *Backend) Logs(ctx context.Context, node, container string, line func(text string)) error {
 	return l.Fleet.Logs(ctx, node, fleet.LogOptions{Container: container, Follow: true, Tail: logTail}, func(text string, _ bool) error {
 		line(text)
 		return nil
@@ -195,7 +195,7 @@ func (l *Live) Logs(ctx context.Context, node, container string, line func(text 
 }
 
 // Drill runs a drill, and leaves its page beside its journal.
-func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
+func (l *Backend) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
 	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Untimed: l.Untimed, Tell: tell})
 	if j != nil {
 		_, wrote := report.Write(l.Lab.JournalDir(), j)
@@ -205,18 +205,18 @@ func (l *Live) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Updat
 }
 
 // Judge holds all ledgers of the lab against what it counted.
-func (l *Live) Judge(ctx context.Context) (verify.Verdict, error) {
+func (l *Backend) Judge(ctx context.Context) (verify.Verdict, error) {
 	c, err := datastore.Open(l.Lab, l.Fleet)
 	if err != nil {
 		return verify.Verdict{}, err
 	}
 	defer c.Close() //nolint:errcheck // only read
-	v := verify.Verifier{Lab: l.Lab, Census: c}
+	v := verify.Verifier{Lab: l.Lab, Datastore: c}
 	return v.Settled(ctx, verify.Options{Timeout: judgeWithin}, func([]string) {})
 }
 
 // Vote casts votes in the background, at a rate, in place of those that are cast; 0 ends it. Each load keeps its ledger.
-func (l *Live) Vote(rate float64) error {
+func (l *Backend) Vote(rate float64) error {
 	l.EndVotes()
 	if rate == 0 {
 		return nil
@@ -250,7 +250,7 @@ func (l *Live) Vote(rate float64) error {
 }
 
 // EndVotes ends the casting of votes.
-func (l *Live) EndVotes() {
+func (l *Backend) EndVotes() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.voting != nil {

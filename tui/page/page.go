@@ -31,7 +31,7 @@ type Size struct{ Width, Height int }
 
 // Seen is the lab as it is now.
 type Seen struct {
-	World world.World
+	World world.Model
 	At    time.Time
 }
 

@@ -147,7 +147,7 @@ func TestPresses(t *testing.T) {
 	}
 }
 
-// However much is pasted, no more is passed on than any field takes, and that is whole.
+// However much is pasted, no more is passed on than any field takes, and that is passed on whole.
 func TestMuchIsPasted(t *testing.T) {
 	t.Parallel()
 	var s scanner

@@ -23,8 +23,8 @@ const (
 	maxSamples = 600
 )
 
-// World is the lab at one moment. It is a value: what was handed out does not change.
-type World struct {
+// Model is the lab at one moment. It is a value: what was handed out does not change.
+type Model struct {
 	Lab   string
 	Stage settings.Stage
 	View  fleet.View
@@ -38,8 +38,8 @@ type World struct {
 	// Tally is what the results page counts, as of TallyAt; zero: it never told.
 	Tally   client.Tally
 	TallyAt time.Time
-	// Outages are the faults of nodes' power.
-	Outages []powerfault.Fault
+	// PowerFaults are the faults of nodes' power.
+	PowerFaults []powerfault.Fault
 	// Events, the oldest first.
 	Events []Event
 	// Samples, one for each second, the oldest first.
@@ -54,8 +54,8 @@ type Event struct {
 }
 
 // New is a lab of which nothing is known yet.
-func New(lab *settings.Lab) World {
-	w := World{Lab: lab.Name, Stage: lab.Stage, Silent: map[string]time.Time{}}
+func New(lab *settings.Lab) Model {
+	w := Model{Lab: lab.Name, Stage: lab.Stage, Silent: map[string]time.Time{}}
 	for _, n := range lab.Topology.Nodes {
 		w.View.Nodes = append(w.View.Nodes, fleet.NodeView{Node: n})
 	}
@@ -63,7 +63,7 @@ func New(lab *settings.Lab) World {
 }
 
 // Updated takes in what a node told, or that it is silent.
-func (w World) Updated(u fleet.Update, now time.Time) World {
+func (w Model) Updated(u fleet.Update, now time.Time) Model {
 	was, _ := w.View.Node(u.Node)
 	is, _ := u.View.Node(u.Node)
 	w.View = u.View
@@ -91,7 +91,7 @@ func (w World) Updated(u fleet.Update, now time.Time) World {
 	return w
 }
 
-func (w World) happened(e Event) World {
+func (w Model) happened(e Event) Model {
 	events := w.Events
 	if len(events) >= maxEvents {
 		events = events[len(events)-maxEvents+1:]
@@ -101,7 +101,7 @@ func (w World) happened(e Event) World {
 }
 
 // Counted takes in what the queues tell.
-func (w World) Counted(queues []datastore.Queue, now time.Time) World {
+func (w Model) Counted(queues []datastore.Queue, now time.Time) Model {
 	w.Queues = queues
 	meter, rates, ok := w.meter.Next(queues, now)
 	if !ok {
@@ -117,7 +117,7 @@ func (w World) Counted(queues []datastore.Queue, now time.Time) World {
 }
 
 // Now is how votes were doing last.
-func (w World) Now() watch.Rates {
+func (w Model) Now() watch.Rates {
 	if len(w.Samples) == 0 {
 		return watch.Unknown()
 	}
@@ -125,7 +125,7 @@ func (w World) Now() watch.Rates {
 }
 
 // Waiting is the votes that wait at a frontend; -1 when it does not tell.
-func (w World) Waiting(frontend string) int64 {
+func (w Model) Waiting(frontend string) int64 {
 	for _, q := range w.Queues {
 		if q.Node == frontend && q.Err == nil {
 			return q.Waiting
@@ -135,7 +135,7 @@ func (w World) Waiting(frontend string) int64 {
 }
 
 // OfRole returns the nodes of a role.
-func (w World) OfRole(role string) []fleet.NodeView {
+func (w Model) OfRole(role string) []fleet.NodeView {
 	var nodes []fleet.NodeView
 	for _, n := range w.View.Nodes {
 		if n.Node.Role == role {

@@ -87,7 +87,7 @@ func TestCounted(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	t.Parallel()
-	if s := (world.World{}).Now(); s.Captured != -1 {
+	if s := (world.Model{}).Now(); s.Captured != -1 {
 		t.Errorf("%+v", s)
 	}
 }

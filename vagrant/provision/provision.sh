@@ -99,19 +99,19 @@ clock() {
 	systemctl start chrony
 }
 
-# An emulated processor takes twenty times as long for everything (see agents/pace). What is a container or runs on KVM is not emulated.
-pace() {
+# An emulated processor takes twenty times as long for everything (see agents/common/timescale). What is a container or runs on KVM is not emulated.
+timescale() {
 	case $(systemd-detect-virt || true) in
-	qemu) echo SWARMLAB_PACE=8 ;;
-	*) echo SWARMLAB_PACE=1 ;;
+	qemu) echo SWARMLAB_TIMESCALE=8 ;;
+	*) echo SWARMLAB_TIMESCALE=1 ;;
 	esac
 }
 
 # Everything the agent has: binaries, configuration, certificates and secrets.
 agent() {
-	pace >$etc/pace.given
-	put $etc/pace.given $etc/pace 644
-	rm -f $etc/pace.given
+	timescale >$etc/timescale.given
+	put $etc/timescale.given $etc/timescale 644
+	rm -f $etc/timescale.given
 	put $given/bin/labagent /usr/local/bin/labagent 755
 	if [ -f "$given/bin/role-$role" ]; then
 		put "$given/bin/role-$role" "/usr/local/lib/swarmlab/roles/role-$role" 755

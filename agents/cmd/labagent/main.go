@@ -86,7 +86,7 @@ func agent(ctx context.Context, paths node.Paths) error {
 	if err != nil {
 		return err
 	}
-	n, err := node.New(node.Parts{
+	n, err := node.New(node.Deps{
 		Config: config, Paths: paths, Engine: docker, Role: plugin, Discovery: catalogue, Identity: identity, Log: log,
 		Version: build,
 		Host:    system(),
@@ -103,8 +103,8 @@ func system() node.Systemd {
 }
 
 // means are how faults are done here. A container has neither a clock nor a disk of its own.
-func means(paths node.Paths) fault.Means {
-	m := fault.Means{
+func means(paths node.Paths) fault.OS {
+	m := fault.OS{
 		Units: system(), Filter: fault.Nft{}, Links: fault.Netns{}, Disk: fault.HostDisk{Shared: node.InContainer(), Node: paths.State},
 	}
 	if !node.InContainer() {

@@ -95,7 +95,7 @@ func (e *Engine) emit(event engine.Event) {
 	e.news = make(chan struct{})
 }
 
-func (e *Engine) tell(c *engine.Container, action string, more ...func(*engine.Event)) {
+func (e *Engine) notify(c *engine.Container, action string, more ...func(*engine.Event)) {
 	event := engine.Event{Type: "container", Action: action, ID: c.ID, Name: c.Spec.Name}
 	for _, m := range more {
 		m(&event)
@@ -191,7 +191,7 @@ func (e *Engine) Create(_ context.Context, spec engine.Spec) (string, error) {
 		}
 	}
 	e.containers[c.ID] = c
-	e.tell(c, "create")
+	e.notify(c, "create")
 	return c.ID, nil
 }
 
@@ -226,7 +226,7 @@ func (e *Engine) run(c *engine.Container) error {
 	}
 	e.sequence++
 	c.State, c.PID, c.Error, c.ExitCode, c.StartedAt = engine.StateRunning, 1000+e.sequence, "", 0, time.Now()
-	e.tell(c, "start")
+	e.notify(c, "start")
 	return nil
 }
 
@@ -267,7 +267,7 @@ func (e *Engine) end(c *engine.Container, code int, asked bool) {
 	again := !asked && (c.Spec.Restart == engine.RestartAlways || c.Spec.Restart == engine.RestartUnlessStopped ||
 		c.Spec.Restart == engine.RestartOnFailure && code != 0)
 	c.State = engine.StateExited
-	e.tell(c, "die", withExitCode(code))
+	e.notify(c, "die", withExitCode(code))
 	if again {
 		c.Restarts++
 		_ = e.run(c) // else Docker gives up
@@ -280,7 +280,7 @@ const (
 )
 
 func (e *Engine) kill(c *engine.Container, signal int) {
-	e.tell(c, "kill", withSignal(signal))
+	e.notify(c, "kill", withSignal(signal))
 	e.end(c, 128+signal, true)
 }
 
@@ -296,7 +296,7 @@ func (e *Engine) Stop(_ context.Context, id string) error {
 	}
 	if c.State == engine.StateRunning {
 		e.kill(c, sigterm)
-		e.tell(c, "stop")
+		e.notify(c, "stop")
 	}
 	return nil
 }
@@ -339,7 +339,7 @@ func (e *Engine) Pause(_ context.Context, id string) error {
 		return err
 	}
 	c.State = engine.StatePaused
-	e.tell(c, "pause")
+	e.notify(c, "pause")
 	return nil
 }
 
@@ -354,7 +354,7 @@ func (e *Engine) Unpause(_ context.Context, id string) error {
 		return err
 	}
 	c.State = engine.StateRunning
-	e.tell(c, "unpause")
+	e.notify(c, "unpause")
 	return nil
 }
 
@@ -372,7 +372,7 @@ func (e *Engine) Remove(_ context.Context, id string) error {
 		e.kill(c, sigkill)
 	}
 	delete(e.containers, c.ID)
-	e.tell(c, "destroy")
+	e.notify(c, "destroy")
 	return nil
 }
 
@@ -491,7 +491,7 @@ func (e *Engine) Networks(context.Context) ([]engine.Network, error) {
 	return slices.Collect(maps.Values(e.networks)), nil
 }
 
-// AddNetwork makes a network by hand.
+// AddNetwork makes a network manually.
 func (e *Engine) AddNetwork(n engine.Network) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -687,7 +687,7 @@ func (e *Engine) LeaveSwarm(context.Context) error {
 	return nil
 }
 
-// SetSwarm puts the engine into a swarm by hand.
+// SetSwarm puts the engine into a swarm manually.
 func (e *Engine) SetSwarm(s engine.Swarm, members ...engine.Member) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -764,7 +764,7 @@ func (e *Engine) Logs(_ context.Context, id string, _ engine.LogOptions, line fu
 	return errors.Join(line("out of "+id, false), line("err of "+id, true))
 }
 
-// Shutdown stops the engine in order: it kills its containers, with the same events as by hand, and goes down. While
+// Shutdown stops the engine in order: it kills its containers, with the same events as a manual stop, and goes down. While
 // told is not nil it is called between the two.
 func (e *Engine) Shutdown(told func()) {
 	e.mu.Lock()

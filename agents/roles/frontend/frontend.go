@@ -15,8 +15,8 @@ import (
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
 )
 
 // What the voting app keeps in Redis.
@@ -32,7 +32,7 @@ const usersFile = "redis-users.acl"
 
 // Role implements [role.Role].
 type Role struct {
-	probe      *look.Prober
+	probe      *probe.Prober
 	redis, web string // host:port
 }
 
@@ -42,20 +42,20 @@ var _ role.Role = (*Role)(nil)
 func New() *Role {
 	redis.SetLogger(&logging.VoidLogger{})
 	return &Role{
-		probe: look.NewProber(),
-		redis: net.JoinHostPort(parts.Loopback, "6379"),
-		web:   net.JoinHostPort(parts.Loopback, fmt.Sprint(parts.VotePort)),
+		probe: probe.NewProber(),
+		redis: net.JoinHostPort(planutil.Loopback, "6379"),
+		web:   net.JoinHostPort(planutil.Loopback, fmt.Sprint(planutil.VotePort)),
 	}
 }
 
 // Describe implements [role.Role].
 func (*Role) Describe(context.Context) (*role.Description, error) {
-	return &role.Description{Name: "frontend", Version: parts.Version, Summary: "takes votes: the voting page and its Redis queue"}, nil
+	return &role.Description{Name: "frontend", Version: planutil.Version, Summary: "takes votes: the voting page and its Redis queue"}, nil
 }
 
 // Plan implements [role.Role].
 func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
-	number, err := parts.Number(facts.GetNode())
+	number, err := planutil.Number(facts.GetNode())
 	if err != nil {
 		return nil, err
 	}
@@ -63,34 +63,34 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:  redisName,
-			Image: parts.Stock("redis:8.0"),
+			Image: planutil.Stock("redis:8.0"),
 			Stage: rolev1.Stage_STAGE_APPLICATION,
 			// A vote is acknowledged once it is on the disk: each write is synced, and nothing is ever evicted.
 			Command: []string{
-				"redis-server", "--appendonly", "yes", "--appendfsync", "always", "--aclfile", parts.SecretsDir + usersFile,
+				"redis-server", "--appendonly", "yes", "--appendfsync", "always", "--aclfile", planutil.SecretsDir + usersFile,
 				"--dir", "/data", "--maxmemory-policy", "noeviction",
 			},
-			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Loopback, 6379, 6379)},
-			Mounts:   []*rolev1.Mount{parts.Volume(redisName+"-data", "/data"), parts.Secret(usersFile)},
-			Networks: parts.On(parts.Network, redisName),
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, 6379, 6379)},
+			Mounts:   []*rolev1.Mount{planutil.Volume(redisName+"-data", "/data"), planutil.Secret(usersFile)},
+			Networks: planutil.On(planutil.Network, redisName),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 		}, {
 			Name:     webName,
-			Image:    parts.Built("web-vote-app"),
+			Image:    planutil.Built("web-vote-app"),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Hostname: "votingapp.local",
 			Env:      map[string]string{"WEB_VOTE_NUMBER": number, "OPTION_A": "Cats", "OPTION_B": "Dogs"},
-			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, parts.VotePort, 80)},
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, planutil.VotePort, 80)},
 			Mounts: []*rolev1.Mount{
-				parts.Secret(parts.RedisPassword), parts.Secret(parts.VoterKey),
-				parts.ClockOffset("/run/clock", fmt.Sprintf("http://%s:%d/clock", parts.Loopback, parts.VotePort)),
+				planutil.Secret(planutil.RedisPassword), planutil.Secret(planutil.VoterKey),
+				planutil.ClockOffset("/run/clock", fmt.Sprintf("http://%s:%d/clock", planutil.Loopback, planutil.VotePort)),
 			},
-			Networks: parts.On(parts.Network),
+			Networks: planutil.On(planutil.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
 			Needs:    []string{redisName},
 		}},
-		Services: []*rolev1.Service{{Name: parts.VoteService, Container: webName, Port: parts.VotePort, Tags: []string{"http"}}},
+		Services: []*rolev1.Service{{Name: planutil.VoteService, Container: webName, Port: planutil.VotePort, Tags: []string{"http"}}},
 		Swarm:    rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER,
 	}, nil
 }
@@ -100,7 +100,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := look.Secret(secretsDir, parts.RedisPassword)
+	password, err := probe.Secret(secretsDir, planutil.RedisPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (r *Role) queue(ctx context.Context, password string) (queue, error) {
 	}
 	q := queue{captured: number(captured), dead: float64(dead.Val())}
 	if n := float64(length.Val()); n > 0 {
-		// An entry holds one vote or more; what somebody put there by hand is in no counter.
+		// An entry holds one vote or more; what somebody put there manually is in no counter.
 		q.queued = max(q.captured-number(settled), n)
 	}
 	return q, nil
@@ -179,9 +179,9 @@ func number(cmd *redis.StringCmd) float64 {
 func (r *Role) wording(err error) error {
 	switch text := err.Error(); {
 	case strings.Contains(text, "WRONGPASS"), strings.Contains(text, "NOAUTH"):
-		return fmt.Errorf("%s does not take the lab's password: was it started by hand with another one?", r.redis)
+		return fmt.Errorf("%s does not take the lab's password: was it started manually with another one?", r.redis)
 	case strings.HasPrefix(text, "LOADING"):
 		return fmt.Errorf("%s is still reading its data from the disk", r.redis)
 	}
-	return look.Unreachable(r.redis, err)
+	return probe.Unreachable(r.redis, err)
 }

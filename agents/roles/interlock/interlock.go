@@ -17,8 +17,8 @@ import (
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 
 // Role implements [role.Role].
 type Role struct {
-	probe   *look.Prober
+	probe   *probe.Prober
 	haproxy string // host:port
 	times   haproxy.Times
 	files   uint64 // how many may be open at a time; 0 where that is unknown
@@ -40,12 +40,12 @@ var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), haproxy: net.JoinHostPort(parts.Loopback, "80"), times: haproxy.MachineTimes(), files: openFiles()}
+	return &Role{probe: probe.NewProber(), haproxy: net.JoinHostPort(planutil.Loopback, "80"), times: haproxy.MachineTimes(), files: openFiles()}
 }
 
 // Describe implements [role.Role].
 func (*Role) Describe(context.Context) (*role.Description, error) {
-	return &role.Description{Name: "interlock", Version: parts.Version, Summary: "balances voters over the frontends with HAProxy"}, nil
+	return &role.Description{Name: "interlock", Version: planutil.Version, Summary: "balances voters over the frontends with HAProxy"}, nil
 }
 
 // Plan implements [role.Role]. With other instances only the configuration changes, and HAProxy takes that over without dropping a request.
@@ -58,20 +58,20 @@ func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:  "interlock",
-			Image: parts.Stock("haproxy:3.0"),
+			Image: planutil.Stock("haproxy:3.0"),
 			Stage: rolev1.Stage_STAGE_APPLICATION,
-			Ports: []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, 80, 80)},
+			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 80, 80)},
 			Mounts: []*rolev1.Mount{
-				parts.File(configFile, &rolev1.RenderedFile{Name: "haproxy.cfg", Content: config, ReloadSignal: reload}),
-				parts.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: haproxy.Unavailable(), ReloadSignal: reload}),
+				planutil.File(configFile, &rolev1.RenderedFile{Name: "haproxy.cfg", Content: config, ReloadSignal: reload}),
+				planutil.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: haproxy.Unavailable(), ReloadSignal: reload}),
 			},
-			Networks: parts.On(role.Bridge),
+			Networks: planutil.On(role.Bridge),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_UNLESS_STOPPED,
 			// Soft stop: requests in flight are finished.
 			StopSignal:  "SIGUSR1",
 			StopTimeout: durationpb.New(5 * time.Second),
 		}},
-		Follow: []string{parts.VoteService},
+		Follow: []string{planutil.VoteService},
 		Swarm:  rolev1.SwarmMembership_SWARM_MEMBERSHIP_NONE,
 	}, nil
 }
@@ -80,7 +80,7 @@ func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := look.Secret(secretsDir, parts.StatsPassword)
+	password, err := probe.Secret(secretsDir, planutil.StatsPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func serverStates(page []byte) (up, down []string, err error) {
 			return ""
 		}
 		name := field("svname")
-		if field("pxname") != parts.VoteService || name == "BACKEND" || name == "FRONTEND" || name == "" {
+		if field("pxname") != planutil.VoteService || name == "BACKEND" || name == "FRONTEND" || name == "" {
 			continue
 		}
 		// "UP", or "UP 1/2" on its way down.

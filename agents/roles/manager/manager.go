@@ -12,8 +12,8 @@ import (
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
 )
 
 // config is Consul's configuration; the agent puts the secrets in.
@@ -25,7 +25,7 @@ const configFile = "/consul/config/swarmlab.hcl"
 
 // Role implements [role.Role].
 type Role struct {
-	probe  *look.Prober
+	probe  *probe.Prober
 	consul string // host:port
 }
 
@@ -33,12 +33,12 @@ var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), consul: net.JoinHostPort(parts.Loopback, "8500")}
+	return &Role{probe: probe.NewProber(), consul: net.JoinHostPort(planutil.Loopback, "8500")}
 }
 
 // Describe implements [role.Role].
 func (*Role) Describe(context.Context) (*role.Description, error) {
-	return &role.Description{Name: "manager", Version: parts.Version, Summary: "leads the swarm and runs Consul"}, nil
+	return &role.Description{Name: "manager", Version: planutil.Version, Summary: "leads the swarm and runs Consul"}, nil
 }
 
 // Plan implements [role.Role].
@@ -46,16 +46,16 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:  "consul",
-			Image: parts.Stock("hashicorp/consul:1.22.0"),
+			Image: planutil.Stock("hashicorp/consul:1.22.0"),
 			Stage: rolev1.Stage_STAGE_CLUSTER,
 			// The image itself names its folders for data and configuration.
 			Command: []string{"agent", "-server", "-bootstrap-expect=1", "-client=0.0.0.0", "-ui=false"},
-			Ports:   []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, 8500, 8500)},
+			Ports:   []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 8500, 8500)},
 			Mounts: []*rolev1.Mount{
-				parts.Volume("consul-data", "/consul/data"),
-				parts.File(configFile, &rolev1.RenderedFile{Name: "swarmlab.hcl", Content: config}),
+				planutil.Volume("consul-data", "/consul/data"),
+				planutil.File(configFile, &rolev1.RenderedFile{Name: "swarmlab.hcl", Content: config}),
 			},
-			Networks: parts.On(role.Bridge),
+			Networks: planutil.On(role.Bridge),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_UNLESS_STOPPED,
 		}},
 		Swarm: rolev1.SwarmMembership_SWARM_MEMBERSHIP_MANAGER,
@@ -67,7 +67,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	token, err := look.Secret(secretsDir, parts.NodeToken)
+	token, err := probe.Secret(secretsDir, planutil.NodeToken)
 	if err != nil {
 		return nil, err
 	}

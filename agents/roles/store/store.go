@@ -15,13 +15,13 @@ import (
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
 )
 
 // Role implements [role.Role].
 type Role struct {
-	probe             *look.Prober
+	probe             *probe.Prober
 	postgres, results string // host:port
 }
 
@@ -30,15 +30,15 @@ var _ role.Role = (*Role)(nil)
 // New makes the role.
 func New() *Role {
 	return &Role{
-		probe:    look.NewProber(),
-		postgres: net.JoinHostPort(parts.Loopback, "5432"),
-		results:  net.JoinHostPort(parts.Loopback, "80"),
+		probe:    probe.NewProber(),
+		postgres: net.JoinHostPort(planutil.Loopback, "5432"),
+		results:  net.JoinHostPort(planutil.Loopback, "80"),
 	}
 }
 
 // Describe implements [role.Role].
 func (*Role) Describe(context.Context) (*role.Description, error) {
-	return &role.Description{Name: "store", Version: parts.Version, Summary: "keeps the counted votes: Postgres and the results page"}, nil
+	return &role.Description{Name: "store", Version: planutil.Version, Summary: "keeps the counted votes: Postgres and the results page"}, nil
 }
 
 // Plan implements [role.Role].
@@ -46,30 +46,30 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:  "pg",
-			Image: parts.Stock("postgres:17"),
+			Image: planutil.Stock("postgres:17"),
 			Stage: rolev1.Stage_STAGE_APPLICATION,
-			Env:   map[string]string{"POSTGRES_DB": "votes", "POSTGRES_PASSWORD_FILE": parts.SecretsDir + parts.PostgresPassword},
-			Ports: []*rolev1.PublishedPort{parts.Publish(parts.Loopback, 5432, 5432)},
+			Env:   map[string]string{"POSTGRES_DB": "votes", "POSTGRES_PASSWORD_FILE": planutil.SecretsDir + planutil.PostgresPassword},
+			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, 5432, 5432)},
 			Mounts: []*rolev1.Mount{
-				parts.Volume("pg-data", "/var/lib/postgresql/data"), parts.Secret(parts.PostgresPassword),
+				planutil.Volume("pg-data", "/var/lib/postgresql/data"), planutil.Secret(planutil.PostgresPassword),
 			},
-			Networks: parts.On(parts.Network, parts.StoreAlias),
+			Networks: planutil.On(planutil.Network, planutil.StoreAlias),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			// Postgres' fast shutdown; on SIGTERM it would wait for its clients to leave.
 			StopSignal: "SIGINT",
 		}, {
 			Name:     "results-app",
-			Image:    parts.Built("results-app"),
+			Image:    planutil.Built("results-app"),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Env:      map[string]string{"OPTION_A": "Cats", "OPTION_B": "Dogs"},
-			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Everywhere, 80, 80)},
-			Mounts:   []*rolev1.Mount{parts.Secret(parts.PostgresPassword)},
-			Networks: parts.On(parts.Network),
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 80, 80)},
+			Mounts:   []*rolev1.Mount{planutil.Secret(planutil.PostgresPassword)},
+			Networks: planutil.On(planutil.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
 			Needs:    []string{"pg"},
 		}},
-		Services: []*rolev1.Service{{Name: parts.ResultsService, Container: "results-app", Port: 80, Tags: []string{"http"}}},
+		Services: []*rolev1.Service{{Name: planutil.ResultsService, Container: "results-app", Port: 80, Tags: []string{"http"}}},
 		Swarm:    rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER,
 	}, nil
 }
@@ -78,7 +78,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := look.Secret(secretsDir, parts.PostgresPassword)
+	password, err := probe.Secret(secretsDir, planutil.PostgresPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (r *Role) tally(ctx context.Context, password string) (tally, error) {
 func (r *Role) wording(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return look.Unreachable(r.postgres, err)
+		return probe.Unreachable(r.postgres, err)
 	}
 	switch pg.Code {
 	case wrongPassword:

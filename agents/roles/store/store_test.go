@@ -17,7 +17,7 @@ import (
 	"github.com/swarmlab/swarmlab/agents/role/roletest"
 )
 
-// See look.Prober for the rest of the time.
+// See probe.Prober for the rest of the time.
 func TestTheGoodbyeFitsInToo(t *testing.T) {
 	t.Parallel()
 	if all := New().probe.Within + goodbye; all > role.CheckTimeout*9/10 {

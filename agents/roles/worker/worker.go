@@ -10,8 +10,8 @@ import (
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/role"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/look"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/parts"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
+	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
 )
 
 // port is where the vote-worker serves /healthz and /metrics.
@@ -19,7 +19,7 @@ const port = 9100
 
 // Role implements [role.Role].
 type Role struct {
-	probe   *look.Prober
+	probe   *probe.Prober
 	address string
 }
 
@@ -27,34 +27,34 @@ var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: look.NewProber(), address: net.JoinHostPort(parts.Loopback, strconv.Itoa(port))}
+	return &Role{probe: probe.NewProber(), address: net.JoinHostPort(planutil.Loopback, strconv.Itoa(port))}
 }
 
 // Describe implements [role.Role].
 func (*Role) Describe(context.Context) (*role.Description, error) {
-	return &role.Description{Name: "worker", Version: parts.Version, Summary: "moves votes from the frontends' Redis to Postgres"}, nil
+	return &role.Description{Name: "worker", Version: planutil.Version, Summary: "moves votes from the frontends' Redis to Postgres"}, nil
 }
 
 // Plan implements [role.Role].
 func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
-	number, err := parts.Number(facts.GetNode())
+	number, err := planutil.Number(facts.GetNode())
 	if err != nil {
 		return nil, err
 	}
 	env := map[string]string{"WORKER_NUMBER": number}
 	// Without frontends the worker looks for queues by itself.
-	if frontends := parts.Count(facts, parts.FrontendRole); frontends > 0 {
+	if frontends := planutil.Count(facts, planutil.FrontendRole); frontends > 0 {
 		env["FROM_REDIS_HOST"], env["TO_REDIS_HOST"] = "1", strconv.Itoa(frontends)
 	}
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:     "worker" + number,
-			Image:    parts.Built("vote-worker"),
+			Image:    planutil.Built("vote-worker"),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Env:      env,
-			Ports:    []*rolev1.PublishedPort{parts.Publish(parts.Loopback, port, port)},
-			Mounts:   []*rolev1.Mount{parts.Secret(parts.RedisPassword), parts.Secret(parts.PostgresPassword)},
-			Networks: parts.On(parts.Network),
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, port, port)},
+			Mounts:   []*rolev1.Mount{planutil.Secret(planutil.RedisPassword), planutil.Secret(planutil.PostgresPassword)},
+			Networks: planutil.On(planutil.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
 		}},

@@ -78,12 +78,12 @@ func ensureHome() {
 func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &live.Live{Lab: s.Lab, Fleet: s.Fleet, Outages: s.Outages, Runner: s.Runner, App: client.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
+	l := &live.Backend{Lab: s.Lab, Fleet: s.Fleet, PowerFaults: s.PowerFaults, Runner: s.Runner, App: client.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
 	defer l.EndVotes()
 	text, err := os.ReadFile(filepath.Join(s.Lab.Dir, "HOWTO.md"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the tutorial: %w", err)
 	}
 	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly, Tutorial: string(text)}
-	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Sights))
+	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Source))
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/charmbracelet/x/term"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/tui/noquery"
 	"github.com/swarmlab/swarmlab/tui/terminal/terminaltest"
@@ -45,7 +45,7 @@ func lab(ctx context.Context, dir string, args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, e)
 		}
 	}
-	cmd.Env = append(cmd.Env, played+"=1", "TERM=xterm-256color", "LANG=C.UTF-8", "GORACE=atexit_sleep_ms=0", pace.Variable+"=20")
+	cmd.Env = append(cmd.Env, played+"=1", "TERM=xterm-256color", "LANG=C.UTF-8", "GORACE=atexit_sleep_ms=0", timescale.Variable+"=20")
 	return cmd
 }
 
@@ -133,7 +133,7 @@ func TestUIOnTerminals(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			tty.Await(0, "6 of 6 nodes whole")
+			tty.Await(0, "6 of 6 nodes ready")
 			tty.Answered()
 			if strings.Contains(tty.Wrote(), "1e1e") || strings.Contains(tty.Wrote(), "open the page") {
 				t.Errorf("an answer is taken for keys: %q", tty.Wrote())
@@ -174,7 +174,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			tty.Await(0, "6 of 6 nodes whole")
+			tty.Await(0, "6 of 6 nodes ready")
 			tty.Answered()
 			if err := end(tty, cmd.Process); err != nil {
 				t.Fatal(err)
@@ -223,7 +223,7 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 	if err := on(tty, shell).Start(); err != nil {
 		t.Fatal(err)
 	}
-	tty.Await(0, "6 of 6 nodes whole")
+	tty.Await(0, "6 of 6 nodes ready")
 	tty.Answered()
 	mark := tty.Now()
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", shell.Process.Pid))
@@ -241,7 +241,7 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 	isGivenBack(t, tty, before)
 	mark = tty.Now()
 	tty.Type("\n")
-	tty.Await(mark, "6 of 6 nodes whole")
+	tty.Await(mark, "6 of 6 nodes ready")
 	for on, off := range modes {
 		tty.Await(mark, on)
 		if strings.LastIndex(tty.Wrote(), on) < strings.LastIndex(tty.Wrote(), off) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Format is that of the journals written today. It changes when a reader of old ones would misread new ones.
-const Format = 1
+const Format = 2
 
 // Result is how a run ended.
 type Result string
@@ -48,14 +48,14 @@ type Journal struct {
 	Untimed bool      `json:"untimed,omitempty"`
 	Begun   time.Time `json:"begun"`
 	// LengthMS is how long all took; 0 while the run goes on.
-	LengthMS int64    `json:"length_ms"`
-	Phases   []Phase  `json:"phases"`
-	Faults   []Fault  `json:"faults"`
-	Checks   []Check  `json:"checks"`
-	Marks    []Mark   `json:"marks"`
-	Events   []Event  `json:"events"`
-	Samples  []Sample `json:"samples"`
-	Figures  []Figure `json:"figures"`
+	LengthMS    int64        `json:"length_ms"`
+	Phases      []Phase      `json:"phases"`
+	Faults      []Fault      `json:"faults"`
+	Checks      []Check      `json:"checks"`
+	Annotations []Annotation `json:"annotations"`
+	Events      []Event      `json:"events"`
+	Samples     []Sample     `json:"samples"`
+	Metrics     []Metric     `json:"metrics"`
 	// Stolen is the part, from 0 to 1, of the processors' time that the lab's machine wanted and its host withheld, in the worst two
 	// seconds since the first fault.
 	Stolen float64 `json:"stolen,omitempty"`
@@ -137,8 +137,8 @@ type Check struct {
 // LimitMS is how long it might take to be seen.
 func (c Check) LimitMS() int64 { return cmp.Or(c.AllowedMS, c.WithinMS) }
 
-// Mark is a moment to be shown in the plots: "detected", "ejected", "recovered".
-type Mark struct {
+// Annotation is a moment to be shown in the plots: "detected", "ejected", "recovered".
+type Annotation struct {
 	AtMS int64  `json:"at_ms"`
 	Name string `json:"name"`
 	Text string `json:"text"`
@@ -168,23 +168,23 @@ type Sample struct {
 	Counted *float64 `json:"counted,omitempty"`
 }
 
-// Figure is something measured.
-type Figure struct {
+// Metric is something measured.
+type Metric struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	// Unit is "ms", "%", "votes", …
 	Unit string `json:"unit"`
 	// Limit that the value must not pass; nil: it has none.
 	Limit *float64 `json:"limit,omitempty"`
-	// Aim: the limit is what a machine with nothing else to do keeps to. To miss it is worth a look, and no failure.
-	Aim bool `json:"aim,omitempty"`
+	// Target: the limit is what a machine with nothing else to do keeps to. To miss it is worth a look, and no failure.
+	Target bool `json:"target,omitempty"`
 }
 
-// Met reports whether the figure keeps to its limit.
-func (f Figure) Met() bool { return f.Limit == nil || f.Value <= *f.Limit }
+// Met reports whether the metric keeps to its limit.
+func (f Metric) Met() bool { return f.Limit == nil || f.Value <= *f.Limit }
 
-// Judges reports whether a figure that does not keep to its limit is held against the run. In a run whose times are not judged, times and shares
+// Binds reports whether a metric that does not keep to its limit is held against the run. In a run whose times are not judged, times and shares
 // of a time's tries are not.
-func (j *Journal) Judges(f Figure) bool {
+func (j *Journal) Binds(f Metric) bool {
 	return !j.Untimed || !slices.Contains([]string{"ms", "%"}, f.Unit)
 }

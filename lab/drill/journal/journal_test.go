@@ -23,14 +23,14 @@ func small() *journal.Journal {
 	return &journal.Journal{
 		Format: journal.Format, ID: journal.NewID(begun(), "redis-stop"), Lab: "swarmlab", Provider: "docker", By: "ann@desk", Begun: begun(),
 		LengthMS: 60_000, Drill: journal.Drill{ID: "redis-stop", Title: "Stop a Redis"},
-		Phases:  []journal.Phase{{Name: "load", EndedMS: 12_000}, {Name: "fault", BegunMS: 12_000, EndedMS: 27_000}},
-		Faults:  []journal.Fault{{What: "stop redis01", Node: "frontend01", InjectedMS: 12_000, SeenMS: 12_300, EndedMS: 27_000, HealedMS: 27_800}},
-		Checks:  []journal.Check{{See: "the pair leaves the balancer", FromMS: 12_300, WithinMS: 2000, Held: true, AfterMS: 1100}},
-		Marks:   []journal.Mark{{AtMS: 13_400, Name: "ejected"}},
-		Events:  []journal.Event{{AtMS: 12_100, Node: "frontend01", Subject: "redis01", Action: "die"}},
-		Samples: []journal.Sample{{AtMS: 500, Accepted: 200, P50MS: &ms, Queued: map[string]float64{"frontend01": 3}, Counted: &ms}, {AtMS: 1000}},
-		Figures: []journal.Figure{{Name: "outage", Value: 1100, Unit: "ms", Limit: &ms}},
-		Result:  journal.Passed,
+		Phases:      []journal.Phase{{Name: "load", EndedMS: 12_000}, {Name: "fault", BegunMS: 12_000, EndedMS: 27_000}},
+		Faults:      []journal.Fault{{What: "stop redis01", Node: "frontend01", InjectedMS: 12_000, SeenMS: 12_300, EndedMS: 27_000, HealedMS: 27_800}},
+		Checks:      []journal.Check{{See: "the pair leaves the balancer", FromMS: 12_300, WithinMS: 2000, Held: true, AfterMS: 1100}},
+		Annotations: []journal.Annotation{{AtMS: 13_400, Name: "ejected"}},
+		Events:      []journal.Event{{AtMS: 12_100, Node: "frontend01", Subject: "redis01", Action: "die"}},
+		Samples:     []journal.Sample{{AtMS: 500, Accepted: 200, P50MS: &ms, Queued: map[string]float64{"frontend01": 3}, Counted: &ms}, {AtMS: 1000}},
+		Metrics:     []journal.Metric{{Name: "outage", Value: 1100, Unit: "ms", Limit: &ms}},
+		Result:      journal.Passed,
 	}
 }
 
@@ -54,6 +54,25 @@ func TestWriteAndRead(t *testing.T) {
 	info, err := os.Stat(journal.Path(dir, want.ID))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What a lab of the last release left behind is read, in the words of today.
+func TestReadsFormat1(t *testing.T) {
+	t.Parallel()
+	want := small()
+	want.Metrics[0].Target = true
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := strings.NewReplacer(`"format":2`, `"format":1`, `"annotations":`, `"marks":`, `"metrics":`, `"figures":`, `"target":`, `"aim":`).Replace(string(text))
+	got, err := journal.Parse([]byte(old))
+	if err != nil {
+		t.Fatalf("%v: %s", err, old)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("read something else (-today's +read):\n%s", diff)
 	}
 }
 
@@ -135,7 +154,7 @@ func TestParseRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	huge, negative := 1e300, -1.0
 	for want, spoil := range map[string]func(j *journal.Journal){
-		"it has the format 2; this lab reads 1":                         func(j *journal.Journal) { j.Format = 2 },
+		"it has the format 3; this lab reads 2 and older ones":          func(j *journal.Journal) { j.Format = 3 },
 		`"../x" is not the name of one`:                                 func(j *journal.Journal) { j.ID = "../x" },
 		`result "won": there is passed`:                                 func(j *journal.Journal) { j.Result = "won" },
 		"begun: it does not say when":                                   func(j *journal.Journal) { j.Begun = time.Time{} },
@@ -146,14 +165,14 @@ func TestParseRefusesNonsense(t *testing.T) {
 		`injected_ms of the fault "stop redis01": 9223372036854775807 `: func(j *journal.Journal) { j.Faults[0].InjectedMS = math.MaxInt64 },
 		`healed_ms of the fault "stop redis01": 1 ms is before`:         func(j *journal.Journal) { j.Faults[0].HealedMS = 1 },
 		`within_ms of the check "the pair leaves the balancer": -1 ms`:  func(j *journal.Journal) { j.Checks[0].WithinMS = -1 },
-		`at_ms of the mark "ejected": -1 ms`:                            func(j *journal.Journal) { j.Marks[0].AtMS = -1 },
-		"1001 marks: no run has so many":                                func(j *journal.Journal) { j.Marks = make([]journal.Mark, 1001) },
+		`at_ms of the annotation "ejected": -1 ms`:                      func(j *journal.Journal) { j.Annotations[0].AtMS = -1 },
+		"1001 annotations: no run has so many":                          func(j *journal.Journal) { j.Annotations = make([]journal.Annotation, 1001) },
 		"at_ms of event 1: -1 ms":                                       func(j *journal.Journal) { j.Events[0].AtMS = -1 },
 		"at_ms of sample 2: 499 is before the sample before it":         func(j *journal.Journal) { j.Samples[1].AtMS = 499 },
 		"accepted_per_s of sample 1: -1 is no number":                   func(j *journal.Journal) { j.Samples[0].Accepted = -1 },
 		"p99_ms of sample 2: 1e+300":                                    func(j *journal.Journal) { j.Samples[1].P99MS = &huge },
 		`queued of "frontend01" in sample 1: -1`:                        func(j *journal.Journal) { j.Samples[0].Queued["frontend01"] = negative },
-		`limit of the figure "outage": 1e+300`:                          func(j *journal.Journal) { j.Figures[0].Limit = &huge },
+		`limit of the metric "outage": 1e+300`:                          func(j *journal.Journal) { j.Metrics[0].Limit = &huge },
 	} {
 		j := small()
 		spoil(j)
@@ -167,8 +186,8 @@ func TestParseRefusesNonsense(t *testing.T) {
 	}
 	// JSON holds no such number, but a program does.
 	j := small()
-	j.Figures[0].Value = math.NaN()
-	if err := j.Validate(); err == nil || !strings.Contains(err.Error(), `figure "outage": NaN`) {
+	j.Metrics[0].Value = math.NaN()
+	if err := j.Validate(); err == nil || !strings.Contains(err.Error(), `metric "outage": NaN`) {
 		t.Errorf("NaN: %v", err)
 	}
 }
@@ -227,11 +246,11 @@ func TestMet(t *testing.T) {
 	t.Parallel()
 	limit := 2.0
 	for _, tt := range []struct {
-		figure journal.Figure
+		metric journal.Metric
 		want   bool
-	}{{journal.Figure{Value: 9}, true}, {journal.Figure{Value: 2, Limit: &limit}, true}, {journal.Figure{Value: 2.1, Limit: &limit}, false}} {
-		if got := tt.figure.Met(); got != tt.want {
-			t.Errorf("%+v: %t", tt.figure, got)
+	}{{journal.Metric{Value: 9}, true}, {journal.Metric{Value: 2, Limit: &limit}, true}, {journal.Metric{Value: 2.1, Limit: &limit}, false}} {
+		if got := tt.metric.Met(); got != tt.want {
+			t.Errorf("%+v: %t", tt.metric, got)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 )
 
 // suffix ends the names of journals; the rest of the name is the run's id.
@@ -106,13 +106,39 @@ func Parse(text []byte) (*Journal, error) {
 	if err := json.Unmarshal(text, &j); err != nil {
 		return nil, fmt.Errorf("it is no journal: %w", err)
 	}
-	if j.Format != Format {
-		return nil, fmt.Errorf("it has the format %d; this lab reads %d", j.Format, Format)
+	switch j.Format {
+	case Format:
+	case 1:
+		if err := j.readFormat1(text); err != nil {
+			return nil, fmt.Errorf("it is no journal: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("it has the format %d; this lab reads %d and older ones", j.Format, Format)
 	}
 	if err := j.Validate(); err != nil {
 		return nil, err
 	}
 	return &j, nil
+}
+
+// readFormat1 takes what has another name since format 2, and makes the journal one of today.
+func (j *Journal) readFormat1(text []byte) error {
+	var old struct {
+		Marks   []Annotation `json:"marks"`
+		Figures []struct {
+			Metric
+			Aim bool `json:"aim"`
+		} `json:"figures"`
+	}
+	if err := json.Unmarshal(text, &old); err != nil {
+		return err
+	}
+	j.Format, j.Annotations, j.Metrics = Format, old.Marks, nil
+	for _, f := range old.Figures {
+		f.Target = f.Aim
+		j.Metrics = append(j.Metrics, f.Metric)
+	}
+	return nil
 }
 
 // IDs returns the names of all journals in a folder, the oldest first; none if there is no folder.

@@ -57,7 +57,7 @@ func TestUntimedNonsense(t *testing.T) {
 			t.Fatal(err)
 		}
 		if change == nil {
-			text = []byte(strings.Replace(string(text), `{"format":1`, `{"format":1,"untimed":"yes"`, 1))
+			text = []byte(strings.Replace(string(text), `{"format":2`, `{"format":2,"untimed":"yes"`, 1))
 		}
 		if _, err := journal.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -71,8 +71,8 @@ func TestJudges(t *testing.T) {
 	for unit, judged := range map[string]bool{"ms": false, "%": false, "votes": true, "": true} {
 		for untimed, want := range map[bool]bool{false: true, true: judged} {
 			j := journal.Journal{Untimed: untimed}
-			if got := j.Judges(journal.Figure{Unit: unit}); got != want {
-				t.Errorf("untimed %v: a figure in %q is judged: %v", untimed, unit, got)
+			if got := j.Binds(journal.Metric{Unit: unit}); got != want {
+				t.Errorf("untimed %v: a metric in %q is judged: %v", untimed, unit, got)
 			}
 		}
 	}

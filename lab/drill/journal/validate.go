@@ -11,7 +11,7 @@ const (
 	maxMS = 31 * 24 * 60 * 60 * 1000
 	// maxNumber is more than anything that is counted or measured.
 	maxNumber = 1e15
-	// maxMany is more phases, faults, checks, marks or figures than any run has.
+	// maxMany is more phases, faults, checks, annotations or metrics than any run has.
 	maxMany = 1000
 )
 
@@ -30,7 +30,7 @@ func (j *Journal) Validate() error {
 		return errors.New("begun: it does not say when")
 	}
 	for what, n := range map[string]int{
-		"phases": len(j.Phases), "faults": len(j.Faults), "checks": len(j.Checks), "marks": len(j.Marks), "figures": len(j.Figures),
+		"phases": len(j.Phases), "faults": len(j.Faults), "checks": len(j.Checks), "annotations": len(j.Annotations), "metrics": len(j.Metrics),
 		"remarks": len(j.Remarks),
 	} {
 		if n > maxMany {
@@ -45,10 +45,10 @@ func (j *Journal) Validate() error {
 	j.checkSpans(&c)
 	j.checkSeen(&c)
 	j.checkSamples(&c)
-	for _, f := range j.Figures {
-		c.number(f.Value, -maxNumber, "figure %q", f.Name)
+	for _, f := range j.Metrics {
+		c.number(f.Value, -maxNumber, "metric %q", f.Name)
 		if f.Limit != nil {
-			c.number(*f.Limit, -maxNumber, "limit of the figure %q", f.Name)
+			c.number(*f.Limit, -maxNumber, "limit of the metric %q", f.Name)
 		}
 	}
 	return c.err
@@ -77,8 +77,8 @@ func (j *Journal) checkSeen(c *checker) {
 			c.fail("allowed_ms of the check %q: the run's times were judged", k.See)
 		}
 	}
-	for _, m := range j.Marks {
-		c.time(m.AtMS, "at_ms of the mark %q", m.Name)
+	for _, m := range j.Annotations {
+		c.time(m.AtMS, "at_ms of the annotation %q", m.Name)
 	}
 	for i, e := range j.Events {
 		c.time(e.AtMS, "at_ms of event %d", i+1)

@@ -107,9 +107,9 @@ func TestInABrowser(t *testing.T) {
 	hostile := reporttest.Failed()
 	hostile.ID = "hostile"
 	evil := `</style></svg><script>hacked=1</script><img src=x onerror="hacked=1">`
-	hostile.Drill.Title, hostile.Drill.Story, hostile.Marks[2].Name, hostile.Faults[0].What = evil, evil, evil, evil
+	hostile.Drill.Title, hostile.Drill.Story, hostile.Annotations[2].Name, hostile.Faults[0].What = evil, evil, evil, evil
 	for i := range 40 { // More marks than there is room for.
-		hostile.Marks = append(hostile.Marks, journal.Mark{AtMS: int64(i) * 1500, Name: fmt.Sprintf("mark %d", i)})
+		hostile.Annotations = append(hostile.Annotations, journal.Annotation{AtMS: int64(i) * 1500, Name: fmt.Sprintf("mark %d", i)})
 	}
 	for _, j := range []*journal.Journal{reporttest.RedisStop(), hostile} {
 		path, err := report.Write(dir, j)

@@ -60,7 +60,7 @@ func newFrame(j *journal.Journal) frame {
 	for _, s := range j.Samples {
 		reach(s.AtMS)
 	}
-	for _, m := range j.Marks[:min(len(j.Marks), maxMarks)] {
+	for _, m := range j.Annotations[:min(len(j.Annotations), maxMarks)] {
 		f.marks = append(f.marks, moment{drawable(m.Name), reach(m.AtMS)})
 	}
 	for _, x := range j.Faults {

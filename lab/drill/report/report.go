@@ -15,7 +15,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"github.com/swarmlab/swarmlab/agents/durable"
+	"github.com/swarmlab/swarmlab/agents/common/durable"
 	"github.com/swarmlab/swarmlab/lab/drill/journal"
 )
 

@@ -281,7 +281,7 @@ func TestOddJournals(t *testing.T) {
 	}
 	crowded := reporttest.RedisStop()
 	for i := range 900 {
-		crowded.Marks = append(crowded.Marks, journal.Mark{AtMS: int64(i) * 65, Name: fmt.Sprintf("mark with a long name %d", i)})
+		crowded.Annotations = append(crowded.Annotations, journal.Annotation{AtMS: int64(i) * 65, Name: fmt.Sprintf("mark with a long name %d", i)})
 		crowded.Faults = append(crowded.Faults, journal.Fault{What: "kill", InjectedMS: int64(i) * 65, HealedMS: int64(i) * 65})
 	}
 	for i := range 5000 {

@@ -25,7 +25,7 @@ func TestUntimed(t *testing.T) {
 			}
 		}
 	}
-	j.Figures[len(j.Figures)-1].Value = 1
+	j.Metrics[len(j.Metrics)-1].Value = 1
 	j.Result = journal.Failed
 	_, page = render(t, j)
 	if got := section(page, "figures"); !strings.Contains(got, "votes lost 1 votes 0 votes ✗ no") {

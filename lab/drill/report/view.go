@@ -155,10 +155,10 @@ func tiles(j *journal.Journal) []tile {
 	switch v := j.Verdict; {
 	case v != nil:
 		lost, double := v.Found[checker.Lost], v.Found[checker.Double]
-		all = append(all, tile{whole(v.Sent.Acknowledged), "votes acknowledged", ""}, tile{whole(lost), "voters lost", class(lost == 0)},
-			tile{whole(double), "voters counted twice", class(double == 0)})
+		all = append(all, tile{formatInteger(v.Sent.Acknowledged), "votes acknowledged", ""}, tile{formatInteger(lost), "voters lost", class(lost == 0)},
+			tile{formatInteger(double), "voters counted twice", class(double == 0)})
 	case j.Load != nil:
-		all = append(all, tile{whole(j.Load.Acknowledged), "votes acknowledged", ""})
+		all = append(all, tile{formatInteger(j.Load.Acknowledged), "votes acknowledged", ""})
 	}
 	if j.Load != nil {
 		all = append(all, tile{latency(j.Load.Latency.P99), "latency p99", ""})
@@ -188,7 +188,7 @@ func moments(j *journal.Journal) []happening {
 			}
 		}
 	}
-	for _, m := range j.Marks {
+	for _, m := range j.Annotations {
 		all = append(all, happening{m.AtMS, "mark", m.Name, m.Text})
 	}
 	slices.SortStableFunc(all, func(a, b happening) int { return cmp.Compare(a.At, b.At) })
@@ -228,23 +228,23 @@ func charts(j *journal.Journal) []chart {
 		{
 			id: "rate", title: "Votes accepted, and errors", unit: "per second", series: []series{accepted, errs}, label: number,
 			about: "An error is a try without an answer that settles the vote; the vote itself may be tried again.",
-			words: sayRate(j) + " " + sayErrors(errs),
+			words: describeRate(j) + " " + describeErrors(errs),
 		},
 		{
 			id: "latency", title: "Latency of accepted votes", unit: "milliseconds", series: []series{p50, p99}, label: number,
 			log:   spread([]series{p50, p99}) > 30,
 			about: "Half of the votes were faster than p50, and one in a hundred was slower than p99. There is a gap where no vote was accepted.",
-			words: sayLatency(p50, p99),
+			words: describeLatency(p50, p99),
 		},
 		{
 			id: "queues", title: "Votes that wait in the queues", unit: "votes", series: queues(j.Samples), label: number,
 			about: "They are acknowledged and on the frontend's disk, but not counted yet. There is a gap where a frontend did not tell.",
-			words: sayQueues(queues(j.Samples)),
+			words: describeQueues(queues(j.Samples)),
 		},
 		{
 			id: "counted", title: "Counted and acknowledged", unit: "votes since the run began", series: []series{counted, acknowledged(j.Samples)}, label: number,
 			about: "What was promised to voters, and what the workers have taken out of the queues and counted. The two have to meet at the end.",
-			words: sayCounted(counted, acknowledged(j.Samples)),
+			words: describeCounted(counted, acknowledged(j.Samples)),
 		},
 	}
 }
@@ -282,7 +282,7 @@ func drawings(j *journal.Journal) ([]drawing, error) {
 // functions of the template.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"at": at, "span": span, "number": number, "whole": whole, "latency": latency, "prose": prose, "cut": cut,
+		"at": at, "span": span, "number": number, "integer": formatInteger, "latency": latency, "prose": prose, "cut": cut,
 		"count": count, "words": words,
 		"moment":  func(t time.Time) string { return t.Format("2 January 2006, 15:04:05 MST") },
 		"machine": func(t time.Time) string { return t.Format(time.RFC3339) },

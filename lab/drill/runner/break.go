@@ -26,16 +26,16 @@ type held struct {
 	broken Broken
 	// ordered is when it was to be injected; until when it is to end, zero for one that needs no end.
 	ordered, until time.Time
-	state          state
+	state          holdState
 	// release ends its renewal.
 	release context.CancelFunc
 	result  int
 }
 
-type state int
+type holdState int
 
 const (
-	waiting state = iota
+	waiting holdState = iota
 	injecting
 	inForce
 	ending
@@ -106,7 +106,7 @@ func seenOutside(i drill.Injection) (drill.Check, bool) {
 		return drill.Check{}, false
 	}
 	when, err := drill.Compile(fmt.Sprintf(form.when, i.Target()))
-	return drill.Check{See: fmt.Sprintf(form.see, i.Target()), When: when, Within: seenWithin, Mark: "detected"}, err == nil
+	return drill.Check{See: fmt.Sprintf(form.see, i.Target()), When: when, Within: seenWithin, Annotation: "detected"}, err == nil
 }
 
 // seenWithin is by when a fault shows from outside. A silent node takes longest: nobody closes its connections.
@@ -150,13 +150,13 @@ func (r *run) wasInjected(ctx context.Context, h *held, broken Broken, err error
 		result.Evidence = "not injected: " + err.Error()
 		if r.aborted == "" {
 			r.aborted = fmt.Sprintf("%s was not injected: %v", h.What(), err)
-			r.say(Bad, "aborted: %s", r.aborted)
+			r.emit(Bad, "aborted: %s", r.aborted)
 		}
 		return
 	}
 	h.state, h.broken = inForce, broken
 	result.What, result.SeenMS, result.Evidence = broken.What, r.observer.at(now), broken.Evidence
-	r.say(Plain, "%s on %s: %s", broken.What, h.node, broken.Evidence)
+	r.emit(Plain, "%s on %s: %s", broken.What, h.node, broken.Evidence)
 	if h.For == 0 {
 		h.state = over
 		result.EndedMS, result.HealedMS = result.SeenMS, result.SeenMS
@@ -200,7 +200,7 @@ func (r *run) wasEnded(h *held) {
 	result.EndedMS, result.HealedMS = now, now
 	if r.aborted == "" {
 		r.aborted = h.broken.What + " was ended by somebody else, or ran out"
-		r.say(Warning, "aborted: %s", r.aborted)
+		r.emit(Warning, "aborted: %s", r.aborted)
 	}
 }
 
@@ -255,7 +255,7 @@ func (r *run) end(ctx context.Context, h *held) {
 	h.release()
 	now := time.Now()
 	r.journal.Faults[h.result].EndedMS = r.observer.at(now)
-	r.say(Plain, "healing %s on %s", h.broken.What, h.node)
+	r.emit(Plain, "healing %s on %s", h.broken.What, h.node)
 	go func() {
 		ctx, cancel := r.lasting(ctx)
 		defer cancel()
@@ -274,11 +274,11 @@ func (r *run) wasHealed(h *held, err error) {
 	result := &r.journal.Faults[h.result]
 	if err != nil {
 		r.wrong = append(r.wrong, fmt.Sprintf("%s on %s did not end: %v", h.broken.What, h.node, err))
-		r.say(Bad, "%s on %s did not end: %v", h.broken.What, h.node, err)
+		r.emit(Bad, "%s on %s did not end: %v", h.broken.What, h.node, err)
 		return
 	}
 	result.HealedMS = r.observer.at(time.Now())
-	r.say(Good, "%s on %s is healed, after %s", h.broken.What, h.node, seconds(time.Duration(result.HealedMS-result.EndedMS)*time.Millisecond))
+	r.emit(Good, "%s on %s is healed, after %s", h.broken.What, h.node, seconds(time.Duration(result.HealedMS-result.EndedMS)*time.Millisecond))
 }
 
 // injected reports whether all faults were.
@@ -356,7 +356,7 @@ func (r *run) recover(ctx context.Context) {
 		for _, m := range missing {
 			r.late = append(r.late, fmt.Sprintf("%s after the healing %s", within, m))
 		}
-		r.say(Bad, "the steady state is not back within %s", within)
+		r.emit(Bad, "the steady state is not back within %s", within)
 	}
 }
 
@@ -373,7 +373,7 @@ func (r *run) leave() {
 		h.state = over
 		text := fmt.Sprintf("%s on %s was not waited for: it ends by itself, within %s", h.What(), h.node, length)
 		r.undecided = append(r.undecided, text)
-		r.say(Warning, "%s", text)
+		r.emit(Warning, "%s", text)
 	}
 }
 
@@ -381,11 +381,11 @@ func (r *run) leave() {
 func (r *run) steadyAgain(now, begun time.Time) {
 	took := now.Sub(r.healOrdered(begun))
 	limit := float64(r.drill.RecoverWithin.Milliseconds())
-	r.journal.Figures = append(r.journal.Figures, journal.Figure{
+	r.journal.Metrics = append(r.journal.Metrics, journal.Metric{
 		Name: "steady state again", Value: float64(took.Milliseconds()), Unit: "ms", Limit: &limit,
 	})
-	r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: "recovered", Text: "the steady state is back"})
-	r.say(Good, "the steady state is back, after %s", seconds(took))
+	r.journal.Annotations = append(r.journal.Annotations, journal.Annotation{AtMS: r.observer.at(now), Name: "recovered", Text: "the steady state is back"})
+	r.emit(Good, "the steady state is back, after %s", seconds(took))
 }
 
 // healOrdered is when the last fault was ordered to end, or, where none needed to be, a moment.

@@ -48,16 +48,16 @@ func (r *run) look(now time.Time) {
 	if r.phase != phaseFault || r.aborted != "" || !r.drill.Stop.Set() {
 		return
 	}
-	scene := r.scene(now, r.first())
-	if stop, err := r.drill.Stop.Holds(scene); err != nil || stop {
-		r.aborted = "its stop condition holds: " + r.drill.Stop.Saw(scene)
-		r.say(Warning, "aborted: %s", r.aborted)
+	env := r.env(now, r.first())
+	if stop, err := r.drill.Stop.Holds(env); err != nil || stop {
+		r.aborted = "its stop condition holds: " + r.drill.Stop.Saw(env)
+		r.emit(Warning, "aborted: %s", r.aborted)
 	}
 }
 
 func (r *run) evaluate(c *pending, now time.Time) {
-	scene := r.scene(now, c.from)
-	holds, err := c.When.Holds(scene)
+	env := r.env(now, c.from)
+	holds, err := c.When.Holds(env)
 	result := &r.journal.Checks[c.result]
 	result.FromMS = r.observer.at(c.from.Add(c.From))
 	after := now.Sub(c.from)
@@ -68,29 +68,29 @@ func (r *run) evaluate(c *pending, now time.Time) {
 		r.evaluateAlways(c, now, holds)
 		return
 	case c.Always && !holds:
-		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
+		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(env)
 	case c.Always:
 		return
 	case holds && after <= c.limit:
 		c.decided, result.Held, result.AfterMS = true, true, after.Milliseconds()
-		if c.Mark != "" {
-			r.journal.Marks = append(r.journal.Marks, journal.Mark{AtMS: r.observer.at(now), Name: c.Mark, Text: c.See})
+		if c.Annotation != "" {
+			r.journal.Annotations = append(r.journal.Annotations, journal.Annotation{AtMS: r.observer.at(now), Name: c.Annotation, Text: c.See})
 		}
-		if c.Figure != "" {
+		if c.Metric != "" {
 			limit := float64(c.Within.Milliseconds())
-			r.journal.Figures = append(r.journal.Figures, journal.Figure{Name: c.Figure, Value: float64(result.AfterMS), Unit: "ms", Limit: &limit})
+			r.journal.Metrics = append(r.journal.Metrics, journal.Metric{Name: c.Metric, Value: float64(result.AfterMS), Unit: "ms", Limit: &limit})
 		}
-		r.say(Good, "%s, after %s", c.See, seconds(after))
+		r.emit(Good, "%s, after %s", c.See, seconds(after))
 		return
 	case after <= c.limit:
 		return
 	default:
-		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(scene)
+		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(env)
 	}
 	if c.Always {
-		r.say(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
+		r.emit(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
 	} else {
-		r.say(Bad, "not seen within %s: %s (%s)", seconds(c.limit), c.See, result.Saw)
+		r.emit(Bad, "not seen within %s: %s (%s)", seconds(c.limit), c.See, result.Saw)
 	}
 }
 
@@ -110,9 +110,9 @@ func (r *run) closeChecks(phase string) {
 			result.Saw = fmt.Sprintf("it never held for %s without a break", seconds(c.need))
 		case c.Always:
 			result.FromMS, result.Held = r.observer.at(c.from.Add(c.From)), true
-			r.say(Good, "all the time: %s", c.See)
+			r.emit(Good, "all the time: %s", c.See)
 		default:
-			result.FromMS, result.AfterMS, result.Saw = r.observer.at(c.from), now.Sub(c.from).Milliseconds(), c.When.Saw(r.scene(now, c.from))
+			result.FromMS, result.AfterMS, result.Saw = r.observer.at(c.from), now.Sub(c.from).Milliseconds(), c.When.Saw(r.env(now, c.from))
 		}
 	}
 }

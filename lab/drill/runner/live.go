@@ -66,13 +66,13 @@ func (b Breakers) End(ctx context.Context, f Broken) error {
 }
 
 // Power breaks nodes' power.
-type Power struct{ Outages *powerfault.Outages }
+type Power struct{ Faults *powerfault.PowerFaults }
 
 var _ Breaker = Power{}
 
 // Inject implements Breaker.
 func (p Power) Inject(ctx context.Context, node string, what drill.Injection, lease time.Duration, holder string) (Broken, error) {
-	f, err := p.Outages.Inject(ctx, powerfault.Kind(what.Fault), node, lease, holder)
+	f, err := p.Faults.Inject(ctx, powerfault.Kind(what.Fault), node, lease, holder)
 	if err != nil {
 		return Broken{}, err
 	}
@@ -81,7 +81,7 @@ func (p Power) Inject(ctx context.Context, node string, what drill.Injection, le
 
 // Renew implements Breaker.
 func (p Power) Renew(_ context.Context, b Broken, lease time.Duration) error {
-	_, err := p.Outages.Renew(b.ID, lease) //nolint:contextcheck // it only writes a file
+	_, err := p.Faults.Renew(b.ID, lease) //nolint:contextcheck // it only writes a file
 	if errors.Is(err, powerfault.ErrUnknown) || errors.Is(err, powerfault.ErrRefused) {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
@@ -90,7 +90,7 @@ func (p Power) Renew(_ context.Context, b Broken, lease time.Duration) error {
 
 // End implements Breaker.
 func (p Power) End(ctx context.Context, b Broken) error {
-	_, err := p.Outages.Heal(ctx, b.ID)
+	_, err := p.Faults.Heal(ctx, b.ID)
 	return err
 }
 
@@ -137,18 +137,18 @@ func (a Agents) End(ctx context.Context, b Broken) error {
 	}
 }
 
-// Electorate casts votes and keeps the ledger; the census is what they are held against.
-type Electorate struct {
-	Lab    *settings.Lab
-	Census verify.Census
+// LabVoters casts votes and keeps the ledger; the datastore says what was counted.
+type LabVoters struct {
+	Lab       *settings.Lab
+	Datastore verify.Datastore
 	// Untimed: the votes have longer to be counted.
 	Untimed bool
 }
 
-var _ Voters = Electorate{}
+var _ Voters = LabVoters{}
 
 // Cast implements Voters.
-func (e Electorate) Cast(ctx context.Context, plan load.Plan, progress func(load.Progress)) (load.Summary, string, error) {
+func (e LabVoters) Cast(ctx context.Context, plan load.Plan, progress func(load.Progress)) (load.Summary, string, error) {
 	described, err := json.Marshal(plan)
 	if err != nil {
 		return load.Summary{}, "", fmt.Errorf("describe the load: %w", err)
@@ -163,8 +163,8 @@ func (e Electorate) Cast(ctx context.Context, plan load.Plan, progress func(load
 }
 
 // Judge implements Voters.
-func (e Electorate) Judge(ctx context.Context, path string, say func(missing []string)) (verify.Verdict, error) {
-	v := verify.Verifier{Lab: e.Lab, Census: e.Census}
+func (e LabVoters) Judge(ctx context.Context, path string, say func(missing []string)) (verify.Verdict, error) {
+	v := verify.Verifier{Lab: e.Lab, Datastore: e.Datastore}
 	timeout := drainWithin
 	if e.Untimed {
 		timeout *= slower

@@ -16,14 +16,14 @@ import (
 // maxEvents bounds what a journal keeps of a fleet that has much to tell.
 const maxEvents = 2000
 
-// observer keeps the picture of the lab up to date, and what the journal is to hold of it.
+// observer keeps the observed state of the lab up to date, and what the journal is to hold of it.
 type observer struct {
 	begun time.Time
-	// news is told that the picture changed; it never waits.
+	// news is notified when the state changes; it never waits.
 	news chan struct{}
 
 	mu      sync.Mutex
-	picture picture
+	state   state
 	events  []journal.Event
 	samples []journal.Sample
 	// base is how many votes had left the queues when the first sample was taken; -1 before.
@@ -33,18 +33,18 @@ type observer struct {
 func newObserver(begun time.Time, stage settings.Stage, rate float64) *observer {
 	return &observer{
 		begun: begun, news: make(chan struct{}, 1), base: -1,
-		picture: picture{stage: stage, rate: rate, heard: map[string]bool{}},
+		state: state{stage: stage, rate: rate, heard: map[string]bool{}},
 	}
 }
 
-var _ watch.Sink = (*observer)(nil)
+var _ watch.Observer = (*observer)(nil)
 
-// Servers implements watch.Sink.
+// Servers implements watch.Observer.
 func (o *observer) Servers(servers map[string]bool) {
-	o.change(func(p *picture) { p.servers = servers })
+	o.change(func(p *state) { p.servers = servers })
 }
 
-// Queues implements watch.Sink.
+// Queues implements watch.Observer.
 func (o *observer) Queues(queues []datastore.Queue) {
 	waiting, left := map[string]int64{}, map[string]int64{}
 	for _, q := range queues {
@@ -52,17 +52,17 @@ func (o *observer) Queues(queues []datastore.Queue) {
 			waiting[q.Node], left[q.Node] = q.Waiting, q.Left
 		}
 	}
-	o.change(func(p *picture) { p.drained(waiting, left, time.Now()) })
+	o.change(func(p *state) { p.drained(waiting, left, time.Now()) })
 }
 
-// Pages implements watch.Sink.
+// Pages implements watch.Observer.
 func (o *observer) Pages(voting, results int) {
-	o.change(func(p *picture) { p.voting, p.results = voting, results })
+	o.change(func(p *state) { p.voting, p.results = voting, results })
 }
 
-func (o *observer) change(how func(*picture)) {
+func (o *observer) change(how func(*state)) {
 	o.mu.Lock()
-	how(&o.picture)
+	how(&o.state)
 	o.mu.Unlock()
 	o.poke()
 }
@@ -76,23 +76,23 @@ func (o *observer) poke() {
 
 func (o *observer) at(t time.Time) int64 { return t.Sub(o.begun).Milliseconds() }
 
-// Node implements watch.Sink.
+// Node implements watch.Observer.
 func (o *observer) Node(u fleet.Update) {
 	now := time.Now()
 	o.mu.Lock()
-	was, _ := o.picture.view.Node(u.Node)
+	was, _ := o.state.view.Node(u.Node)
 	is, _ := u.View.Node(u.Node)
-	o.picture.view = u.View
-	first := !o.picture.heard[u.Node]
-	o.picture.heard = maps.Clone(o.picture.heard)
-	o.picture.heard[u.Node] = true
+	o.state.view = u.View
+	first := !o.state.heard[u.Node]
+	o.state.heard = maps.Clone(o.state.heard)
+	o.state.heard[u.Node] = true
 	if u.Event.GetAction() == died {
-		gone := maps.Clone(o.picture.died)
+		gone := maps.Clone(o.state.died)
 		if gone == nil {
 			gone = map[string]bool{}
 		}
 		gone[u.Event.GetSubject()] = true
-		o.picture.died = gone
+		o.state.died = gone
 	}
 	switch {
 	case u.Notable():
@@ -125,7 +125,7 @@ func (o *observer) event(e journal.Event) {
 func (o *observer) reported(report load.Progress) {
 	now := time.Now()
 	o.mu.Lock()
-	p := &o.picture
+	p := &o.state
 	var before load.Progress
 	if n := len(p.recent); n > 0 {
 		before = p.recent[n-1]
@@ -156,18 +156,18 @@ func (o *observer) reported(report load.Progress) {
 	o.poke()
 }
 
-// now is the picture of this moment.
-func (o *observer) now() picture {
+// now is the state at this moment.
+func (o *observer) now() state {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.picture
+	return o.state
 }
 
 // settle takes note of what the lab is like in its steady state.
 func (o *observer) settle() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.picture.remember()
+	o.state.remember()
 }
 
 // eventsFrom returns what happened from a moment on.

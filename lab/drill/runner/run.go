@@ -34,9 +34,9 @@ type run struct {
 	// news come from the goroutines that break and mend: what they have to say is done by the run's own.
 	news chan func()
 	// votes is the load, once it has begun.
-	votes  *casting
-	thefts thefts
-	phase  string
+	votes      *casting
+	cpuSamples cpuSamples
+	phase      string
 	// stood is for how long the drill's clock stood still until it was looked at last, at ticked.
 	stood  time.Duration
 	ticked time.Time
@@ -87,7 +87,7 @@ func (r *run) all(ctx context.Context) (*journal.Journal, error) {
 		r.wait(ctx, r.drill.Load.After)
 	}
 	r.votes.end(r.aborted != "")
-	r.judge(ctx)
+	r.assess(ctx)
 	return r.journal, errors.Join(written, r.save())
 }
 
@@ -98,7 +98,7 @@ func (r *run) begin(phase string) {
 	r.phase = phase
 	r.left = func(time.Time) time.Duration { return 0 }
 	r.journal.Phases = append(r.journal.Phases, journal.Phase{Name: phase, BegunMS: now})
-	r.say(Plain, "")
+	r.emit(Plain, "")
 }
 
 func (r *run) endPhase(now int64) {
@@ -107,10 +107,10 @@ func (r *run) endPhase(now int64) {
 	}
 }
 
-// say tells how it goes.
-func (r *run) say(tone Tone, format string, args ...any) {
+// emit tells how it goes.
+func (r *run) emit(tone Tone, format string, args ...any) {
 	now := time.Now()
-	s := r.scene(now, now)
+	s := r.env(now, now)
 	r.options.Tell(Update{
 		At: now.Sub(r.begun), Phase: r.phase, Left: r.left(now), Accepted: s.Accepted, Failed: s.Failed, Queued: s.Queued, Counted: s.Counted,
 		Broken: r.phase == phaseFault,
@@ -118,10 +118,10 @@ func (r *run) say(tone Tone, format string, args ...any) {
 	})
 }
 
-// scene is what conditions see now, with times from a moment on.
-func (r *run) scene(now, from time.Time) drill.Scene {
+// env is what conditions see now, with times from a moment on.
+func (r *run) env(now, from time.Time) drill.Env {
 	p := r.observer.now()
-	return p.scene(r.homes, now, now.Sub(from))
+	return p.env(r.homes, now, now.Sub(from))
 }
 
 func (r *run) save() error {
@@ -143,7 +143,7 @@ func (r *run) loop(ctx context.Context, until func(now time.Time) bool) bool {
 		}
 		if now.Sub(told) >= 5*tickEvery {
 			told = now
-			r.say(Plain, "")
+			r.emit(Plain, "")
 		}
 		select {
 		case <-ctx.Done():
@@ -171,7 +171,7 @@ func (r *run) abort(ctx context.Context) {
 		return
 	}
 	r.aborted = whyEnded(ctx)
-	r.say(Warning, "aborted: %s", r.aborted)
+	r.emit(Warning, "aborted: %s", r.aborted)
 }
 
 // whyEnded says why ctx ended.
@@ -209,10 +209,10 @@ func (r *run) awaitSteady(ctx context.Context) error {
 		return refused("the lab is not in its steady state: %s; `lab status` shows more", strings.Join(missing, "; "))
 	}
 	r.observer.settle()
-	if err := r.aim(); err != nil {
+	if err := r.checkTargets(); err != nil {
 		return err
 	}
-	r.say(Good, "the lab is in its steady state")
+	r.emit(Good, "the lab is in its steady state")
 	return nil
 }
 
@@ -233,38 +233,38 @@ func (r *run) unsteady(now time.Time) ([]string, error) {
 
 // missing tells what conditions of the steady state do not hold.
 func (r *run) missing(now time.Time) ([]string, error) {
-	scene := r.scene(now, now)
+	env := r.env(now, now)
 	var missing []string
 	for _, c := range r.steady {
-		holds, err := c.When.Holds(scene)
+		holds, err := c.When.Holds(env)
 		if err != nil {
 			return nil, err
 		}
 		if !holds {
-			missing = append(missing, fmt.Sprintf("it is not so that %s (%s)", c.See, c.When.Saw(scene)))
+			missing = append(missing, fmt.Sprintf("it is not so that %s (%s)", c.See, c.When.Saw(env)))
 		}
 	}
 	return missing, nil
 }
 
-// aim makes sure that all that the drill names is there.
-func (r *run) aim() error {
+// checkTargets makes sure that all that the drill names is there.
+func (r *run) checkTargets() error {
 	now := time.Now()
-	scene := r.scene(now, now)
+	env := r.env(now, now)
 	var errs []error
-	for _, err := range absent(r.drill, r.Lab.Topology, r.homes, scene) {
+	for _, err := range absent(r.drill, r.Lab.Topology, r.homes, env) {
 		errs = append(errs, refused("%w", err))
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
 	for _, c := range slices.Concat(r.drill.Expect, r.drill.Recover) {
-		if _, err := c.When.Holds(scene); err != nil {
+		if _, err := c.When.Holds(env); err != nil {
 			errs = append(errs, refused("%w", err))
 		}
 	}
 	if r.drill.Stop.Set() {
-		switch stop, err := r.drill.Stop.Holds(scene); {
+		switch stop, err := r.drill.Stop.Holds(env); {
 		case err != nil:
 			errs = append(errs, refused("%w", err))
 		case stop:
@@ -282,24 +282,24 @@ func Check(d *drill.Drill, nodes *topology.Topology, view fleet.View) error {
 			view.Nodes = append(view.Nodes, fleet.NodeView{Node: n})
 		}
 	}
-	p := picture{view: view}
+	p := state{view: view}
 	homes := p.homes()
 	for _, n := range view.Nodes {
 		if n.Snapshot == nil {
 			homes = nil
 		}
 	}
-	scene := p.scene(homes, time.Time{}, 0)
+	env := p.env(homes, time.Time{}, 0)
 	if homes == nil {
-		scene.Container = func(string) (string, error) { return away, nil }
+		env.Container = func(string) (string, error) { return away, nil }
 		untold := func(string) (bool, error) { return false, nil }
-		scene.Restarted, scene.Died, scene.Connected = untold, untold, untold
+		env.Restarted, env.Died, env.Connected = untold, untold, untold
 	}
-	return errors.Join(absent(d, nodes, homes, scene)...)
+	return errors.Join(absent(d, nodes, homes, env)...)
 }
 
 // absent finds what a drill names and is not there. homes are the nodes of all containers; nil: nobody knows which there are.
-func absent(d *drill.Drill, nodes *topology.Topology, homes map[string]string, scene drill.Scene) []error {
+func absent(d *drill.Drill, nodes *topology.Topology, homes map[string]string, env drill.Env) []error {
 	var errs []error
 	for _, i := range d.Inject {
 		names := i.Peers
@@ -316,12 +316,12 @@ func absent(d *drill.Drill, nodes *topology.Topology, homes map[string]string, s
 		}
 	}
 	for _, c := range slices.Concat(d.Steady, d.Expect, d.Recover) {
-		if err := c.When.Check(scene); err != nil {
+		if err := c.When.Check(env); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	if d.Stop.Set() {
-		if err := d.Stop.Check(scene); err != nil {
+		if err := d.Stop.Check(env); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -355,10 +355,10 @@ func (r *run) awaitFlow(ctx context.Context) error {
 			ended = true
 		default:
 		}
-		s := r.scene(now, begun)
+		s := r.env(now, begun)
 		flows = s.Accepted >= r.drill.Load.Rate/2
 		passed, limit := now.Sub(begun), r.drill.Load.Before+r.longer(flowWithin, backAtLeast)
-		if calm = r.options.Untimed || r.thefts.share() < Disturbed; !calm {
+		if calm = r.options.Untimed || r.cpuSamples.share() < Disturbed; !calm {
 			limit += calmWithin
 		}
 		return ended || passed >= r.drill.Load.Before && (flows && calm || passed >= limit)
@@ -369,11 +369,11 @@ func (r *run) awaitFlow(ctx context.Context) error {
 	case ended:
 		return refused("no votes can be cast: %w", cmp.Or(r.votes.err, errors.New("the load ended by itself")))
 	case !calm:
-		return refused("this machine is kept from its processors: %s", withheld(r.thefts.share()))
+		return refused("this machine is kept from its processors: %s", withheld(r.cpuSamples.share()))
 	case !flows:
 		return refused("of %.0f votes per second that were cast, not half were accepted", r.drill.Load.Rate)
 	}
-	s := r.scene(time.Now(), begun)
-	r.say(Good, "votes flow: %.0f a second", s.Accepted)
+	s := r.env(time.Now(), begun)
+	r.emit(Good, "votes flow: %.0f a second", s.Accepted)
 	return nil
 }

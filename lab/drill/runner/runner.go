@@ -79,7 +79,7 @@ type Voters interface {
 // Runner runs drills on one lab, one at a time.
 type Runner struct {
 	Lab     *settings.Lab
-	Sights  watch.Sights
+	Source  watch.Source
 	Breaker Breaker
 	Voters  Voters
 	// Processors tells what they did, and what of their time the host withheld; nil: nobody knows.
@@ -109,7 +109,7 @@ type Update struct {
 	Phase string
 	// Left of the phase; 0 where it is not known.
 	Left time.Duration
-	// Votes, as a Scene has them.
+	// Votes, as an Env has them.
 	Accepted, Failed, Queued, Counted float64
 	// Broken: it is the phase of the fault.
 	Broken bool
@@ -160,7 +160,7 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 		Runner: r, drill: d, options: o, begun: begun, observer: newObserver(begun, r.Lab.Stage, d.Load.Rate),
 		journal: &journal.Journal{
 			Format: journal.Format, ID: journal.NewID(begun, d.ID), Lab: r.Lab.Name, Provider: r.Lab.Provider, Version: r.Version, By: r.By,
-			Drill: told(d), Begun: begun.UTC(),
+			Drill: journalDrill(d), Begun: begun.UTC(),
 		},
 	}
 	if o.Untimed {
@@ -170,7 +170,7 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		r.Sights.Run(watching, run.observer)
+		r.Source.Run(watching, run.observer)
 	}()
 	defer func() {
 		stop()
@@ -179,7 +179,7 @@ func (r *Runner) Run(ctx context.Context, d *drill.Drill, o Options) (*journal.J
 	return run.all(ctx)
 }
 
-func told(d *drill.Drill) journal.Drill {
+func journalDrill(d *drill.Drill) journal.Drill {
 	out := journal.Drill{ID: d.ID, Title: d.Title, Section: d.Section, Story: d.Story, Debrief: d.Debrief, Fix: d.Fix}
 	for _, q := range d.Predict {
 		out.Questions = append(out.Questions, journal.Question{Ask: q.Ask, Answer: q.Answer})

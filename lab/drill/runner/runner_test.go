@@ -39,7 +39,7 @@ type fake struct {
 	// injected and ended are in the order in which they happened.
 	injected, ended []string
 
-	// unsteady keeps the lab from being whole.
+	// unsteady keeps the lab from being ready.
 	unsteady bool
 	// refuse keeps faults from being injected, stubborn from ending.
 	refuse, stubborn error
@@ -97,7 +97,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) runner() *Runner {
 	return &Runner{
 		Lab: f.Lab, Breaker: f, Voters: f, Processors: f.processors, By: "somebody@here",
-		Sights: watch.Sights{Nodes: f, Servers: f, Queues: f, Pages: f},
+		Source: watch.Source{Nodes: f, Servers: f, Queues: f, Pages: f},
 	}
 }
 
@@ -121,12 +121,12 @@ func (f *fake) view() fleet.View {
 	v := fleet.View{Lab: f.Name}
 	for _, n := range f.Topology.Nodes {
 		snap := &agentv1.NodeSnapshot{
-			Name: n.Name, Whole: !f.unsteady, DesiredStage: rolev1.Stage(settings.StageApplication), Engine: &agentv1.EngineStatus{Up: true},
+			Name: n.Name, Ready: !f.unsteady, DesiredStage: rolev1.Stage(settings.StageApplication), Engine: &agentv1.EngineStatus{Up: true},
 		}
 		container := func(name string) {
 			state := "running"
 			if f.stopped(name) {
-				state, snap.Whole = "exited", false
+				state, snap.Ready = "exited", false
 			}
 			snap.Containers = append(snap.Containers, &agentv1.ContainerStatus{Name: name, State: state, Pid: 7})
 		}
@@ -252,7 +252,7 @@ story: A story.
 inject:
   - {fault: stop, container: redis01, for: 15s}
 expect:
-  - {see: it leaves the balancer, when: 'server("frontend01") == "down"', within: 2s, mark: ejected, figure: left after}
+  - {see: it leaves the balancer, when: 'server("frontend01") == "down"', within: 2s, annotation: ejected, metric: left after}
   - {see: votes go on, when: accepted >= 0.5 * rate, always: true}
 recover:
   - {see: it is back, when: 'server("frontend01") == "up"', within: 5s}
@@ -314,8 +314,8 @@ func TestADrillThatPasses(t *testing.T) {
 	if got := strings.Join(phases, ", "); got != "steady state, load, fault, recovery, afterwards, verdict" {
 		t.Error(got)
 	}
-	if len(j.Samples) < 30 || j.Load == nil || j.Verdict == nil || len(j.Marks) < 3 {
-		t.Errorf("%d samples, %v, %v, %+v", len(j.Samples), j.Load, j.Verdict, j.Marks)
+	if len(j.Samples) < 30 || j.Load == nil || j.Verdict == nil || len(j.Annotations) < 3 {
+		t.Errorf("%d samples, %v, %v, %+v", len(j.Samples), j.Load, j.Verdict, j.Annotations)
 	}
 	if kept, err := journal.Read(f.JournalDir(), j.ID); err != nil || kept.Result != journal.Passed {
 		t.Errorf("%v: %+v", err, kept)
@@ -330,7 +330,7 @@ func TestRefused(t *testing.T) {
 		want     string
 	}{
 		"no processors":     {change: func(f *fake) { f.withheld.always = 0.6 }, want: "kept from its processors: its host withheld 60 %"},
-		"not steady":        {change: func(f *fake) { f.unsteady = true }, want: "every node is whole (whole is false)"},
+		"not steady":        {change: func(f *fake) { f.unsteady = true }, want: "every node is ready (ready is false)"},
 		"no votes":          {change: func(f *fake) { f.mute = true }, want: "not half were accepted"},
 		"no such container": {old: "redis01", new: "redis77", want: "no container redis77"},
 		"no such name":      {old: `server("frontend01") == "down"`, new: `server("frontend77") == "down"`, want: "no node frontend77"},

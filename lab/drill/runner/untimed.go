@@ -112,16 +112,16 @@ func (r *run) evaluateAlways(c *pending, now time.Time, holds bool) {
 		c.since = now
 	case holds && now.Sub(c.since) >= c.need:
 		c.decided, result.Held, result.FromMS = true, true, r.observer.at(c.since)
-		r.say(Good, "for %s without a break: %s", seconds(now.Sub(c.since)), c.See)
+		r.emit(Good, "for %s without a break: %s", seconds(now.Sub(c.since)), c.See)
 	case holds:
 	case after <= r.longer(c.From, atLeast(c.phase)):
 		if !c.since.IsZero() {
-			r.say(Warning, "not so at the moment, after %s: %s (%s)", seconds(after), c.See, c.When.Saw(r.scene(now, c.from)))
+			r.emit(Warning, "not so at the moment, after %s: %s (%s)", seconds(after), c.See, c.When.Saw(r.env(now, c.from)))
 		}
 		c.since = time.Time{}
 	default:
-		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(r.scene(now, c.from))
-		r.say(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
+		c.decided, result.AfterMS, result.Saw = true, after.Milliseconds(), c.When.Saw(r.env(now, c.from))
+		r.emit(Bad, "no longer so, after %s: %s (%s)", seconds(after), c.See, result.Saw)
 	}
 }
 

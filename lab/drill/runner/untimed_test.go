@@ -25,8 +25,8 @@ type slow struct {
 	leaves, back time.Duration
 	// flows says whether votes are accepted, so long after the load began and after the first fault was ordered; 0: it was not.
 	flows func(load, fault time.Duration) bool
-	// wellAfter is when the lab gets whole, wholeAfter when it does again after a fault has ended.
-	wellAfter, wholeAfter time.Duration
+	// wellAfter is when the lab gets ready, readyAfter when it does again after a fault has ended.
+	wellAfter, readyAfter time.Duration
 
 	begun, ordered, broke, mended, changed time.Time
 	// ranOut: a lease did before its fault was ended.
@@ -61,7 +61,7 @@ func (s *slow) End(ctx context.Context, b Broken) error {
 	}
 	s.mu.Lock()
 	s.mended = time.Now()
-	s.unsteady = s.wholeAfter > 0
+	s.unsteady = s.readyAfter > 0
 	s.ranOut = s.ranOut || time.Now().After(s.leases[b.ID])
 	s.mu.Unlock()
 	return s.fake.End(ctx, b)
@@ -101,7 +101,7 @@ func (s *slow) Watch(ctx context.Context) <-chan fleet.Update {
 func (s *slow) Servers(context.Context) (map[string]bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unsteady = time.Since(s.begun) < s.wellAfter || !s.mended.IsZero() && time.Since(s.mended) < s.wholeAfter
+	s.unsteady = time.Since(s.begun) < s.wellAfter || !s.mended.IsZero() && time.Since(s.mended) < s.readyAfter
 	stopped := s.stopped("redis01")
 	after := s.back
 	if stopped {
@@ -163,7 +163,7 @@ func (s *slow) rehearse(t *testing.T, text string, o Options, during func(cancel
 		}
 		s.begun, s.unsteady, o.SteadyWithin = time.Now(), s.wellAfter > 0, 5*time.Second
 		r := s.runner()
-		r.Breaker, r.Voters, r.Sights.Nodes, r.Sights.Servers = s, s, s, s
+		r.Breaker, r.Voters, r.Source.Nodes, r.Source.Servers = s, s, s, s
 		j, err = r.Run(ctx, parse(t, text), o)
 	})
 	return j, err
@@ -203,8 +203,8 @@ func TestUntimedIsAboutTimeOnly(t *testing.T) {
 		"injected late":           {func(s *slow) { s.inject = 30 * time.Second }, stopDrill, journal.Failed, journal.Passed, ""},
 		"seen outside late":       {func(s *slow) { s.hidden = 2 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
 		"healed late":             {func(s *slow) { s.mend = 4 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
-		"whole again late":        {func(s *slow) { s.wholeAfter = 4 * time.Minute }, quickly, journal.Failed, journal.Passed, ""},
-		"whole again too late":    {func(s *slow) { s.wholeAfter = 6 * time.Minute }, quickly, journal.Failed, journal.Failed, "5m0s after the healing it is not so that every node is whole"},
+		"ready again late":        {func(s *slow) { s.readyAfter = 4 * time.Minute }, quickly, journal.Failed, journal.Passed, ""},
+		"ready again too late":    {func(s *slow) { s.readyAfter = 6 * time.Minute }, quickly, journal.Failed, journal.Failed, "5m0s after the healing it is not so that every node is ready"},
 		"not looked at long":      {func(*slow) {}, still, journal.Failed, journal.Passed, ""},
 		"silent for a while":      {silentFor(30 * time.Second), stopDrill, journal.Failed, journal.Passed, ""},
 		"silent for good":         {silentFor(time.Hour), stopDrill, journal.Failed, journal.Failed, "not all the time: votes go on (accepted is 0, rate is 150)"},
@@ -252,8 +252,8 @@ func TestUntimedMeasures(t *testing.T) {
 	if always := check(t, j, "votes go on"); !always.Held || always.AllowedMS != 0 {
 		t.Errorf("%+v", always)
 	}
-	i := slices.IndexFunc(j.Figures, func(f journal.Figure) bool { return f.Name == "left after" })
-	if f := j.Figures[i]; f.Value != float64(left.AfterMS) || f.Limit == nil || *f.Limit != 2_000 || f.Met() || j.Judges(f) {
+	i := slices.IndexFunc(j.Metrics, func(f journal.Metric) bool { return f.Name == "left after" })
+	if f := j.Metrics[i]; f.Value != float64(left.AfterMS) || f.Limit == nil || *f.Limit != 2_000 || f.Met() || j.Binds(f) {
 		t.Errorf("%+v", f)
 	}
 	if s.plan.Patience != 20*time.Minute {
@@ -424,7 +424,7 @@ func TestUntimedBefore(t *testing.T) {
 		refused string
 	}{
 		"steady late":       {func(s *slow) { s.wellAfter = 4 * time.Minute }, ""},
-		"never steady":      {func(s *slow) { s.wellAfter = 6 * time.Minute }, "the lab is not in its steady state: it is not so that every node is whole"},
+		"never steady":      {func(s *slow) { s.wellAfter = 6 * time.Minute }, "the lab is not in its steady state: it is not so that every node is ready"},
 		"flows late":        {func(s *slow) { s.flows = flowsFrom(4 * time.Minute) }, ""},
 		"never flows":       {func(s *slow) { s.flows = flowsFrom(time.Hour) }, "not half were accepted"},
 		"its host is busy":  {func(s *slow) { s.withheld.always = 0.6 }, ""},

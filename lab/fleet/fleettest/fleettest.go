@@ -193,7 +193,7 @@ func (a *Agent) hooks() Hooks {
 	return a.Hooks
 }
 
-// StartAgent starts an agent for a node of lab, whole at the lab's stage.
+// StartAgent starts an agent for a node of lab, ready at the lab's stage.
 func StartAgent(lab *settings.Lab, n topology.Node) (*Agent, error) {
 	dir := lab.NodeDir(n.Name)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "pki", "node.crt"), filepath.Join(dir, "pki", "node.key"))
@@ -424,7 +424,7 @@ func (a *Agent) ForgetNode(_ context.Context, r *agentv1.ForgetNodeRequest) (*ag
 	return &agentv1.ForgetNodeResponse{}, nil
 }
 
-// Snapshot is what the agent of a node says that is whole at the lab's stage.
+// Snapshot is what the agent of a node says that is ready at the lab's stage.
 func Snapshot(lab *settings.Lab, n topology.Node) *agentv1.NodeSnapshot {
 	stage := rolev1.Stage(lab.Stage)
 	s := &agentv1.NodeSnapshot{
@@ -441,7 +441,7 @@ func Snapshot(lab *settings.Lab, n topology.Node) *agentv1.NodeSnapshot {
 			Offset: durationpb.New(300 * time.Microsecond), Bound: durationpb.New(450 * time.Microsecond),
 			MeasuredAt: timestamppb.Now(), Source: agentv1.ClockSource_CLOCK_SOURCE_HOST,
 		},
-		Whole: true,
+		Ready: true,
 	}
 	names := map[string][]string{
 		topology.RoleManager:   {"consul"},

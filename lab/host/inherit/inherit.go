@@ -36,7 +36,7 @@ func Names() []string {
 			"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPATH", "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOTMPDIR",
 		},
 		// The lab's own.
-		[]string{"PROVIDER", "SWARMLAB_PACE"},
+		[]string{"PROVIDER", "SWARMLAB_TIMESCALE"},
 		// Windows, without which no program starts there, and Linux within it.
 		[]string{
 			"ALLUSERSPROFILE", "APPDATA", "COMMONPROGRAMFILES", "COMMONPROGRAMFILES(X86)", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA",

@@ -262,7 +262,7 @@ func TestRolesRunWhatTheyAreGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stock, apps := regexp.MustCompile(`parts\.Stock\("(?:[^"]*/)?([a-z]+):`), regexp.MustCompile(`parts\.Built\("([^"]+)"\)`)
+	stock, apps := regexp.MustCompile(`planutil\.Stock\("(?:[^"]*/)?([a-z]+):`), regexp.MustCompile(`planutil\.Built\("([^"]+)"\)`)
 	for role, given := range roles() {
 		sources, err := filepath.Glob(filepath.Join(repo, "agents", "roles", role, "*.go"))
 		if err != nil || len(sources) == 0 {

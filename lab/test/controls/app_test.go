@@ -121,7 +121,7 @@ type app struct {
 	balancer  string
 	postgres  *testservices.Postgres
 	store     *store.Store
-	census    *datastore.Census
+	datastore *datastore.Datastore
 	// lab is where the ledger and the passwords lie.
 	lab *settings.Lab
 }
@@ -166,7 +166,7 @@ func start(t *testing.T, s *services, captures [2]capture) *app {
 		_, err := a.store.Migrate(ctx)
 		return err
 	})
-	if a.census, err = datastore.Open(lab, reach); err != nil {
+	if a.datastore, err = datastore.Open(lab, reach); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range a.frontends {
@@ -272,7 +272,7 @@ func honest(q worker.Queue) worker.Queue { return q }
 // judge waits until the queues are empty, and gives the verdict.
 func (a *app) judge() checker.Report {
 	a.t.Helper()
-	v := verify.Verifier{Lab: a.lab, Census: a.census}
+	v := verify.Verifier{Lab: a.lab, Datastore: a.datastore}
 	got, err := v.Settled(a.t.Context(), verify.Options{
 		Options: checker.Options{Exclusive: true, Sample: 1000, Seed: seed}, Timeout: patience,
 	}, func([]string) {})

@@ -22,7 +22,7 @@ func TestEmptyConsulIsRepopulated(t *testing.T) {
 			t.Fatalf("while Consul is empty: %v", err)
 		}
 	}
-	l.waitWhole(t)
+	l.waitReady(t)
 	waitFor(t, l.patience, "every node is registered again", func(ctx context.Context) error {
 		for _, name := range append(l.nodesOf("frontend"), "store") {
 			snap, err := l.snapshot(ctx, name)

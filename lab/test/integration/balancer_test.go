@@ -39,7 +39,7 @@ func TestBalancerOutlivesConsul(t *testing.T) {
 	l.mustOnNode(t, "interlock", "systemctl", "restart", "labagent")
 	l.mustServe(t, "after interlock's agent restarted without Consul")
 	l.heal(t)
-	l.waitWhole(t)
+	l.waitReady(t)
 	l.mustServe(t, "with Consul back, its checks stale")
 }
 

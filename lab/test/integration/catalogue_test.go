@@ -111,7 +111,7 @@ func (l *lab) drillsPass(t *testing.T, ids ...string) {
 		}
 		left = slices.DeleteFunc(left, func(id string) bool { return id == j.Drill.ID })
 		t.Logf("%-9s %-26s %3.0f s", j.Result, j.Drill.ID, float64(j.LengthMS)/1000)
-		for _, f := range j.Figures {
+		for _, f := range j.Metrics {
 			t.Logf("          %8.6g %-5s %s", f.Value, f.Unit, f.Name)
 		}
 		switch {
@@ -130,7 +130,7 @@ func (l *lab) drillsPass(t *testing.T, ids ...string) {
 		t.Errorf("not run: %v", left)
 	}
 	t.Logf("%d drills in %.0f s, %d votes acknowledged", len(ids), time.Since(began).Seconds(), acknowledged)
-	l.waitWhole(t)
+	l.waitReady(t)
 	for _, n := range l.fleet.Snapshot(t.Context()).Nodes {
 		if faults := n.Snapshot.GetFaults(); len(faults) > 0 {
 			t.Errorf("%s is left with %v", n.Node.Name, faults)

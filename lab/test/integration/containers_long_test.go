@@ -16,5 +16,5 @@ func TestKilledEngineComesBack(t *testing.T) {
 		_, err := l.onNode(ctx, "frontend02", "docker", "version", "-f", "{{.Server.Version}}")
 		return err
 	})
-	t.Logf("whole again after %s", l.waitWhole(t).Round(100*time.Millisecond))
+	t.Logf("ready again after %s", l.waitReady(t).Round(100*time.Millisecond))
 }

@@ -135,11 +135,11 @@ func TestARemovedContainerComesBack(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // A container that a person stopped stays stopped, over a restart of the agent too, until it is healed.
-func TestAHandStoppedContainerStaysStopped(t *testing.T) {
+func TestAManuallyStoppedContainerStaysStopped(t *testing.T) {
 	l := open(t)
 	l.mustOnNode(t, "worker01", "docker", "stop", "worker01")
 	shown := func(ctx context.Context) error {
@@ -147,12 +147,12 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !c.GetHandStopped() {
-			return fmt.Errorf("state %s, not shown as stopped by hand", c.GetState())
+		if !c.GetManuallyStopped() {
+			return fmt.Errorf("state %s, not shown as stopped manually", c.GetState())
 		}
 		return nil
 	}
-	waitFor(t, l.patience, "the agent shows worker01 as stopped by hand", shown)
+	waitFor(t, l.patience, "the agent shows worker01 as stopped manually", shown)
 	l.mustOnNode(t, "worker01", "systemctl", "restart", "labagent")
 	waitFor(t, l.patience, "the restarted agent shows it too", shown)
 	// Something else must be reconciled in between, so that "stays stopped" is a decision and not a loop that stands still.
@@ -165,14 +165,14 @@ func TestAHandStoppedContainerStaysStopped(t *testing.T) {
 		t.Error("worker01 was started although a person had stopped it")
 	}
 	l.heal(t)
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // A crash is Docker's to mend.
 func TestACrashIsMended(t *testing.T) {
 	l := open(t)
 	l.crash(t, "frontend01", "redis01")
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // crash kills a container's first process and waits until another one runs.
@@ -222,7 +222,7 @@ func TestKilledAgentAndPluginChangeNothing(t *testing.T) {
 				}
 				return nil
 			})
-			l.waitWhole(t)
+			l.waitReady(t)
 			if after := running(); after != before {
 				t.Errorf("containers changed:\n%s\nbefore:\n%s", after, before)
 			}

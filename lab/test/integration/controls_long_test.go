@@ -32,7 +32,7 @@ func TestDrillsOfTheControlsPass(t *testing.T) {
 	}
 }
 
-// The servers of a balancer without any check have no state: the node is not whole, and no drill begins.
+// The servers of a balancer without any check have no state: the node is not ready, and no drill begins.
 func TestNoDrillBeginsWithoutAnyCheck(t *testing.T) {
 	l := open(t)
 	blind := balancer("s/default-server check/default-server/")
@@ -40,7 +40,7 @@ func TestNoDrillBeginsWithoutAnyCheck(t *testing.T) {
 	defer l.disguise(t, blind)()
 	waitFor(t, l.patience, "interlock knows of no frontend that is up", func(ctx context.Context) error {
 		snap, err := l.snapshot(ctx, "interlock")
-		if err == nil && (snap.GetWhole() || !strings.Contains(snap.GetRole().GetMessage(), "all frontends are down")) {
+		if err == nil && (snap.GetReady() || !strings.Contains(snap.GetRole().GetMessage(), "all frontends are down")) {
 			err = errors.New(snap.GetRole().GetMessage())
 		}
 		return err
@@ -85,7 +85,7 @@ func TestPowerTakesWhatIsNotSynced(t *testing.T) {
 				_, err := l.fleet.Heal(ctx)
 				return err
 			})
-			l.waitWhole(t)
+			l.waitReady(t)
 			if fsync == "always" {
 				votes.pass(t, l)
 				return

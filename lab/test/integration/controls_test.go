@@ -85,7 +85,7 @@ func TestADrillFailsWithAForgetfulRedis(t *testing.T) {
 		}
 	}()
 	guilty(t, l.drill(t, "--file", drillFile("redis-crash")), checker.Lost)
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // A worker that acknowledges before it commits is killed in between.
@@ -179,11 +179,11 @@ func (l *lab) disguise(t *testing.T, d disguise) (undo func()) {
 		l.renew(t, d.node, d.container)
 		l.mustOnNode(t, d.node, "docker", "rmi", real, built)
 		l.mustOnNode(t, d.node, "rm", "-rf", folder)
-		l.waitWhole(t)
+		l.waitReady(t)
 	}
 	l.renew(t, d.node, d.container)
 	if !d.unwell {
-		l.waitWhole(t)
+		l.waitReady(t)
 	}
 	return undo
 }

@@ -18,7 +18,7 @@ func TestAFrontendDiesUnderVotes(t *testing.T) {
 	l.kill(t, "frontend02")
 	votes.more(t, l, second)
 	l.start(t, "frontend02")
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.more(t, l, second)
 	votes.pass(t, l)
 }

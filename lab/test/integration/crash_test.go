@@ -60,7 +60,7 @@ func (l *lab) crashesUnderVotes(t *testing.T, kills int) {
 		killed[v.container]++
 	}
 	t.Logf("%d kills in %.0f s: %v", len(victims), time.Since(began).Seconds(), killed)
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
@@ -78,14 +78,14 @@ func (l *lab) postgresRestartsMidBatch(t *testing.T, times int) {
 		release()
 		votes.more(t, l, int64(l.rate)/2)
 	}
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
 // waitDelivered waits until a worker holds votes.
 func (l *lab) waitDelivered(t *testing.T) {
 	t.Helper()
-	c := l.census(t)
+	c := l.datastore(t)
 	waitFor(t, l.patience, "a worker holds a batch", func(ctx context.Context) error {
 		for _, q := range c.Queues(ctx) {
 			if q.Err == nil && q.Delivered > 0 {
@@ -163,11 +163,11 @@ func TestAFrozenWorkerDoesNoHarm(t *testing.T) {
 	l.mustOnNode(t, "worker01", "docker", "unpause", "worker01")
 	waitFor(t, l.patience, "worker01 reads again", reads("worker01"))
 	votes.more(t, l, int64(l.rate))
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
-// startWorker starts one more worker by hand beside worker01, like it but for its name and number, and removes it with the test.
+// startWorker starts one more worker manually beside worker01, like it but for its name and number, and removes it with the test.
 func (l *lab) startWorker(t *testing.T, name string) {
 	t.Helper()
 	inspect := func(format string) []string {

@@ -7,5 +7,5 @@
 // left to chance hangs on a seed that the log tells; LAB_TEST_SEED repeats it.
 //
 // Every wait is on a condition with a deadline of minutes: no test fails because the machine is slow. How long it took is told as a figure. A
-// test leaves the lab whole, or fails; the lab is repaired then, or the run stops.
+// test leaves the lab ready, or fails; the lab is repaired then, or the run stops.
 package integration

@@ -28,6 +28,6 @@ func TestTheReaperGivesPowerBack(t *testing.T) {
 	l.waitPower(t, power.StateRunning)
 	t.Logf("the power was on after %.1f s", time.Since(began).Seconds())
 	l.noOutage(t, o)
-	l.waitWhole(t)
-	t.Logf("whole after %.1f s", time.Since(began).Seconds())
+	l.waitReady(t)
+	t.Logf("ready after %.1f s", time.Since(began).Seconds())
 }

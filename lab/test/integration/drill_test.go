@@ -179,7 +179,7 @@ func TestDrillsOutliveNobody(t *testing.T) {
 func (l *lab) drillOutlives(t *testing.T, name string, lives bool, dies func(*testing.T, *drilling)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
-		l.waitWhole(t)
+		l.waitReady(t)
 		args := untimed
 		if lives {
 			// It would renew the longer leases of an untimed drill when the node is back, and go on.
@@ -197,8 +197,8 @@ func (l *lab) drillOutlives(t *testing.T, name string, lives bool, dies func(*te
 			}
 		}
 		l.noFault(t, "store")
-		l.waitWhole(t)
-		t.Logf("whole after %.1f s", time.Since(began).Seconds())
+		l.waitReady(t)
+		t.Logf("ready after %.1f s", time.Since(began).Seconds())
 	})
 }
 
@@ -224,7 +224,7 @@ func TestInterruptHeals(t *testing.T) {
 	l.mended(t)
 	t.Logf("nothing was left %.1f s after the interrupt; the aim is 3 s", time.Since(began).Seconds())
 	l.aborted(t, d.end(t))
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // renewed waits until every fault on a node has more left of its lease than it had before.
@@ -286,14 +286,14 @@ func TestDrillsGivePowerBack(t *testing.T) {
 	l.aborted(t, d.end(t))
 	t.Logf("the command ended after %.1f s; the aim is 15 s", time.Since(began).Seconds())
 	l.noOutage(t, o)
-	l.waitWhole(t)
-	t.Logf("whole after %.1f s", time.Since(began).Seconds())
+	l.waitReady(t)
+	t.Logf("ready after %.1f s", time.Since(began).Seconds())
 }
 
 // startPowerOff starts a drill that takes frontend02's power until somebody ends it, and waits until it is off.
-func (l *lab) startPowerOff(t *testing.T) (*drilling, *powerfault.Outages) {
+func (l *lab) startPowerOff(t *testing.T) (*drilling, *powerfault.PowerFaults) {
 	t.Helper()
-	o := l.outages(t)
+	o := l.powerFaults(t)
 	d := l.startDrill(t, "frontend-power-off", "--hold")
 	l.waitPower(t, power.StateOff)
 	waitFor(t, l.patience, "the fault is in force", func(context.Context) error {

@@ -48,8 +48,8 @@ func TestFaultsUnderVotes(t *testing.T) {
 			l.endsBy(t, c.node, f, lease)
 		}
 		over := time.Since(began)
-		l.waitWhole(t)
-		t.Logf("%s %s: over after %.1f s, whole after %.1f s", c.kind, c.container, over.Seconds(), time.Since(began).Seconds())
+		l.waitReady(t)
+		t.Logf("%s %s: over after %.1f s, ready after %.1f s", c.kind, c.container, over.Seconds(), time.Since(began).Seconds())
 	}
 	votes.pass(t, l)
 }
@@ -64,7 +64,7 @@ func TestAStoppedEngineUnderVotes(t *testing.T) {
 	}
 	votes.more(t, l, int64(l.rate)/3)
 	l.endsBy(t, "frontend02", f, 4*time.Second)
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
@@ -77,7 +77,7 @@ func TestFaultsOutliveNeitherAgentNorPower(t *testing.T) {
 		"the node loses power": func(t *testing.T) { l.kill(t, node); l.start(t, node) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l.waitWhole(t)
+			l.waitReady(t)
 			l.outlives(t, node, "pg", "pause", "results-app", ends)
 		})
 	}

@@ -90,7 +90,7 @@ func TestAPartitionUnderVotes(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
@@ -98,7 +98,7 @@ func TestAPartitionUnderVotes(t *testing.T) {
 // another process notices after a while. Each has a node of its own, and all that time the other fills. The nodes are looked at, not the records.
 func TestFaultsOutliveNobody(t *testing.T) {
 	l := open(t)
-	l.waitWhole(t)
+	l.waitReady(t)
 	t.Run("the agent is killed, and the node loses power", func(t *testing.T) {
 		t.Parallel()
 		const node = "store"
@@ -136,7 +136,7 @@ func (l *lab) outlives(t *testing.T, node, container, kind, lossy string, ends f
 		return l.traces(ctx, node, container, lossy)
 	})
 	t.Logf("free of faults %.1f s after the injection", time.Since(began).Seconds())
-	l.waitWhole(t)
+	l.waitReady(t)
 	l.noFault(t, node)
 	if left := l.mustOnNode(t, node, "ls", "/var/lib/swarmlab/faults"); strings.TrimSpace(left) != "" {
 		t.Errorf("records are left: %s", left)

@@ -55,7 +55,7 @@ func commands(text string) []command {
 var interactive = regexp.MustCompile(`^vagrant ssh |docker exec -it |^bin/lab watch$`)
 
 // The tutorial, typed as it stands in HOWTO.md on bare nodes, ends in the voting application; and the agents, to whom the nodes are
-// handed over, adopt every container that was started by hand.
+// handed over, adopt every container that was started manually.
 func TestHowto(t *testing.T) {
 	l := open(t)
 	text, err := os.ReadFile(filepath.Join(l.Dir, "HOWTO.md"))
@@ -87,7 +87,7 @@ func TestHowto(t *testing.T) {
 			token = strings.TrimSpace(out)
 		}
 	}
-	l.waitWhole(t)
+	l.waitReady(t)
 	for _, p := range l.places() {
 		if !p.overlay {
 			continue // consul and interlock are the agents' own work
@@ -107,7 +107,7 @@ func TestHowto(t *testing.T) {
 	start := time.Now()
 	l.labCommand(t, nil, "reset", "--yes")
 	t.Logf("reset took %.1f s", time.Since(start).Seconds())
-	l.waitWhole(t)
+	l.waitReady(t)
 	l.expectTally(t, tally{})
 	l.mustServe(t, "after a reset")
 }

@@ -42,7 +42,7 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	l.labCommand(t, counts(moreFrontends, moreWorkers), "up")
 	t.Logf("%d frontends and %d workers after %.1f s", moreFrontends, moreWorkers, time.Since(start).Seconds())
 	grown := connect(t)
-	grown.waitWhole(t)
+	grown.waitReady(t)
 	if f, w := len(grown.nodesOf("frontend")), len(grown.nodesOf("worker")); f != moreFrontends || w != moreWorkers {
 		t.Fatalf("the lab has %d frontends and %d workers, want %d and %d", f, w, moreFrontends, moreWorkers)
 	}
@@ -57,7 +57,7 @@ func (l *lab) scale(t *testing.T, moreFrontends, moreWorkers int) {
 	l.labCommand(t, counts(frontends, workers), "up")
 	t.Logf("%d and %d again after %.1f s", frontends, workers, time.Since(start).Seconds())
 	l = connect(t)
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 	members := strings.Fields(l.mustOnNode(t, "manager", "docker", "node", "ls", "--format", "{{.Hostname}}"))
 	if want := len(l.Topology.Nodes) - 1; len(members) != want {
@@ -77,7 +77,7 @@ func counts(frontends, workers int) []string {
 	return []string{fmt.Sprint("LAB_FRONTENDS=", frontends), fmt.Sprint("LAB_WORKERS=", workers)}
 }
 
-// A second up changes nothing on a lab that is whole, and repairs one that is not.
+// A second up changes nothing on a lab that is ready, and repairs one that is not.
 func TestUpAgainRepairs(t *testing.T) {
 	l := open(t)
 	running := func() string {
@@ -95,7 +95,7 @@ func TestUpAgainRepairs(t *testing.T) {
 	l.kill(t, "worker01")
 	l.mustOnNode(t, "store", "docker", "rm", "-f", "results-app")
 	l.labCommand(t, nil, "up")
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // A plain `vagrant up` repairs like `lab up` does, and makes nothing anew.
@@ -131,9 +131,9 @@ func TestVagrantUpAloneRepairs(t *testing.T) {
 	if out := vagrant("up"); !strings.Contains(out, "The lab "+l.Name+" is up") {
 		t.Errorf("vagrant up:\n%s", out)
 	}
-	// Whole when the command ends, not some time later.
-	if view := l.fleet.Snapshot(t.Context()); !view.Whole(l.Stage) {
-		t.Errorf("not whole: %+v", view)
+	// Ready when the command ends, not some time later.
+	if view := l.fleet.Snapshot(t.Context()); !view.Ready(l.Stage) {
+		t.Errorf("not ready: %+v", view)
 	}
 	if after := made(); after != before {
 		t.Errorf("made anew:\n%s\nbefore:\n%s", after, before)

@@ -104,8 +104,8 @@ func TestLinkFaultsUnderVotes(t *testing.T) {
 			if err := l.cleanLinks(t.Context(), c.node, c.container); err != nil {
 				t.Error(err)
 			}
-			l.waitWhole(t)
-			t.Logf("%s: over after %.1f s, whole after %.1f s", c.what.GetKind(), over.Seconds(), time.Since(began).Seconds())
+			l.waitReady(t)
+			t.Logf("%s: over after %.1f s, ready after %.1f s", c.what.GetKind(), over.Seconds(), time.Since(began).Seconds())
 		}
 	}
 	votes.pass(t, l)
@@ -263,11 +263,11 @@ func TestSkewUnderVotes(t *testing.T) {
 		votes.more(t, l, int64(l.rate)/3)
 		votes.pass(t, l)
 		off(0)
-		l.waitWhole(t)
+		l.waitReady(t)
 	}
 	l.inject(t, wrong, &agentv1.InjectRequest{Kind: "skew", Skew: durationpb.New(-time.Minute)}, 4*time.Second)
 	off(-time.Minute)
 	l.noFault(t, wrong)
 	off(0)
-	l.waitWhole(t)
+	l.waitReady(t)
 }

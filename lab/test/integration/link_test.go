@@ -73,7 +73,7 @@ func TestALinkFaultEndsWithItsContainer(t *testing.T) {
 		t.Error(err)
 	}
 	l.noFault(t, "worker01")
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }
 
@@ -117,6 +117,6 @@ func TestFillUnderVotes(t *testing.T) {
 	if files, free := left(); strings.Contains(files, "swarmlab_fault") || free < before/2 {
 		t.Errorf("%d KiB are free, %d before; there are %s", free, before, files)
 	}
-	l.waitWhole(t)
+	l.waitReady(t)
 	votes.pass(t, l)
 }

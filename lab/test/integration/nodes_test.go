@@ -42,7 +42,7 @@ func TestANodeOfEachRoleComesBack(t *testing.T) {
 	l.nodesComeBack(t, 1, nodes)
 }
 
-// nodesComeBack has one node after the other lose power and get it back; each time it rejoins and the lab is whole. Most take a quarter of a
+// nodesComeBack has one node after the other lose power and get it back; each time it rejoins and the lab is ready. Most take a quarter of a
 // minute; one that the manager takes for down all the same joins anew, which takes a minute. What this guards against is written in agents/rejoin
 // and at downPatience in agents/node.
 func (l *lab) nodesComeBack(t *testing.T, rounds int, nodes []topology.Node) {
@@ -58,15 +58,15 @@ func (l *lab) nodesComeBack(t *testing.T, rounds int, nodes []topology.Node) {
 				if err != nil {
 					return err
 				}
-				if !snap.GetWhole() {
-					return fmt.Errorf("not whole: %s", pending(snap))
+				if !snap.GetReady() {
+					return fmt.Errorf("not ready: %s", pending(snap))
 				}
 				return nil
 			})
-			l.waitWhole(t)
+			l.waitReady(t)
 			d := time.Since(start)
 			took = append(took, d)
-			t.Logf("round %d: %-10s whole after %.1f s", round+1, n.Name, d.Seconds())
+			t.Logf("round %d: %-10s ready after %.1f s", round+1, n.Name, d.Seconds())
 		}
 		if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
 			t.Fatalf("after round %d: %v", round+1, err)
@@ -84,11 +84,11 @@ func TestVagrantHaltAndUp(t *testing.T) {
 		t.Errorf("with frontend02 halted: %v", err)
 	}
 	l.vagrant(t, "up", "frontend02")
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // A laptop that slept has a lab all of whose nodes stood still; votes taken before are counted after.
-func TestALabThatSleptIsWhole(t *testing.T) {
+func TestALabThatSleptIsReady(t *testing.T) {
 	l := open(t)
 	before := l.mustTally(t)
 	if _, err := l.newVoter(t).cast(t.Context(), "a"); err != nil {
@@ -100,7 +100,7 @@ func TestALabThatSleptIsWhole(t *testing.T) {
 	if err := l.resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l.waitWhole(t)
+	l.waitReady(t)
 	if _, err := l.newVoter(t).cast(t.Context(), "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestAWrongClockIsSetRight(t *testing.T) {
 	start := time.Now()
 	waitFor(t, l.patience, "the clock is right again", right)
 	t.Logf("right again %s later", time.Since(start).Round(time.Second))
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // Nodes come from one image, and yet none has what identifies another: to systemd and DHCP, to ssh, to Docker.

@@ -39,7 +39,7 @@ func TestPictures(t *testing.T) {
 		t.Fatal(err)
 	}
 	term := l.openTerminal(t, 112, 34, "tui")
-	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+	term.shows(fmt.Sprintf("%d of %d nodes ready", len(l.Topology.Nodes), len(l.Topology.Nodes)))
 	for _, rate := range []string{"50", "100", "200"} {
 		term.press("+")
 		term.shows("casting " + rate + "/s")
@@ -74,7 +74,7 @@ func TestPictures(t *testing.T) {
 	term.shows("PASSED", "Debrief")
 	term.picture(filepath.Join(folder, "drill.png"))
 	term.press("q")
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // picture draws what is on the screen.

@@ -45,7 +45,7 @@ const (
 	answerWithin = 30 * time.Second
 )
 
-// open connects to the lab of this clone and waits until it is whole, so that no test starts on another's ruins. A test that fails has its lab
+// open connects to the lab of this clone and waits until it is ready, so that no test starts on another's ruins. A test that fails has its lab
 // repaired for those that follow.
 func open(t *testing.T) *lab {
 	t.Helper()
@@ -55,7 +55,7 @@ func open(t *testing.T) *lab {
 			l.repair(t)
 		}
 	})
-	l.waitWhole(t)
+	l.waitReady(t)
 	return l
 }
 
@@ -110,7 +110,7 @@ func (l *lab) snapshot(ctx context.Context, node string) (*agentv1.NodeSnapshot,
 	return view.Snapshot, nil
 }
 
-// heal starts whatever was stopped by hand.
+// heal starts whatever was stopped manually.
 func (l *lab) heal(t *testing.T) {
 	t.Helper()
 	if _, err := l.fleet.Heal(t.Context()); err != nil {
@@ -144,10 +144,10 @@ func waitFor(t *testing.T, within time.Duration, what string, condition func(con
 	}
 }
 
-// waitWhole waits until every node says that it is whole.
-func (l *lab) waitWhole(t *testing.T) time.Duration {
+// waitReady waits until every node says that it is ready.
+func (l *lab) waitReady(t *testing.T) time.Duration {
 	t.Helper()
-	return waitFor(t, l.patience, "the lab is whole", func(ctx context.Context) error {
+	return waitFor(t, l.patience, "the lab is ready", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
 		var errs []error
@@ -155,8 +155,8 @@ func (l *lab) waitWhole(t *testing.T) time.Duration {
 			switch {
 			case view.Err != nil:
 				errs = append(errs, view.Err)
-			case !view.Snapshot.GetWhole():
-				errs = append(errs, fmt.Errorf("%s is not whole: %s", view.Node.Name, pending(view.Snapshot)))
+			case !view.Snapshot.GetReady():
+				errs = append(errs, fmt.Errorf("%s is not ready: %s", view.Node.Name, pending(view.Snapshot)))
 			}
 		}
 		return errors.Join(errs...)

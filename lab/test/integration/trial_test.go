@@ -148,7 +148,7 @@ func (tr *trial) judge(t *testing.T, l *lab) verify.Verdict {
 	tr.cancel()
 	tr.over(t)
 	began := time.Now()
-	v := verify.Verifier{Lab: l.Lab, Census: l.census(t)}
+	v := verify.Verifier{Lab: l.Lab, Datastore: l.datastore(t)}
 	got, err := v.Settled(t.Context(), verify.Options{
 		Ledgers: []string{tr.path}, Options: checker.Options{Sample: 1000, Seed: tr.seed}, Timeout: l.patience,
 	}, func([]string) {})
@@ -178,8 +178,8 @@ func (tr *trial) pass(t *testing.T, l *lab) {
 	}
 }
 
-// census reads what the lab holds.
-func (l *lab) census(t *testing.T) *datastore.Census {
+// datastore reads what the lab holds.
+func (l *lab) datastore(t *testing.T) *datastore.Datastore {
 	t.Helper()
 	c, err := datastore.Open(l.Lab, l.fleet)
 	if err != nil {
@@ -192,7 +192,7 @@ func (l *lab) census(t *testing.T) *datastore.Census {
 // count waits for the database and reads it.
 func (l *lab) count(t *testing.T, read func(datastore.Snapshot) error) {
 	t.Helper()
-	c := l.census(t)
+	c := l.datastore(t)
 	waitFor(t, l.patience, "the database is read", func(ctx context.Context) error { return c.Count(ctx, read) })
 }
 
@@ -214,7 +214,7 @@ func (l *lab) countRows(t *testing.T) (rows int64) {
 // drained waits until no vote waits in any queue.
 func (l *lab) drained(t *testing.T) {
 	t.Helper()
-	c := l.census(t)
+	c := l.datastore(t)
 	waitFor(t, l.patience, "the queues are empty", func(ctx context.Context) error {
 		for _, q := range c.Queues(ctx) {
 			if q.Err != nil || q.Waiting > 0 {

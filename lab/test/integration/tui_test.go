@@ -65,11 +65,11 @@ func (t *terminal) heal(l *lab) {
 	t.press("2")
 	t.shows("What is broken")
 	t.press("1")
-	t.shows("nodes whole")
+	t.shows("nodes ready")
 	t.press("H")
 	t.shows("End all faults now?")
 	t.press("y")
-	t.shows("all faults are over", fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)))
+	t.shows("all faults are over", fmt.Sprintf("%d of %d nodes ready", len(l.Topology.Nodes), len(l.Topology.Nodes)))
 }
 
 // choose goes to a drill, and to its questions.
@@ -91,7 +91,7 @@ func (t *terminal) choose(drill string) {
 func TestTerminalUI(t *testing.T) {
 	l := open(t)
 	term := l.openTerminal(t, 100, 32, "tui --untimed")
-	term.shows(fmt.Sprintf("%d of %d nodes whole", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
+	term.shows(fmt.Sprintf("%d of %d nodes ready", len(l.Topology.Nodes), len(l.Topology.Nodes)), "frontend02", "results-app")
 
 	// The second column is the frontends', and below the node's name stands its Redis.
 	term.press("Right", "Right", "Down")
@@ -142,7 +142,7 @@ func TestTerminalUI(t *testing.T) {
 		}
 		return nil
 	})
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // The whole lab goes and comes back while somebody looks on: the UI says since when nobody answers, and goes on by itself.
@@ -150,15 +150,15 @@ func TestTerminalUIOutlivesTheLab(t *testing.T) {
 	l := open(t)
 	nodes := len(l.Topology.Nodes)
 	term := l.openTerminal(t, 80, 24, "tui --read-only")
-	term.shows(fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	term.shows(fmt.Sprintf("%d of %d nodes ready", nodes, nodes), "voting answers", "results answers")
 	if err := l.suspend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	term.shows(fmt.Sprintf("0 of %d nodes whole", nodes), "voting silent", "results silent", "captured ?/s")
+	term.shows(fmt.Sprintf("0 of %d nodes ready", nodes), "voting silent", "results silent", "captured ?/s")
 	if err := l.resume(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	term.shows(fmt.Sprintf("%d of %d nodes whole", nodes, nodes), "voting answers", "results answers")
+	term.shows(fmt.Sprintf("%d of %d nodes ready", nodes, nodes), "voting answers", "results answers")
 	term.press("q")
-	l.waitWhole(t)
+	l.waitReady(t)
 }

@@ -37,7 +37,7 @@ func TestAFrontendWithoutRedisLeavesTheBalancer(t *testing.T) {
 		return nil
 	})
 	l.expectTally(t, tally{A: before.A + acknowledged, B: before.B, Total: before.Total + acknowledged})
-	l.waitWhole(t)
+	l.waitReady(t)
 }
 
 // Votes queue while nobody counts, and are counted afterwards.
@@ -64,7 +64,7 @@ func TestVotesQueueWithoutWorkerAndStore(t *testing.T) {
 				return nil
 			})
 			l.heal(t)
-			l.waitWhole(t)
+			l.waitReady(t)
 			trial.pass(t, l)
 		})
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // CookieName is the cookie in which the app keeps who a voter is.
@@ -41,7 +41,7 @@ func New(votingURL, resultsURL string) *Client {
 		voting:  votingURL,
 		results: resultsURL,
 		http: &http.Client{
-			Transport: transport, Timeout: pace.VoterWaits,
+			Transport: transport, Timeout: timescale.VoterTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

@@ -37,8 +37,8 @@ const (
 	postgresPort = 5432
 )
 
-// Census reads one lab.
-type Census struct {
+// Datastore reads one lab.
+type Datastore struct {
 	dialer           Dialer
 	postgresPassword string
 	queues           []redisAt
@@ -51,9 +51,9 @@ type redisAt struct {
 	client *redis.Client
 }
 
-// Open prepares a census of a lab whose secrets are on this host. Connections are made when they are needed. Close it.
-func Open(lab *settings.Lab, dialer Dialer) (*Census, error) {
-	c := &Census{dialer: dialer}
+// Open prepares to read the queues and rows of a lab whose secrets are on this host. Connections are made when they are needed. Close it.
+func Open(lab *settings.Lab, dialer Dialer) (*Datastore, error) {
+	c := &Datastore{dialer: dialer}
 	redisPassword, err := secret(lab, pki.RedisPasswordFile)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func Open(lab *settings.Lab, dialer Dialer) (*Census, error) {
 }
 
 // Close closes the connections to the queues.
-func (c *Census) Close() error {
+func (c *Datastore) Close() error {
 	var errs []error
 	for _, q := range c.queues {
 		errs = append(errs, q.client.Close())
@@ -90,6 +90,6 @@ func secret(lab *settings.Lab, file string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-func (c *Census) dial(ctx context.Context, p place) (net.Conn, error) {
+func (c *Datastore) dial(ctx context.Context, p place) (net.Conn, error) {
 	return c.dialer.Dial(ctx, p.node, p.container, p.port)
 }

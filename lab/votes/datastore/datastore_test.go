@@ -37,7 +37,7 @@ func (t tunnels) Dial(ctx context.Context, node, container string, port int) (ne
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
-func open(t testing.TB, tunnels tunnels) *datastore.Census {
+func open(t testing.TB, tunnels tunnels) *datastore.Datastore {
 	t.Helper()
 	lab := fleettest.Clone(t)
 	password(t, lab, testservices.Password)
@@ -253,7 +253,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-func count(t *testing.T, c *datastore.Census) (map[checker.Row]bool, checker.Tally) {
+func count(t *testing.T, c *datastore.Datastore) (map[checker.Row]bool, checker.Tally) {
 	t.Helper()
 	rows, tally := map[checker.Row]bool{}, checker.Tally{}
 	err := c.Count(within(t), func(s datastore.Snapshot) error {

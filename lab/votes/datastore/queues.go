@@ -36,7 +36,7 @@ type Queue struct {
 const queueTimeout = 3 * time.Second
 
 // Queues reads all queues at once. One that does not answer has its Err set.
-func (c *Census) Queues(ctx context.Context) []Queue {
+func (c *Datastore) Queues(ctx context.Context) []Queue {
 	queues := make([]Queue, len(c.queues))
 	var wg sync.WaitGroup
 	for i, r := range c.queues {
@@ -51,7 +51,7 @@ func (c *Census) Queues(ctx context.Context) []Queue {
 	return queues
 }
 
-func (c *Census) redis(p place, password string) *redis.Client {
+func (c *Datastore) redis(p place, password string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Dialer:   func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx, p) },
 		Password: password, PoolSize: 1, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
@@ -85,7 +85,7 @@ func (r redisAt) look(ctx context.Context, q *Queue) error {
 	}
 	q.Left = counts[1]
 	if n := length.Val(); n > 0 {
-		q.Waiting = max(counts[0]-counts[1], n) // What somebody put there by hand is in no counter.
+		q.Waiting = max(counts[0]-counts[1], n) // What somebody put there manually is in no counter.
 	}
 	if p := pending.Val(); p != nil {
 		q.Delivered = p.Count
@@ -126,7 +126,7 @@ type DeadLetters struct {
 }
 
 // DeadLetters reads the latest dead letters of all queues, at most maximum of each. A queue that does not answer has its Err set.
-func (c *Census) DeadLetters(ctx context.Context, maximum int) []DeadLetters {
+func (c *Datastore) DeadLetters(ctx context.Context, maximum int) []DeadLetters {
 	all := make([]DeadLetters, len(c.queues))
 	var wg sync.WaitGroup
 	for i, r := range c.queues {

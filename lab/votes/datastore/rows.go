@@ -23,7 +23,7 @@ type Snapshot struct {
 
 // Count calls judge with a snapshot of the database, which holds until judge returns. Postgres must answer: an error of its connection is returned.
 // A database in which no worker has made our tables yet is empty.
-func (c *Census) Count(ctx context.Context, judge func(Snapshot) error) error {
+func (c *Datastore) Count(ctx context.Context, judge func(Snapshot) error) error {
 	conn, err := c.postgres(ctx)
 	if err != nil {
 		return fmt.Errorf("%s on %s: %w", c.store.container, c.store.node, err)
@@ -48,7 +48,7 @@ func (c *Census) Count(ctx context.Context, judge func(Snapshot) error) error {
 	return judge(s)
 }
 
-func (c *Census) postgres(ctx context.Context) (*pgx.Conn, error) {
+func (c *Datastore) postgres(ctx context.Context) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig("postgres://postgres@pg/votes?sslmode=disable&connect_timeout=5&application_name=lab")
 	if err != nil {
 		return nil, fmt.Errorf("settings of postgres: %w", err)

@@ -130,7 +130,7 @@ func BenchmarkClients(b *testing.B) {
 				if err := hosts.DoDeadline(&l.request, &l.response, time.Now().Add(tryTimeout)); err != nil {
 					return err
 				}
-				l.judge(b, id, &a)
+				l.classify(b, id, &a)
 				if a.verdict != taken {
 					return errors.New(a.trouble)
 				}

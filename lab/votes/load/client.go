@@ -31,12 +31,12 @@ const (
 	maxIdle = 5 * time.Second
 )
 
-// verdict is what one try came to.
-type verdict byte
+// outcome is what one try came to.
+type outcome byte
 
 const (
 	// taken: the app promised to count the vote.
-	taken verdict = iota
+	taken outcome = iota
 	// rejected: it said that it never will.
 	rejected
 	// unsent: it cannot have heard of it.
@@ -47,7 +47,7 @@ const (
 
 // answer is what came of one try. Its slices are valid until the next one of the same line.
 type answer struct {
-	verdict verdict
+	verdict outcome
 	// trouble names what went wrong, in few words, of which there are few.
 	trouble string
 	// pause is what the app asked to wait before the next try; 0: nothing.
@@ -172,7 +172,7 @@ func (l *httpLine) try(b *ballot, id uuid.UUID, by time.Time, a *answer) {
 		a.verdict, a.trouble = unsure, trouble(err)
 		return
 	}
-	l.judge(b, id, a)
+	l.classify(b, id, a)
 	if l.response.ConnectionClose() || l.r.Buffered() > 0 {
 		l.close()
 		return
@@ -233,8 +233,8 @@ func (l *httpLine) checkStatusLine() error {
 	return nil
 }
 
-// judge reads the answer.
-func (l *httpLine) judge(b *ballot, id uuid.UUID, a *answer) {
+// classify reads the answer.
+func (l *httpLine) classify(b *ballot, id uuid.UUID, a *answer) {
 	status := l.response.StatusCode()
 	if status != http.StatusOK {
 		a.verdict, a.trouble = unsure, statusText(status)

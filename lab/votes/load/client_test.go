@@ -55,7 +55,7 @@ func TestAnswers(t *testing.T) {
 	cookie := "Set-Cookie: voter_id=" + someValue + "; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax\r\n"
 	for name, tt := range map[string]struct {
 		says    string
-		verdict verdict
+		verdict outcome
 		trouble string
 		cookie  string
 		pause   time.Duration

@@ -25,13 +25,13 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votes/ledger"
 )
 
 const (
 	// tryTimeout bounds one try.
-	tryTimeout = pace.VoterWaits
+	tryTimeout = timescale.VoterTimeout
 	// Pauses between tries grow from firstPause to maxPause, which also bounds what the app asks for.
 	firstPause = 20 * time.Millisecond
 	maxPause   = time.Second
@@ -39,19 +39,19 @@ const (
 	progressEvery = 500 * time.Millisecond
 )
 
-// Book is where votes are written down: before they are sent, and when their outcome is known. Times count from the start of Run. An error
+// Recorder is where votes are written down: before they are sent, and when their outcome is known. Times count from the start of Run. An error
 // ends the load: no vote is sent that is not in the book.
-type Book interface {
+type Recorder interface {
 	Sent(v ledger.Voter, s ledger.Seq, choice byte, at time.Duration) error
 	Answered(v ledger.Voter, s ledger.Seq, o ledger.Outcome, at time.Duration) error
 }
 
-var _ Book = (*ledger.Writer)(nil)
+var _ Recorder = (*ledger.Writer)(nil)
 
 // Run casts the plan's votes under the ids of a run. When ctx ends no more votes are cast, and those on their way are brought to their end, within
 // the plan's patience. progress, which may be nil, is called twice a second, and never after Run returned. The summary tells what was
 // done also when there is an error, which is one of the plan or of the book: that votes fail is no error.
-func Run(ctx context.Context, plan Plan, run ledger.RunID, book Book, progress func(Progress)) (Summary, error) {
+func Run(ctx context.Context, plan Plan, run ledger.RunID, book Recorder, progress func(Progress)) (Summary, error) {
 	if err := plan.Validate(); err != nil {
 		return Summary{}, fmt.Errorf("plan of a load: %w", err)
 	}
@@ -79,11 +79,11 @@ type lines interface {
 	abort()
 }
 
-// caster is a load under way.
-type caster struct {
+// generator is a load under way.
+type generator struct {
 	plan  Plan
 	run   ledger.RunID
-	book  Book
+	book  Recorder
 	lines lines
 	begun time.Time
 	// stop ends the casting of more votes.
@@ -93,17 +93,17 @@ type caster struct {
 	arrivals atomic.Int64
 
 	mu     sync.Mutex // guards the rest
-	voters *electorate
+	voters *voterPool
 	back   *sync.Cond // somebody may vote again, or it is over
 	tally  *tally
 	// stopped is when no more votes were to be cast; 0: not yet.
 	stopped time.Duration
 }
 
-func cast(ctx context.Context, plan Plan, run ledger.RunID, book Book, progress func(Progress), l lines) (Summary, error) {
-	c := &caster{
+func cast(ctx context.Context, plan Plan, run ledger.RunID, book Recorder, progress func(Progress), l lines) (Summary, error) {
+	c := &generator{
 		plan: plan, run: run, book: book, lines: l, begun: time.Now(), aborted: make(chan struct{}),
-		voters: newElectorate(plan), tally: newTally(),
+		voters: newVoterPool(plan), tally: newTally(),
 	}
 	c.back = sync.NewCond(&c.mu)
 	ctx, c.stop = context.WithCancelCause(ctx)
@@ -133,23 +133,23 @@ func cast(ctx context.Context, plan Plan, run ledger.RunID, book Book, progress 
 	defer c.mu.Unlock()
 	summary := c.tally.summary(run, elapsed, c.overdue(elapsed))
 	err := context.Cause(ctx)
-	var failed *bookError
+	var failed *recorderError
 	if errors.As(err, &failed) {
 		return summary, failed
 	}
 	return summary, nil
 }
 
-// bookError ends a load.
-type bookError struct{ error }
+// recorderError ends a load.
+type recorderError struct{ error }
 
-func (e *bookError) Unwrap() error { return e.error }
+func (e *recorderError) Unwrap() error { return e.error }
 
 // now is the time of the book.
-func (c *caster) now() time.Duration { return time.Since(c.begun) }
+func (c *generator) now() time.Duration { return time.Since(c.begun) }
 
 // watchAbort makes an abort of the plan one of all that waits.
-func (c *caster) watchAbort(ended <-chan struct{}) {
+func (c *generator) watchAbort(ended <-chan struct{}) {
 	select {
 	case <-c.plan.Abort:
 		c.stop(nil)
@@ -159,7 +159,7 @@ func (c *caster) watchAbort(ended <-chan struct{}) {
 	}
 }
 
-func (c *caster) report(progress func(Progress), ended <-chan struct{}) {
+func (c *generator) report(progress func(Progress), ended <-chan struct{}) {
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
@@ -178,7 +178,7 @@ func (c *caster) report(progress func(Progress), ended <-chan struct{}) {
 }
 
 // overdue is how many votes of an open loop were due by now, or when it was stopped, and did not get a connection.
-func (c *caster) overdue(now time.Duration) int64 {
+func (c *generator) overdue(now time.Duration) int64 {
 	if c.plan.Rate == 0 {
 		return 0
 	}
@@ -193,7 +193,7 @@ func (c *caster) overdue(now time.Duration) int64 {
 }
 
 // connection casts vote after vote until ctx ends.
-func (c *caster) connection(ctx context.Context) {
+func (c *generator) connection(ctx context.Context) {
 	l := c.lines.line()
 	defer l.close()
 	pause := backoff.NewExponentialBackOff()
@@ -209,14 +209,14 @@ func (c *caster) connection(ctx context.Context) {
 		}
 		pause.Reset()
 		if err := c.vote(l, &b, due, pause); err != nil {
-			c.stop(&bookError{err})
+			c.stop(&recorderError{err})
 			return
 		}
 	}
 }
 
 // await returns when the next vote is due, and the moment at which it was.
-func (c *caster) await(stopping <-chan struct{}) (due time.Duration, ok bool) {
+func (c *generator) await(stopping <-chan struct{}) (due time.Duration, ok bool) {
 	if c.plan.Rate == 0 {
 		return c.now(), sleep(0, stopping)
 	}
@@ -252,13 +252,13 @@ func sleep(d time.Duration, done <-chan struct{}) bool {
 	}
 }
 
-func (c *caster) draw(ctx context.Context) (ballot, bool) {
+func (c *generator) draw(ctx context.Context) (ballot, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for ctx.Err() == nil {
 		b, turn, err := c.voters.draw()
 		if err != nil {
-			c.stop(&bookError{err})
+			c.stop(&recorderError{err})
 			return b, false
 		}
 		switch turn {
@@ -276,7 +276,7 @@ func (c *caster) draw(ctx context.Context) (ballot, bool) {
 }
 
 // vote brings one vote to its end. Its errors are those of the book.
-func (c *caster) vote(l line, b *ballot, due time.Duration, pause backoff.BackOff) error {
+func (c *generator) vote(l line, b *ballot, due time.Duration, pause backoff.BackOff) error {
 	begun := c.now()
 	if err := c.book.Sent(b.voter, b.seq, b.choice, begun); err != nil {
 		c.mu.Lock()
@@ -324,7 +324,7 @@ func (c *caster) vote(l line, b *ballot, due time.Duration, pause backoff.BackOf
 	return err
 }
 
-func (c *caster) failed(a *answer) {
+func (c *generator) failed(a *answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tally.failed++

@@ -480,7 +480,7 @@ func judge(t *complaints, book *memory, app *app, plan Plan, s Summary, stopped 
 
 // worker answers each vote after a while.
 type workers struct {
-	takes   func(n int) (time.Duration, verdict)
+	takes   func(n int) (time.Duration, outcome)
 	mu      sync.Mutex
 	n       int
 	begun   time.Time
@@ -507,7 +507,7 @@ func TestOpenLoop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		// Due every 50 ms; the third takes a second, all others no time at all.
-		w := &workers{begun: time.Now(), takes: func(n int) (time.Duration, verdict) {
+		w := &workers{begun: time.Now(), takes: func(n int) (time.Duration, outcome) {
 			if n == 2 {
 				return time.Second, taken
 			}
@@ -540,7 +540,7 @@ func TestOpenLoop(t *testing.T) {
 func TestOverdue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &workers{takes: func(int) (time.Duration, verdict) { return time.Second, taken }}
+		w := &workers{takes: func(int) (time.Duration, outcome) { return time.Second, taken }}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
 		defer cancel()
 		s, err := cast(ctx, Plan{Rate: 100, Concurrency: 2, Patience: time.Minute}, ledger.NewRunID(), newMemory(t), nil, w)
@@ -559,7 +559,7 @@ func TestEnds(t *testing.T) {
 	t.Run("no more votes, but those on their way are answered", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			w := &workers{takes: func(int) (time.Duration, verdict) { return time.Minute, taken }}
+			w := &workers{takes: func(int) (time.Duration, outcome) { return time.Minute, taken }}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			s, err := cast(ctx, Plan{Concurrency: 3, Patience: time.Hour}, ledger.NewRunID(), newMemory(t), nil, w)
@@ -586,7 +586,7 @@ func TestEnds(t *testing.T) {
 	t.Run("patience", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			w := &workers{takes: func(int) (time.Duration, verdict) { return 0, unsent }}
+			w := &workers{takes: func(int) (time.Duration, outcome) { return 0, unsent }}
 			s, err := cast(t.Context(), Plan{Votes: 5, Concurrency: 3, Patience: 7 * time.Second}, ledger.NewRunID(), newMemory(t), nil, w)
 			if err != nil || s.Unknown != 5 || s.Retried != 5 || s.Seconds > 14 || s.Tries < 25 {
 				t.Errorf("%+v %v", s, err)
@@ -596,7 +596,7 @@ func TestEnds(t *testing.T) {
 	t.Run("book", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			w := &workers{takes: func(int) (time.Duration, verdict) { return time.Millisecond, taken }}
+			w := &workers{takes: func(int) (time.Duration, outcome) { return time.Millisecond, taken }}
 			book := newMemory(t)
 			book.refuse = 50
 			s, err := cast(t.Context(), Plan{Concurrency: 7, Patience: time.Second}, ledger.NewRunID(), book, nil, w)
@@ -611,19 +611,19 @@ func TestEnds(t *testing.T) {
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]struct {
-		answers []verdict
+		answers []outcome
 		kind    Counts
 	}{
-		"at once":               {[]verdict{rejected}, Counts{Votes: 1, Refused: 1}},
-		"after no connection":   {[]verdict{unsent, unsent, rejected}, Counts{Votes: 1, Refused: 1, Retried: 1}},
-		"after a lost answer":   {[]verdict{unsure, rejected}, Counts{Votes: 1, Unknown: 1, Retried: 1}},
-		"after both":            {[]verdict{unsure, unsent, rejected}, Counts{Votes: 1, Unknown: 1, Retried: 1}},
-		"taken after all of it": {[]verdict{unsure, unsent, taken}, Counts{Votes: 1, Acknowledged: 1, Retried: 1}},
+		"at once":               {[]outcome{rejected}, Counts{Votes: 1, Refused: 1}},
+		"after no connection":   {[]outcome{unsent, unsent, rejected}, Counts{Votes: 1, Refused: 1, Retried: 1}},
+		"after a lost answer":   {[]outcome{unsure, rejected}, Counts{Votes: 1, Unknown: 1, Retried: 1}},
+		"after both":            {[]outcome{unsure, unsent, rejected}, Counts{Votes: 1, Unknown: 1, Retried: 1}},
+		"taken after all of it": {[]outcome{unsure, unsent, taken}, Counts{Votes: 1, Acknowledged: 1, Retried: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := &workers{takes: func(n int) (time.Duration, verdict) { return 0, want.answers[n] }}
+				w := &workers{takes: func(n int) (time.Duration, outcome) { return 0, want.answers[n] }}
 				s, err := cast(t.Context(), Plan{Votes: 1, Concurrency: 1, Patience: time.Minute}, ledger.NewRunID(), newMemory(t), nil, w)
 				if diff := gocmp.Diff(want.kind, s.Counts); diff != "" || err != nil {
 					t.Error(diff, err)

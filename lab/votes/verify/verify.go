@@ -16,8 +16,8 @@ import (
 	"github.com/swarmlab/swarmlab/lab/votes/ledger"
 )
 
-// Census is what is asked of a running lab; *datastore.Census answers.
-type Census interface {
+// Datastore is what is asked of a running lab; *datastore.Datastore answers.
+type Datastore interface {
 	Queues(ctx context.Context) []datastore.Queue
 	Count(ctx context.Context, judge func(datastore.Snapshot) error) error
 }
@@ -70,8 +70,8 @@ var ErrNoLedger = errors.New("there is no ledger to judge by: `lab load` casts v
 
 // Verifier judges one lab.
 type Verifier struct {
-	Lab    *settings.Lab
-	Census Census
+	Lab       *settings.Lab
+	Datastore Datastore
 }
 
 // pollEvery is how often the queues are looked at while they drain.
@@ -83,7 +83,7 @@ func (v *Verifier) Settled(ctx context.Context, o Options, say func(missing []st
 	begun := time.Now()
 	for {
 		last := time.Since(begun) >= o.Timeout
-		s, err := v.look(ctx, o)
+		s, err := v.collect(ctx, o)
 		if err != nil {
 			return Verdict{}, err
 		}
@@ -111,7 +111,7 @@ func (v *Verifier) Settled(ctx context.Context, o Options, say func(missing []st
 
 // Now judges what there is. While votes are on their way the verdict is not PASS, but FAIL if something is certainly wrong.
 func (v *Verifier) Now(ctx context.Context, o Options) (Verdict, error) {
-	s, err := v.look(ctx, o)
+	s, err := v.collect(ctx, o)
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -119,8 +119,8 @@ func (v *Verifier) Now(ctx context.Context, o Options) (Verdict, error) {
 	return got, errors.Join(err, s.close())
 }
 
-// scene is what is there before the database is read.
-type scene struct {
+// evidence is what is there before the database is read.
+type evidence struct {
 	readers []*ledger.Reader
 	ledgers []Ledger
 	queues  []datastore.Queue
@@ -129,7 +129,7 @@ type scene struct {
 	due     time.Time
 }
 
-func (s *scene) close() error {
+func (s *evidence) close() error {
 	var errs []error
 	for _, r := range s.readers {
 		errs = append(errs, r.Close())
@@ -137,10 +137,10 @@ func (s *scene) close() error {
 	return errors.Join(errs...)
 }
 
-// look opens the ledgers and reads the queues. The order matters: when a load is over before its queues are found empty, all of its votes
+// collect opens the ledgers and reads the queues. The order matters: when a load is over before its queues are found empty, all of its votes
 // have left them.
-func (v *Verifier) look(ctx context.Context, o Options) (*scene, error) {
-	s := &scene{}
+func (v *Verifier) collect(ctx context.Context, o Options) (*evidence, error) {
+	s := &evidence{}
 	if err := v.open(s, o.Ledgers); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -149,7 +149,7 @@ func (v *Verifier) look(ctx context.Context, o Options) (*scene, error) {
 			s.missing = append(s.missing, fmt.Sprintf("the load %s goes on", l.Run))
 		}
 	}
-	s.queues = v.Census.Queues(ctx)
+	s.queues = v.Datastore.Queues(ctx)
 	for i, q := range s.queues {
 		switch {
 		case q.Err != nil:
@@ -165,7 +165,7 @@ func (v *Verifier) look(ctx context.Context, o Options) (*scene, error) {
 	return s, nil
 }
 
-func (v *Verifier) open(s *scene, paths []string) error {
+func (v *Verifier) open(s *evidence, paths []string) error {
 	if len(paths) == 0 {
 		var err error
 		if paths, err = ledger.Find(v.Lab.LedgerDir()); err != nil {
@@ -195,7 +195,7 @@ func (v *Verifier) open(s *scene, paths []string) error {
 
 // judge reads the database, then the ledgers: what was sent in between is in the ledgers and not in the rows, which is no violation, where
 // the other way round would be. The first error says why the database could not be read.
-func (v *Verifier) judge(ctx context.Context, s *scene, o Options) (got Verdict, unread, err error) {
+func (v *Verifier) judge(ctx context.Context, s *evidence, o Options) (got Verdict, unread, err error) {
 	begun := time.Now()
 	got = Verdict{At: begun, Ledgers: s.ledgers, Queues: make([]Queue, len(s.queues))}
 	for i, q := range s.queues {
@@ -208,7 +208,7 @@ func (v *Verifier) judge(ctx context.Context, s *scene, o Options) (got Verdict,
 	for i, r := range s.readers {
 		sources[i] = r
 	}
-	unread = v.Census.Count(ctx, func(snapshot datastore.Snapshot) error {
+	unread = v.Datastore.Count(ctx, func(snapshot datastore.Snapshot) error {
 		e := checker.Evidence{Tally: snapshot.Tally, Missing: s.missing, Due: s.due}
 		var broken error
 		e.Rows = func(yield func(checker.Row, error) bool) {

@@ -21,18 +21,18 @@ import (
 )
 
 // fakeCensus answers what a test says.
-type fakeCensus struct {
+type fakeDatastore struct {
 	queues func() []datastore.Queue
 	count  func() ([]checker.Row, error)
 	// broken is the error after the rows.
 	broken error
 }
 
-var _ verify.Census = (*fakeCensus)(nil)
+var _ verify.Datastore = (*fakeDatastore)(nil)
 
-func (f *fakeCensus) Queues(context.Context) []datastore.Queue { return f.queues() }
+func (f *fakeDatastore) Queues(context.Context) []datastore.Queue { return f.queues() }
 
-func (f *fakeCensus) Count(_ context.Context, judge func(datastore.Snapshot) error) error {
+func (f *fakeDatastore) Count(_ context.Context, judge func(datastore.Snapshot) error) error {
 	rows, err := f.count()
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func TestSettledWaitsForTheQueues(t *testing.T) {
 		}
 		looks := 0
 		var said []string
-		f := &fakeCensus{
+		f := &fakeDatastore{
 			queues: func() []datastore.Queue {
 				if looks++; looks < 4 {
 					return waiting()
@@ -94,7 +94,7 @@ func TestSettledWaitsForTheQueues(t *testing.T) {
 			},
 			count: func() ([]checker.Row, error) { return []checker.Row{row}, nil },
 		}
-		got, err := (&verify.Verifier{Lab: lab, Census: f}).Settled(t.Context(), options, func(missing []string) { said = append(said, missing...) })
+		got, err := (&verify.Verifier{Lab: lab, Datastore: f}).Settled(t.Context(), options, func(missing []string) { said = append(said, missing...) })
 		if err != nil || got.Result != checker.Pass || looks != 4 || got.WaitedMS != 750 {
 			t.Errorf("%+v after %d looks: %v", got, looks, err)
 		}
@@ -110,44 +110,44 @@ func TestSettledWaitsForTheQueues(t *testing.T) {
 func TestSettledInTheEnd(t *testing.T) {
 	away := errors.New("the node is off")
 	for _, tt := range []struct {
-		name   string
-		writes bool
-		census fakeCensus
-		result checker.Result
-		why    string
+		name      string
+		writes    bool
+		datastore fakeDatastore
+		result    checker.Result
+		why       string
 	}{
 		{
-			name:   "the queues hold votes",
-			census: fakeCensus{queues: waiting, count: func() ([]checker.Row, error) { return nil, nil }},
-			result: checker.Unknown, why: "not counted yet: 7",
+			name:      "the queues hold votes",
+			datastore: fakeDatastore{queues: waiting, count: func() ([]checker.Row, error) { return nil, nil }},
+			result:    checker.Unknown, why: "not counted yet: 7",
 		},
 		{
 			name: "a queue is away",
-			census: fakeCensus{
+			datastore: fakeDatastore{
 				queues: func() []datastore.Queue { return append(drained(), datastore.Queue{Node: "frontend02", Err: away}) },
 				count:  func() ([]checker.Row, error) { return nil, nil },
 			},
 			result: checker.Unknown, why: "the queue of frontend02 cannot be read: the node is off",
 		},
 		{
-			name:   "the database is away",
-			census: fakeCensus{queues: drained, count: func() ([]checker.Row, error) { return nil, away }},
-			result: checker.Unknown, why: "the database cannot be read: the node is off",
+			name:      "the database is away",
+			datastore: fakeDatastore{queues: drained, count: func() ([]checker.Row, error) { return nil, away }},
+			result:    checker.Unknown, why: "the database cannot be read: the node is off",
 		},
 		{
-			name:   "the database goes away",
-			census: fakeCensus{queues: drained, count: func() ([]checker.Row, error) { return nil, nil }, broken: away},
-			result: checker.Unknown, why: "the database cannot be read: the node is off",
+			name:      "the database goes away",
+			datastore: fakeDatastore{queues: drained, count: func() ([]checker.Row, error) { return nil, nil }, broken: away},
+			result:    checker.Unknown, why: "the database cannot be read: the node is off",
 		},
 		{
-			name:   "a load goes on",
-			writes: true,
-			census: fakeCensus{queues: waiting, count: func() ([]checker.Row, error) { return nil, nil }},
-			result: checker.Unknown, why: "goes on",
+			name:      "a load goes on",
+			writes:    true,
+			datastore: fakeDatastore{queues: waiting, count: func() ([]checker.Row, error) { return nil, nil }},
+			result:    checker.Unknown, why: "goes on",
 		},
 		{
 			name: "not drained, but the vote had left the queues and is not counted",
-			census: fakeCensus{
+			datastore: fakeDatastore{
 				queues: func() []datastore.Queue {
 					return []datastore.Queue{{Node: "frontend01", Waiting: 1, Settled: time.Now()}}
 				},
@@ -156,9 +156,9 @@ func TestSettledInTheEnd(t *testing.T) {
 			result: checker.Fail, why: "not counted yet: 1",
 		},
 		{
-			name:   "drained, and the vote is not counted",
-			census: fakeCensus{queues: drained, count: func() ([]checker.Row, error) { return nil, nil }},
-			result: checker.Fail,
+			name:      "drained, and the vote is not counted",
+			datastore: fakeDatastore{queues: drained, count: func() ([]checker.Row, error) { return nil, nil }},
+			result:    checker.Fail,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestSettledInTheEnd(t *testing.T) {
 					}
 				}
 				begun := time.Now()
-				got, err := (&verify.Verifier{Lab: lab, Census: &tt.census}).Settled(t.Context(), options, func([]string) {})
+				got, err := (&verify.Verifier{Lab: lab, Datastore: &tt.datastore}).Settled(t.Context(), options, func([]string) {})
 				if err != nil || got.Result != tt.result || !strings.Contains(strings.Join(got.Missing, "\n"), tt.why) {
 					t.Errorf("%s %q: %v", got.Result, got.Missing, err)
 				}
@@ -191,8 +191,8 @@ func TestSettledInTheEnd(t *testing.T) {
 func TestNow(t *testing.T) {
 	lab, w, row := one(t)
 	judge := func(queues func() []datastore.Queue, rows ...checker.Row) verify.Verdict {
-		f := &fakeCensus{queues: queues, count: func() ([]checker.Row, error) { return rows, nil }}
-		got, err := (&verify.Verifier{Lab: lab, Census: f}).Now(t.Context(), verify.Options{})
+		f := &fakeDatastore{queues: queues, count: func() ([]checker.Row, error) { return rows, nil }}
+		got, err := (&verify.Verifier{Lab: lab, Datastore: f}).Now(t.Context(), verify.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,8 +218,8 @@ func TestLedgers(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeCensus{queues: drained, count: func() ([]checker.Row, error) { return []checker.Row{row}, nil }}
-	v := &verify.Verifier{Lab: lab, Census: f}
+	f := &fakeDatastore{queues: drained, count: func() ([]checker.Row, error) { return []checker.Row{row}, nil }}
+	v := &verify.Verifier{Lab: lab, Datastore: f}
 	ledgers, err := ledger.Find(lab.LedgerDir())
 	if err != nil || len(ledgers) != 1 {
 		t.Fatal(ledgers, err)
@@ -278,8 +278,8 @@ func TestInterrupted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	f := &fakeCensus{queues: waiting}
-	_, err := (&verify.Verifier{Lab: lab, Census: f}).Settled(ctx, options, func([]string) { cancel(enough) })
+	f := &fakeDatastore{queues: waiting}
+	_, err := (&verify.Verifier{Lab: lab, Datastore: f}).Settled(ctx, options, func([]string) { cancel(enough) })
 	if !errors.Is(err, enough) {
 		t.Error(err)
 	}

@@ -1,5 +1,5 @@
 // Package config reads a program's settings from its environment and from secret files. It collects all that is wrong with them, so
-// that somebody who starts a container by hand learns everything at once; every message names the variable.
+// that somebody who starts a container manually learns everything at once; every message names the variable.
 package config
 
 import (

@@ -9,11 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Timeout bounds one exchange with Redis: a Redis that has not answered by then counts as away.
-var Timeout = pace.Stretch(time.Second)
+var Timeout = timescale.Scale(time.Second)
 
 // poolSize is far more connections than are ever used; they are made when they are needed. After as many dials that failed,
 // the library's pool tries by itself once a second and refuses in between, so a small pool would be slow to notice that Redis is back.

@@ -49,7 +49,7 @@ func DeadLetters(ctx context.Context, client redis.Cmdable, maximum int) (letter
 	return letters, total, nil
 }
 
-// readLetter takes whatever is in the stream: nothing that was put there by hand may keep the others from being read.
+// readLetter takes whatever is in the stream: nothing that was put there manually may keep the others from being read.
 func readLetter(m redis.XMessage) DeadLetter {
 	take := func(name string) string {
 		text, _ := m.Values[name].(string)

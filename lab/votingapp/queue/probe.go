@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // Prober finds out, again and again, whether Redis can be written. Reading would not do: a Redis with a full disk, or one that is
@@ -27,7 +27,7 @@ type health struct {
 }
 
 // ProbeInterval is the time between two probes.
-var ProbeInterval = pace.Stretch(250 * time.Millisecond)
+var ProbeInterval = timescale.Scale(250 * time.Millisecond)
 
 // NewProber prepares a prober; Run makes it work. Until the first probe has ended, Redis counts as away.
 func NewProber(client *redis.Client, observe func(error)) *Prober {

@@ -285,7 +285,7 @@ func testPoison(t *testing.T, server *testservices.Redis) {
 		t.Errorf("left behind: %d pending, %d in the stream", p, l)
 	}
 	if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != 2 || settled != 2 {
-		t.Errorf("%d captured, %d settled; what was put there by hand counts as neither", captured, settled)
+		t.Errorf("%d captured, %d settled; what was put there manually counts as neither", captured, settled)
 	}
 	// The latest comes first.
 	wants := []queue.DeadLetter{
@@ -348,7 +348,7 @@ func testWiped(t *testing.T, server *testservices.Redis) {
 	}
 }
 
-// What somebody put among the dead letters by hand is shown as it is; many are read page by page.
+// What somebody put among the dead letters manually is shown as it is; many are read page by page.
 func testDeadLetters(t *testing.T, server *testservices.Redis) {
 	client := server.Client(t)
 	if letters, total, err := queue.DeadLetters(t.Context(), client, 10); len(letters) != 0 || total != 0 || err != nil {
@@ -369,7 +369,7 @@ func testDeadLetters(t *testing.T, server *testservices.Redis) {
 			t.Fatalf("%d of %d letters, %v", len(letters), total, err)
 		}
 		if l := letters[0]; l.Kind != "entry" || l.Text != `more="\x00y" vote="x"` || l.Reason != "" {
-			t.Errorf("by hand: %+v", l)
+			t.Errorf("manually: %+v", l)
 		}
 		for i, l := range letters[1:] {
 			if l.Text != strconv.Itoa(248-i) {

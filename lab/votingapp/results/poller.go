@@ -15,17 +15,17 @@ import (
 	"sync"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 )
 
 var (
 	// MaxAge is how old a result may be that is served as the current one.
-	MaxAge = pace.Stretch(250 * time.Millisecond)
+	MaxAge = timescale.Scale(250 * time.Millisecond)
 	// staleAfter is the age from which on the page warns.
-	staleAfter = pace.Stretch(2 * time.Second)
+	staleAfter = timescale.Scale(2 * time.Second)
 	// readTimeout bounds one read of the tally.
-	readTimeout = pace.Stretch(time.Second)
+	readTimeout = timescale.Scale(time.Second)
 )
 
 // historySeconds is how much the chart shows.

@@ -16,13 +16,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/page"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
 )
 
 // idleInterval is the time between two reads, and two events, when nothing happens.
-var idleInterval = pace.Stretch(time.Second)
+var idleInterval = timescale.Scale(time.Second)
 
 const (
 	// maxViewers bounds the connections that are kept open.

@@ -20,7 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
 )
 
@@ -52,7 +52,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("settings of postgres: %w", err)
 	}
 	cfg.ConnConfig.Password = c.Password
-	cfg.ConnConfig.ConnectTimeout = cmp.Or(c.ConnectTimeout, pace.Stretch(2*time.Second))
+	cfg.ConnConfig.ConnectTimeout = cmp.Or(c.ConnectTimeout, timescale.Scale(2*time.Second))
 	cfg.MaxConns = int32(c.Conns)
 	cfg.MaxConnIdleTime = time.Minute
 	for name, value := range map[string]string{

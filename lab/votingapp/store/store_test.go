@@ -126,7 +126,7 @@ func TestStore(t *testing.T) {
 		{"Migrate", testMigrate},
 		{"Merge any order any cut", testMergeAnyOrderAnyCut},
 		{"Merge concurrently", testMergeConcurrently},
-		{"Tally follows changes by hand", testTallyFollowsChangesByHand},
+		{"Tally follows changes manually", testTallyFollowsChangesByHand},
 		{"Rejected", testRejected},
 		{"Migrate an older schema", testMigrateOlder},
 		{"Witness", testWitness},
@@ -327,7 +327,7 @@ func testMergeConcurrently(t *testing.T, pg *testservices.Postgres) {
 	}
 }
 
-// Whatever somebody does to the table by hand, the tally follows.
+// Whatever somebody does to the table manually, the tally follows.
 func testTallyFollowsChangesByHand(t *testing.T, pg *testservices.Postgres) {
 	s, database := migrated(t, pg)
 	conn := pg.Conn(t, database)

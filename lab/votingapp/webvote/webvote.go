@@ -35,7 +35,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/page"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -54,7 +54,7 @@ const (
 
 var (
 	// captureTimeout is how long a vote may wait for the queue, and patienceStep more.
-	captureTimeout = pace.PageWaits()
+	captureTimeout = timescale.PageTimeout()
 	// patienceStep is how far apart two votes may be that stop waiting at the same moment.
 	patienceStep = captureTimeout / 20
 )

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // MaxQueues is the highest number of a queue.
@@ -51,8 +51,8 @@ const (
 )
 
 var (
-	discoverEvery = pace.Stretch(5 * time.Second)
-	lookupTimeout = pace.Stretch(2 * time.Second)
+	discoverEvery = timescale.Scale(5 * time.Second)
+	lookupTimeout = timescale.Scale(2 * time.Second)
 )
 
 // Discover drains every queue whose host name is known, as they come and go, until ctx ends.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -48,7 +48,7 @@ type Store interface {
 
 // Lease is how long a worker may hold entries before others may claim them. It is longer than any merge takes, and short enough
 // that nobody waits long for the votes of a worker that died.
-var Lease = pace.Stretch(5 * time.Second)
+var Lease = timescale.Scale(5 * time.Second)
 
 // Batch is about how many votes go into a transaction. Below 10,000 each costs more (`make bench` has the figures); larger ones hardly raise the
 // throughput, but take longer to redo.
@@ -61,10 +61,10 @@ const (
 )
 
 var (
-	lull         = pace.Stretch(100 * time.Millisecond) // between two reads of a queue that has no full batch to give
+	lull         = timescale.Scale(100 * time.Millisecond) // between two reads of a queue that has no full batch to give
 	claimEvery   = Lease / 2
-	witnessEvery = pace.Stretch(time.Second)
-	mergeTimeout = pace.Stretch(10 * time.Second)
+	witnessEvery = timescale.Scale(time.Second)
+	mergeTimeout = timescale.Scale(10 * time.Second)
 )
 
 // Worker drains queues into a store.

@@ -29,7 +29,7 @@ func (p Place) String() string {
 }
 
 // columns are the nodes in the order in which a vote meets them; who carries no votes stands under the balancer.
-func columns(w world.World) [][]fleet.NodeView {
+func columns(w world.Model) [][]fleet.NodeView {
 	var all [][]fleet.NodeView
 	for _, role := range world.Roles() {
 		all = append(all, w.OfRole(role))
@@ -63,7 +63,7 @@ const (
 
 // drawing is the map on its way to the screen.
 type drawing struct {
-	world    world.World
+	world    world.Model
 	theme    theme.Theme
 	now      time.Time
 	selected Place
@@ -229,7 +229,7 @@ func (d *drawing) title(n fleet.NodeView) (string, lipgloss.Style) {
 	case n.Snapshot == nil:
 		glyph, style, border = t.Glyphs.Bad, t.Bad, t.Bad
 		since = " " + widget.Ago(d.now.Sub(d.world.Silent[n.Node.Name]))
-	case !n.Whole(d.world.Stage):
+	case !n.Ready(d.world.Stage):
 		glyph, style, border = t.Glyphs.Warn, t.Warn, t.Warn
 	}
 	name := n.Node.Name
@@ -247,7 +247,7 @@ func (d *drawing) inside(n fleet.NodeView) []line {
 	t, node := d.theme, Place{Node: n.Node.Name}
 	var lines []line
 	say := func(text string) { lines = append(lines, line{func() string { return text }, node}) }
-	for _, o := range d.world.Outages {
+	for _, o := range d.world.PowerFaults {
 		if o.Node == n.Node.Name {
 			say(t.Bad.Render(fmt.Sprintf("%s %s %s", t.Glyphs.Fault, widget.Ago(o.Deadline.Sub(d.now)), o.Kind)))
 		}
@@ -326,15 +326,15 @@ func (d *drawing) container(n fleet.NodeView, c *agentv1.ContainerStatus) string
 // summary is the lab in a line, or in as many as it takes where one is too narrow.
 func (d *drawing) summary() []string {
 	t := d.theme
-	whole := 0
+	ready := 0
 	for _, n := range d.world.View.Nodes {
-		if n.Whole(d.world.Stage) {
-			whole++
+		if n.Ready(d.world.Stage) {
+			ready++
 		}
 	}
-	state := t.Good.Render(fmt.Sprintf("%d of %d nodes whole", whole, len(d.world.View.Nodes)))
-	if whole < len(d.world.View.Nodes) {
-		state = t.Warn.Render(fmt.Sprintf("%d of %d nodes whole", whole, len(d.world.View.Nodes)))
+	state := t.Good.Render(fmt.Sprintf("%d of %d nodes ready", ready, len(d.world.View.Nodes)))
+	if ready < len(d.world.View.Nodes) {
+		state = t.Warn.Render(fmt.Sprintf("%d of %d nodes ready", ready, len(d.world.View.Nodes)))
 	}
 	page := func(name string, status int) string {
 		switch status {

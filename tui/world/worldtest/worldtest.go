@@ -28,22 +28,22 @@ var Now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func Names() []string { return []string{"healthy", "degraded", "fault", "disconnected"} }
 
 // Of makes a moment by its name.
-func Of(name string) world.World {
+func Of(name string) world.Model {
 	w := healthy()
 	switch name {
 	case "degraded":
-		w.View.Nodes[2].Snapshot.Whole = false
+		w.View.Nodes[2].Snapshot.Ready = false
 		w.View.Nodes[2].Snapshot.Containers[0].State = "restarting"
 		w.Servers["frontend01"] = false
 		w.Queues[0].Err = fmt.Errorf("redis01: no answer")
 	case "fault":
 		frontend := w.View.Nodes[2].Snapshot
-		frontend.Whole, frontend.Containers[0].State = false, "exited"
+		frontend.Ready, frontend.Containers[0].State = false, "exited"
 		frontend.Containers[0].Since = timestamppb.New(Now.Add(-7 * time.Second))
 		frontend.Faults = []*agentv1.Fault{{Id: "1", Kind: "stop", Container: "redis01", Holder: "somebody@here", Left: durationpb.New(23 * time.Second)}}
 		w.Servers["frontend01"] = false
 		away(&w, 5, "nothing listens at its port; is the node running?")
-		w.Outages = []powerfault.Fault{{ID: "2", Kind: powerfault.PowerOff, Node: "store", Deadline: Now.Add(12 * time.Second), Phase: powerfault.InForce}}
+		w.PowerFaults = []powerfault.Fault{{ID: "2", Kind: powerfault.PowerOff, Node: "store", Deadline: Now.Add(12 * time.Second), Phase: powerfault.InForce}}
 		w.Results = 0
 		w.Events = append(w.Events,
 			world.Event{At: Now.Add(-7 * time.Second), Node: "frontend01", Subject: "redis01", Action: "die", Message: "exit code 0"},
@@ -62,14 +62,14 @@ func Of(name string) world.World {
 	return w
 }
 
-func away(w *world.World, node int, why string) {
+func away(w *world.Model, node int, why string) {
 	n := &w.View.Nodes[node]
 	n.Snapshot, n.Err = nil, &fleet.Error{Node: n.Node.Name, Problem: fleet.ProblemDown, Reason: why}
 	w.Silent[n.Node.Name] = Now.Add(-42 * time.Second)
 }
 
-func healthy() world.World {
-	w := world.World{
+func healthy() world.Model {
+	w := world.Model{
 		Lab: "swarmlab", Stage: settings.StageApplication, Silent: map[string]time.Time{}, Voting: 200, Results: 200,
 		Tally: client.Tally{A: 4012, B: 3888, Total: 7900}, TallyAt: Now.Add(-time.Second),
 		Servers: map[string]bool{"frontend01": true, "frontend02": true},
@@ -89,7 +89,7 @@ func healthy() world.World {
 	} {
 		node := topology.Node{Name: n.name, Role: n.role, Ordinal: n.ordinal, Address: netip.AddrFrom4([4]byte{192, 168, 33, byte(11 + i)})}
 		snap := &agentv1.NodeSnapshot{
-			Name: n.name, Whole: true, DesiredStage: rolev1.Stage(settings.StageApplication), TakenAt: timestamppb.New(Now), Engine: &agentv1.EngineStatus{Up: true},
+			Name: n.name, Ready: true, DesiredStage: rolev1.Stage(settings.StageApplication), TakenAt: timestamppb.New(Now), Engine: &agentv1.EngineStatus{Up: true},
 		}
 		for _, c := range n.containers {
 			snap.Containers = append(snap.Containers, &agentv1.ContainerStatus{Name: c, State: "running", Pid: 7, Since: timestamppb.New(Now.Add(-time.Hour))})

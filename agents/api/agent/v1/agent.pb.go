@@ -35,7 +35,7 @@ const (
 	Ownership_OWNERSHIP_UNSPECIFIED Ownership = 0
 	// Created by the agent.
 	Ownership_OWNERSHIP_MANAGED Ownership = 1
-	// Started by hand and meets the role's contract.
+	// Started manually and meets the role's contract.
 	Ownership_OWNERSHIP_ADOPTED Ownership = 2
 	// Has a planned name but differs from the contract; see differences. Left alone.
 	Ownership_OWNERSHIP_DIFFERENT Ownership = 3
@@ -245,9 +245,9 @@ type NodeSnapshot struct {
 	Discovery    *DiscoveryStatus   `protobuf:"bytes,12,opt,name=discovery,proto3" json:"discovery,omitempty"`
 	// What the reconcile loop is doing or waiting for; empty when there is nothing to do.
 	Pending []*Pending `protobuf:"bytes,13,rep,name=pending,proto3" json:"pending,omitempty"`
-	// The desired stage is reached, every planned container runs (a hand-stopped one does not), the role's check is
+	// The desired stage is reached, every planned container runs (a manually stopped one does not), the role's check is
 	// healthy and the services are registered.
-	Whole bool         `protobuf:"varint,14,opt,name=whole,proto3" json:"whole,omitempty"`
+	Ready bool         `protobuf:"varint,14,opt,name=ready,proto3" json:"ready,omitempty"`
 	Clock *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
 	// Those that are not over, the oldest first.
 	Faults        []*Fault `protobuf:"bytes,16,rep,name=faults,proto3" json:"faults,omitempty"`
@@ -376,9 +376,9 @@ func (x *NodeSnapshot) GetPending() []*Pending {
 	return nil
 }
 
-func (x *NodeSnapshot) GetWhole() bool {
+func (x *NodeSnapshot) GetReady() bool {
 	if x != nil {
-		return x.Whole
+		return x.Ready
 	}
 	return false
 }
@@ -859,10 +859,10 @@ type ContainerStatus struct {
 	Id    string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Image string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
 	// Docker's state: "created", "running", "paused", "restarting", "removing", "exited", "dead"; "" when missing.
-	State       string    `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
-	Ownership   Ownership `protobuf:"varint,5,opt,name=ownership,proto3,enum=swarmlab.agent.v1.Ownership" json:"ownership,omitempty"`
-	Differences []string  `protobuf:"bytes,6,rep,name=differences,proto3" json:"differences,omitempty"`
-	HandStopped bool      `protobuf:"varint,7,opt,name=hand_stopped,json=handStopped,proto3" json:"hand_stopped,omitempty"`
+	State           string    `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Ownership       Ownership `protobuf:"varint,5,opt,name=ownership,proto3,enum=swarmlab.agent.v1.Ownership" json:"ownership,omitempty"`
+	Differences     []string  `protobuf:"bytes,6,rep,name=differences,proto3" json:"differences,omitempty"`
+	ManuallyStopped bool      `protobuf:"varint,7,opt,name=manually_stopped,json=manuallyStopped,proto3" json:"manually_stopped,omitempty"`
 	// Start of the state.
 	Since    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
 	ExitCode int32                  `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
@@ -948,9 +948,9 @@ func (x *ContainerStatus) GetDifferences() []string {
 	return nil
 }
 
-func (x *ContainerStatus) GetHandStopped() bool {
+func (x *ContainerStatus) GetManuallyStopped() bool {
 	if x != nil {
-		return x.HandStopped
+		return x.ManuallyStopped
 	}
 	return false
 }
@@ -2020,7 +2020,7 @@ func (x *RenewResponse) GetFault() *Fault {
 
 type HealRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Ids of the faults to end. None: all, and what was stopped by hand is started.
+	// Ids of the faults to end. None: all, and what was stopped manually is started.
 	Faults        []string `protobuf:"bytes,1,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2065,7 +2065,7 @@ func (x *HealRequest) GetFaults() []string {
 
 type HealResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Containers that were stopped by hand.
+	// Containers that were stopped manually.
 	Healed []string `protobuf:"bytes,1,rep,name=healed,proto3" json:"healed,omitempty"`
 	// Faults that are over.
 	Ended         []*Fault `protobuf:"bytes,2,rep,name=ended,proto3" json:"ended,omitempty"`
@@ -2800,7 +2800,7 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x04role\x18\v \x01(\v2\x1d.swarmlab.agent.v1.RoleStatusR\x04role\x12@\n" +
 	"\tdiscovery\x18\f \x01(\v2\".swarmlab.agent.v1.DiscoveryStatusR\tdiscovery\x124\n" +
 	"\apending\x18\r \x03(\v2\x1a.swarmlab.agent.v1.PendingR\apending\x12\x14\n" +
-	"\x05whole\x18\x0e \x01(\bR\x05whole\x124\n" +
+	"\x05ready\x18\x0e \x01(\bR\x05ready\x124\n" +
 	"\x05clock\x18\x0f \x01(\v2\x1e.swarmlab.agent.v1.ClockStatusR\x05clock\x120\n" +
 	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\"\xec\x03\n" +
 	"\x05Fault\x12\x0e\n" +
@@ -2844,15 +2844,15 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xb7\x04\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xbf\x04\n" +
 	"\x0fContainerStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
 	"\x05image\x18\x03 \x01(\tR\x05image\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12:\n" +
 	"\townership\x18\x05 \x01(\x0e2\x1c.swarmlab.agent.v1.OwnershipR\townership\x12 \n" +
-	"\vdifferences\x18\x06 \x03(\tR\vdifferences\x12!\n" +
-	"\fhand_stopped\x18\a \x01(\bR\vhandStopped\x120\n" +
+	"\vdifferences\x18\x06 \x03(\tR\vdifferences\x12)\n" +
+	"\x10manually_stopped\x18\a \x01(\bR\x0fmanuallyStopped\x120\n" +
 	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x1b\n" +
 	"\texit_code\x18\t \x01(\x05R\bexitCode\x12\x1a\n" +
 	"\brestarts\x18\n" +

@@ -57,7 +57,7 @@ type AgentServiceClient interface {
 	Inject(ctx context.Context, in *InjectRequest, opts ...grpc.CallOption) (*InjectResponse, error)
 	// Renew lets a fault's lease last for so long from now on.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
-	// Heal ends faults, and starts the containers that were stopped by hand. Returns when the faults are over, or not within the
+	// Heal ends faults, and starts the containers that were stopped manually. Returns when the faults are over, or not within the
 	// caller's deadline.
 	Heal(ctx context.Context, in *HealRequest, opts ...grpc.CallOption) (*HealResponse, error)
 	// Reset removes every container, the lab's volumes (so all votes) and whatever lies above the given stage on this
@@ -267,7 +267,7 @@ type AgentServiceServer interface {
 	Inject(context.Context, *InjectRequest) (*InjectResponse, error)
 	// Renew lets a fault's lease last for so long from now on.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
-	// Heal ends faults, and starts the containers that were stopped by hand. Returns when the faults are over, or not within the
+	// Heal ends faults, and starts the containers that were stopped manually. Returns when the faults are over, or not within the
 	// caller's deadline.
 	Heal(context.Context, *HealRequest) (*HealResponse, error)
 	// Reset removes every container, the lab's volumes (so all votes) and whatever lies above the given stage on this

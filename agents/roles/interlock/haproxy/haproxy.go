@@ -10,7 +10,7 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
 // The template's own delimiters are not {{ }}: those are for the agent, which puts the secrets in.
@@ -67,11 +67,11 @@ type Times struct{ Connect, Server, Check, Interval, Hurried time.Duration }
 // MachineTimes are the times for this machine: a slow one takes longer for everything.
 func MachineTimes() Times {
 	return Times{
-		Connect:  min(pace.Stretch(time.Second), 3*time.Second),
-		Server:   pace.BalancerWaits(),
-		Check:    pace.Stretch(700 * time.Millisecond),
-		Interval: pace.Stretch(500 * time.Millisecond),
-		Hurried:  pace.Stretch(250 * time.Millisecond),
+		Connect:  min(timescale.Scale(time.Second), 3*time.Second),
+		Server:   timescale.BalancerTimeout(),
+		Check:    timescale.Scale(700 * time.Millisecond),
+		Interval: timescale.Scale(500 * time.Millisecond),
+		Hurried:  timescale.Scale(250 * time.Millisecond),
 	}
 }
 

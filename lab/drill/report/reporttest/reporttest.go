@@ -43,7 +43,7 @@ func RedisStop() *journal.Journal {
 			{See: "frontend01 is back in the balancer", When: `balancer["frontend01"] == "up"`, Phase: "recovery", FromMS: 28_320, WithinMS: 2_000, Held: true, AfterMS: 1_720},
 			{See: "all queues are empty", When: "queued == 0", Phase: "recovery", FromMS: 28_320, WithinMS: 20_000, Held: true, AfterMS: 5_180},
 		},
-		Marks: []journal.Mark{
+		Annotations: []journal.Annotation{
 			{AtMS: 12_410, Name: "detected", Text: "redis01 is seen to be down"},
 			{AtMS: 13_720, Name: "ejected", Text: "HAProxy has taken frontend01 out"},
 			{AtMS: 14_100, Name: "errors end", Text: "no try failed since"},
@@ -58,7 +58,7 @@ func RedisStop() *journal.Journal {
 			{AtMS: 28_120, Node: "frontend01", Subject: "redis01", Action: "start"},
 			{AtMS: 30_040, Node: "interlock", Subject: "frontend01", Action: "up"},
 		},
-		Figures: []journal.Figure{
+		Metrics: []journal.Metric{
 			{Name: "time until frontend01 left the balancer", Value: 1_310, Unit: "ms", Limit: limit(2_000)},
 			{Name: "time with errors", Value: 1_690, Unit: "ms", Limit: limit(2_000)},
 			{Name: "time until frontend01 was back", Value: 1_720, Unit: "ms", Limit: limit(2_000)},
@@ -172,7 +172,7 @@ func Failed() *journal.Journal {
 	j.Reasons = []string{"frontend01 did not leave the balancer within 2 s", "2 voters were told that their vote counts, and it does not"}
 	j.Checks[1].Held, j.Checks[1].AfterMS, j.Checks[1].Saw = false, 0, `balancer["frontend01"] was "up"`
 	j.Checks[2].Held, j.Checks[2].AfterMS, j.Checks[2].Saw = false, 3_100, "accepted_per_s was 82"
-	j.Figures[0].Value = 4_210
+	j.Metrics[0].Value = 4_210
 	j.Verdict.Result = checker.Fail
 	j.Verdict.Found[checker.Lost] = 2
 	voter, vote := uuid.MustParse("6f1c1b0e-7a55-4d0e-9b1c-0d5f0c7c1a11"), uuid.MustParse("0b54a2a4-5d0b-4c7e-8a83-3d1f4a5be7c2")

@@ -19,11 +19,11 @@ func Untimed() *journal.Journal {
 		}
 	}
 	j.Checks[1].AfterMS = 4_210
-	j.Figures[0].Value = 4_210
+	j.Metrics[0].Value = 4_210
 	most, none := 1.0, 0.0
-	j.Figures = append(
-		j.Figures, journal.Figure{Name: "tries that failed", Value: 2.5, Unit: "%", Limit: &most},
-		journal.Figure{Name: "votes lost", Unit: "votes", Limit: &none},
+	j.Metrics = append(
+		j.Metrics, journal.Metric{Name: "tries that failed", Value: 2.5, Unit: "%", Limit: &most},
+		journal.Metric{Name: "votes lost", Unit: "votes", Limit: &none},
 	)
 	return j
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/config"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
@@ -149,9 +149,9 @@ func queueHosts(env *config.Env) []string {
 // prepare waits for Postgres and brings its schema up to date. A database that is newer than this program is an error: waiting would
 // not help.
 func prepare(ctx context.Context, votes *store.Store, log *slog.Logger) error {
-	every := pace.Stretch(500 * time.Millisecond)
+	every := timescale.Scale(500 * time.Millisecond)
 	for waiting := false; ; waiting = true {
-		attempt, cancel := context.WithTimeout(ctx, pace.Stretch(30*time.Second))
+		attempt, cancel := context.WithTimeout(ctx, timescale.Scale(30*time.Second))
 		version, err := votes.Migrate(attempt)
 		cancel()
 		var newer *store.NewerSchemaError
@@ -198,7 +198,7 @@ func newPulse(registry *prometheus.Registry) *pulse {
 }
 
 func (p *pulse) watch(ctx context.Context, votes *store.Store) {
-	every := pace.Stretch(time.Second)
+	every := timescale.Scale(time.Second)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

@@ -20,7 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/swarmlab/swarmlab/agents/pace"
+	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/service"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
@@ -362,7 +362,7 @@ func TestDiskIsFull(t *testing.T) {
 func TestStopLosesNothing(t *testing.T) {
 	t.Parallel()
 	redis := testservices.StartRedis(t)
-	a := startApp(t, redis, lingerVariable+"="+patience.String(), pace.Variable+"=100")
+	a := startApp(t, redis, lingerVariable+"="+patience.String(), timescale.Variable+"=100")
 	c := gather(a, 64)
 	c.votes(t)
 	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -39,7 +39,7 @@ func (w *watcher) probed(err error) {
 	}
 }
 
-// warnIfVolatile says so when this Redis does not keep what it acknowledges. Somebody may have started it by hand.
+// warnIfVolatile says so when this Redis does not keep what it acknowledges. Somebody may have started it manually.
 func (w *watcher) warnIfVolatile() {
 	ctx, cancel := context.WithTimeout(context.Background(), queue.Timeout)
 	defer cancel()

@@ -9,7 +9,7 @@ CREATE TABLE votes (
 );
 
 -- The sum of all rows of votes, so that the results page costs the same at a hundred rows and at a hundred million.
--- Triggers keep it in step within the transaction of each change, also of one made by hand: it cannot drift.
+-- Triggers keep it in step within the transaction of each change, also of one made manually: it cannot drift.
 -- Every database session adds to the rows of its shard only, so that workers do not wait for each other; a shard by itself
 -- may well be below zero. `merged` counts the votes that had an effect, changes of mind included, and never goes down.
 CREATE TABLE tally (

@@ -1,9 +1,0 @@
-//go:build !linux
-
-package mesh
-
-import "errors"
-
-func probeFrom(int, []Target) ([]Finding, error) {
-	return nil, errors.New("network namespaces are Linux's")
-}
