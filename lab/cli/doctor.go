@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/doctor"
@@ -57,17 +56,17 @@ const (
 // terminal to break, so that they can be copied whole.
 func (a *App) printFindings(findings []doctor.Finding) {
 	c := a.out
-	wrap := func(text string, indent int) string {
+	indented := func(text string, indent int) string {
 		if !c.Live() || c.Width() <= 2*findingIndent {
 			return text
 		}
-		return strings.ReplaceAll(ansi.Wordwrap(text, c.Width()-indent, ""), "\n", "\n"+strings.Repeat(" ", indent))
+		return strings.Join(wrap(text, c.Width()-indent), "\n"+strings.Repeat(" ", indent))
 	}
 	for _, f := range findings {
 		mark := map[doctor.Status]string{
 			doctor.OK: c.Good("ok  "), doctor.Warn: c.Warn("warn"), doctor.Fail: c.Bad("fail"), doctor.Skip: c.Dim("skip"),
 		}[f.Status]
-		message := wrap(f.Message, findingIndent)
+		message := indented(f.Message, findingIndent)
 		if f.Status == doctor.Skip && !f.Unknown {
 			message = c.Dim(message)
 		}
@@ -81,7 +80,7 @@ func (a *App) printFindings(findings []doctor.Finding) {
 		}
 		fmt.Fprintf(c, "%*s%s %s\n", fixIndent, "", c.Accent("→"), command)
 		if note != "" {
-			fmt.Fprintf(c, "%*s# %s\n", fixIndent+2, "", wrap(note, fixIndent+4))
+			fmt.Fprintf(c, "%*s# %s\n", fixIndent+2, "", indented(note, fixIndent+4))
 		}
 	}
 }

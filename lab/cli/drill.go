@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 
 	"github.com/swarmlab/swarmlab/lab/drill"
@@ -241,7 +240,7 @@ const proseWidth = 100
 
 // prose sets text in lines that are not too long to be read.
 func prose(c *console.Console, text string) {
-	fmt.Fprintln(c, ansi.Wordwrap(strings.TrimSpace(text), min(c.Width(), proseWidth), ""))
+	fmt.Fprintln(c, strings.Join(wrap(strings.TrimSpace(text), min(c.Width(), proseWidth)), "\n"))
 }
 
 // introduce tells what is known before a drill: what will be seen is sealed.

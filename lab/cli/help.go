@@ -92,6 +92,15 @@ func fold(line string, width int) []string {
 	return lines
 }
 
+// wrap breaks each line of a text into lines of at most width columns, between words: a flag or the name of a drill stays in one piece, to be copied.
+func wrap(text string, width int) []string {
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		lines = append(lines, fill(line, width)...)
+	}
+	return lines
+}
+
 // fill breaks a text into lines of at most width columns, between words.
 func fill(text string, width int) []string {
 	lines := []string{""}

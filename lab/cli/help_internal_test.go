@@ -46,6 +46,14 @@ func TestHelpFits(t *testing.T) {
 	all(root, nil)
 }
 
+// Prose breaks between words only: what may be copied, as the name of a drill or a flag, stays in one piece.
+func TestWrap(t *testing.T) {
+	got := wrap("run redis-queue-survives again\nwith --untimed on it", 20)
+	if want := []string{"run", "redis-queue-survives", "again", "with --untimed on it"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestSetText(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
