@@ -6,11 +6,14 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/api/types/system"
+
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 )
 
 // SwarmState is the engine's own view of its membership, in Docker's words.
@@ -75,7 +78,7 @@ type Member struct {
 // joinsWithin is how long a member may take from being let in to saying who it is. An engine gives up after 20 s.
 const joinsWithin = 3 * time.Minute
 
-const swarmPort = ":2377"
+var swarmPort = ":" + strconv.Itoa(contract.SwarmPort)
 
 // InitSwarm founds a swarm with this engine as its manager.
 func (e *Engine) InitSwarm(ctx context.Context, in SwarmInit) error {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 	"unicode"
 
@@ -20,6 +19,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	"github.com/swarmlab/swarmlab/agents/api/faultkind"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/fault"
@@ -29,7 +29,7 @@ import (
 const (
 	faultDir = "faults"
 	// consul is the one container whose data others make anew: the agents register again what it has forgotten.
-	consul = "consul"
+	consul = contract.ConsulContainer
 	// clockDir has the file that sets the clock of containers which go by it; see ClockOffset in the roles' protocol.
 	clockDir = "clock"
 	// maxHolder bounds what is kept of who injected a fault.
@@ -44,10 +44,6 @@ func engineUnits() []string { return []string{"docker.socket", "docker.service"}
 
 // newFaults opens the node's faults.
 func (n *Node) newFaults(means fault.OS) (*fault.Keeper, error) {
-	port, err := strconv.ParseUint(agentPort, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("the agents' port: %w", err)
-	}
 	// Containers mount it before there is anything in it.
 	if err := os.MkdirAll(n.clockFolder(), 0o755); err != nil {
 		return nil, fmt.Errorf("the folder of the clock's offset: %w", err)
@@ -56,7 +52,7 @@ func (n *Node) newFaults(means fault.OS) (*fault.Keeper, error) {
 		means.Clock = fault.OffsetClock{Folder: n.clockFolder(), URL: n.clockURL, Patience: means.Patience}
 	}
 	return fault.Open(filepath.Join(n.paths.State, faultDir), fault.Deps{
-		OS: means, Engine: n.engine, Network: LabNetwork, EngineUnits: engineUnits(), AgentPort: uint16(port),
+		OS: means, Engine: n.engine, Network: contract.Network, EngineUnits: engineUnits(), AgentPort: contract.AgentPort,
 		Own: stopper{n}.Own, Wanted: n.wanted, Renewable: func(container string) bool { return container == consul },
 	}, n.log, func(f fault.Fault, action, message string) {
 		n.emit(faultSubject(f), "fault-"+action, f.Spec.String()+": "+message)
@@ -70,7 +66,7 @@ func Reap(ctx context.Context, paths Paths, engine fault.Engine, means fault.OS,
 		means.Clock = fault.OffsetClock{Folder: filepath.Join(paths.State, clockDir), URL: func() string { return "" }}
 	}
 	k, err := fault.Open(filepath.Join(paths.State, faultDir), fault.Deps{
-		OS: means, Engine: engine, Network: LabNetwork, EngineUnits: engineUnits(),
+		OS: means, Engine: engine, Network: contract.Network, EngineUnits: engineUnits(),
 	}, log, func(fault.Fault, string, string) {})
 	if err != nil {
 		return 0, 0, err

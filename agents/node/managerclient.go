@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
@@ -25,8 +27,6 @@ import (
 )
 
 const (
-	agentPort = "7400"
-	swarmPort = "2377"
 	// share bounds the time that the agent spends on asking: one part of so many.
 	share = 4
 	// exclusions is in how many looks in a row this node must be missing from the manager's list to count as excluded: a node
@@ -140,7 +140,7 @@ func (l *managerClient) probe(ctx context.Context) error {
 func (l *managerClient) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	address := net.JoinHostPort(l.manager.GetAddress(), swarmPort)
+	address := net.JoinHostPort(l.manager.GetAddress(), strconv.Itoa(contract.SwarmPort))
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("the swarm's manager is away: %w", err)
@@ -150,7 +150,7 @@ func (l *managerClient) dial(ctx context.Context) error {
 
 // dialManager prepares the connection to the manager's agent; it is made when it is first used, and again whenever it is lost.
 func dialManager(manager *rolev1.Node, identity server.Identity) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(manager.GetAddress(), agentPort),
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(manager.GetAddress(), strconv.Itoa(contract.AgentPort)),
 		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(manager.GetName()))),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: timescale.Scale(200 * time.Millisecond), Multiplier: 1.5, MaxDelay: timescale.Scale(time.Second)},
@@ -265,7 +265,7 @@ func (l *managerClient) learn(info *agentv1.JoinInfoResponse, shown *agentv1.Sna
 	l.token, l.address = info.GetWorkerToken(), info.GetManagerAddress()
 	l.known.NetworkIDs = nil
 	if info.GetNetworkReady() {
-		l.known.NetworkIDs = map[string]string{LabNetwork: info.GetNetworkId()}
+		l.known.NetworkIDs = map[string]string{contract.Network: info.GetNetworkId()}
 	}
 	if shown != nil {
 		l.evaluate(shown.GetNode().GetSwarm().GetMembers(), time.Now())
@@ -318,5 +318,5 @@ func managerTrouble(manager string, err error) string {
 
 func sameCluster(a, b reconcile.Cluster) bool {
 	return a.Known == b.Known && a.ID == b.ID && a.Away == b.Away && a.Excluded == b.Excluded &&
-		a.NetworkIDs[LabNetwork] == b.NetworkIDs[LabNetwork]
+		a.NetworkIDs[contract.Network] == b.NetworkIDs[contract.Network]
 }

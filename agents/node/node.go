@@ -33,6 +33,7 @@ import (
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
 	"github.com/swarmlab/swarmlab/agents/clock"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
@@ -47,9 +48,6 @@ import (
 	"github.com/swarmlab/swarmlab/agents/server"
 )
 
-// LabNetwork is the lab's overlay network.
-const LabNetwork = "mynet"
-
 const (
 	// networkBits is the prefix length of each network out of the swarm's pool.
 	networkBits = 24
@@ -57,13 +55,6 @@ const (
 	heartbeat = 5 * time.Second
 	// auditLimit is the size, in bytes, at which the audit log is rotated.
 	auditLimit = 1 << 20
-	consulPort = "8500"
-)
-
-// Secrets that the agent itself uses, by file name.
-const (
-	secretNodeToken       = "consul-node-token"
-	secretManagementToken = "consul-management-token"
 )
 
 // Paths are the places on a node.
@@ -317,12 +308,12 @@ func NewDiscovery(config Config, paths Paths, log *slog.Logger) (*discovery.Clie
 	secrets := render.Secrets{Dir: paths.Secrets, Node: config.Self.GetName()}
 	c := discovery.Config{
 		Lab: config.Lab, Node: config.Self.GetName(), Address: config.Self.GetAddress(), AgentPort: number,
-		Consul:    net.JoinHostPort(config.Manager().GetAddress(), consulPort),
-		Token:     func() (string, error) { return secrets.Read(secretNodeToken) },
+		Consul:    net.JoinHostPort(config.Manager().GetAddress(), strconv.Itoa(contract.ConsulPort)),
+		Token:     func() (string, error) { return secrets.Read(contract.NodeToken) },
 		StateFile: filepath.Join(paths.State, "services.json"), Logger: log,
 	}
 	if config.Manager() == config.Self {
-		c.Management = func() (string, error) { return secrets.Read(secretManagementToken) }
+		c.Management = func() (string, error) { return secrets.Read(contract.ManagementToken) }
 	}
 	return discovery.New(c), nil
 }
@@ -386,7 +377,7 @@ func (n *Node) desired() reconcile.Desired {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	d := reconcile.Desired{
-		Lab: n.config.Lab, Stage: n.stage(), Planned: n.plan.known, Networks: []string{LabNetwork}, Containers: n.plan.containers,
+		Lab: n.config.Lab, Stage: n.stage(), Planned: n.plan.known, Networks: []string{contract.Network}, Containers: n.plan.containers,
 		Membership: membership(n.plan.plan),
 	}
 	switch {
@@ -479,10 +470,10 @@ func (n *Node) apply(ctx context.Context, step reconcile.Step, attempt int) erro
 func joinsOverlay(step reconcile.Step) bool {
 	switch step.Kind {
 	case reconcile.AttachContainer:
-		return step.Network == LabNetwork
+		return step.Network == contract.Network
 	case reconcile.StartContainer:
 		return step.Container != nil && slices.ContainsFunc(step.Container.Spec.Networks,
-			func(a engine.Attachment) bool { return a.Network == LabNetwork })
+			func(a engine.Attachment) bool { return a.Network == contract.Network })
 	}
 	return false
 }

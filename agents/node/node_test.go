@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/discovery"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/engine/enginetest"
@@ -73,7 +75,7 @@ func (f *fakeRole) Plan(context.Context, *rolev1.Facts) (*rolev1.PlanResponse, e
 	if f.nonsense {
 		return nil, errors.New("these facts make no sense")
 	}
-	on := []*rolev1.NetworkAttachment{{Network: LabNetwork}}
+	on := []*rolev1.NetworkAttachment{{Network: contract.Network}}
 	return &rolev1.PlanResponse{
 		Swarm: rolev1.SwarmMembership_SWARM_MEMBERSHIP_MANAGER,
 		Containers: []*rolev1.Container{
@@ -97,7 +99,7 @@ func (f *fakeRole) Check(context.Context, *rolev1.Facts, string) (*rolev1.CheckR
 	if f.dead {
 		return nil, role.ErrNotRunning
 	}
-	return &rolev1.CheckResponse{Healthy: true, Measures: map[string]float64{measureQueued: f.queued}}, nil
+	return &rolev1.CheckResponse{Healthy: true, Measures: map[string]float64{contract.MeasureQueued: f.queued}}, nil
 }
 
 // fakeDiscovery registers at once what it is offered.
@@ -376,7 +378,7 @@ func TestBecomesReady(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 	for _, name := range []string{"redis01", "web"} {
-		if c := find(s, name); c.GetOwnership() != agentv1.Ownership_OWNERSHIP_MANAGED || c.GetNetworks()[LabNetwork] == "" {
+		if c := find(s, name); c.GetOwnership() != agentv1.Ownership_OWNERSHIP_MANAGED || c.GetNetworks()[contract.Network] == "" {
 			t.Errorf("%v", c)
 		}
 	}
@@ -735,7 +737,7 @@ func TestForgetNoNodeUnheard(t *testing.T) {
 	before := lifeTimeout
 	lifeTimeout = 300 * time.Millisecond
 	t.Cleanup(func() { lifeTimeout = before })
-	hung, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.77", agentPort))
+	hung, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.77", strconv.Itoa(contract.AgentPort)))
 	if err != nil {
 		t.Skip("needs an address of its own: ", err)
 	}

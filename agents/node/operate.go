@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/manualstop"
@@ -35,9 +38,6 @@ var (
 	// planPatience bounds the wait for a role's first plan, for which is looked every planInterval.
 	planPatience = timescale.Scale(10 * time.Second)
 )
-
-// measureQueued is the role's measure of votes that wait on the node.
-const measureQueued = "votes_queued"
 
 // SetStage sets the desired stage. It also brings a retired node back.
 func (n *Node) SetStage(_ context.Context, stage rolev1.Stage) error {
@@ -299,7 +299,7 @@ func (n *Node) takeDown(ctx context.Context, stage rolev1.Stage) error {
 // removeNetwork removes the lab's network. As long as another node has a container on it the swarm refuses.
 func (n *Node) removeNetwork(ctx context.Context) error {
 	for {
-		err := n.engine.RemoveNetwork(ctx, LabNetwork)
+		err := n.engine.RemoveNetwork(ctx, contract.Network)
 		if err == nil || errors.Is(err, engine.ErrNotFound) {
 			return nil
 		}
@@ -440,7 +440,7 @@ func (n *Node) drained(ctx context.Context, progress func(string, float64) error
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		queued, counted := response.GetMeasures()[measureQueued]
+		queued, counted := response.GetMeasures()[contract.MeasureQueued]
 		if err == nil && (!counted && n.countsNothing() || counted && queued == 0) {
 			return nil
 		}
@@ -552,10 +552,10 @@ func (n *Node) JoinInfo(ctx context.Context) (*agentv1.JoinInfoResponse, error) 
 			if err != nil {
 				return nil, err
 			}
-			network, ready := st.Observed.Networks[LabNetwork]
+			network, ready := st.Observed.Networks[contract.Network]
 			ready = ready && network.Overlay && network.Attachable
 			out := &agentv1.JoinInfoResponse{
-				WorkerToken: token, ManagerAddress: n.config.Self.GetAddress() + ":" + swarmPort, ClusterId: have.ClusterID,
+				WorkerToken: token, ManagerAddress: net.JoinHostPort(n.config.Self.GetAddress(), strconv.Itoa(contract.SwarmPort)), ClusterId: have.ClusterID,
 				NetworkReady: ready,
 			}
 			if ready {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/overlayprobe"
@@ -98,7 +100,7 @@ func (w *overlayMonitor) observed(desired reconcile.Desired, containers map[stri
 	for i := range desired.Containers {
 		name := desired.Containers[i].Spec.Name
 		c, ok := containers[name]
-		endpoint := c.Endpoints[LabNetwork]
+		endpoint := c.Endpoints[contract.Network]
 		if !ok || c.State != engine.StateRunning || endpoint.Address == "" {
 			continue
 		}
@@ -185,7 +187,7 @@ func (w *overlayMonitor) compare(peers []*agentv1.NodeSnapshot) bool {
 	}
 	for _, p := range peers {
 		for _, c := range p.GetContainers() {
-			if address := c.GetNetworks()[LabNetwork]; address != "" && c.GetState() == string(engine.StateRunning) {
+			if address := c.GetNetworks()[contract.Network]; address != "" && c.GetState() == string(engine.StateRunning) {
 				claims[address] = append(claims[address],
 					claim{node: p.GetName(), container: c.GetName(), started: c.GetSince().AsTime()})
 			}
@@ -259,7 +261,7 @@ func targets(peers []*agentv1.NodeSnapshot, now time.Time) []overlayprobe.Target
 	var out []overlayprobe.Target
 	for _, p := range peers {
 		for _, c := range p.GetContainers() {
-			address, err := netip.ParseAddr(c.GetNetworks()[LabNetwork])
+			address, err := netip.ParseAddr(c.GetNetworks()[contract.Network])
 			if err != nil || !address.Is4() || c.GetState() != string(engine.StateRunning) ||
 				now.Sub(c.GetSince().AsTime()) < meshSettle {
 				continue
@@ -317,7 +319,7 @@ func (n *Node) peers(ctx context.Context) []*agentv1.NodeSnapshot {
 
 // askPeer gets the snapshot of another node.
 func (n *Node) askPeer(ctx context.Context, peer *rolev1.Node) (*agentv1.NodeSnapshot, error) {
-	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(peer.GetAddress(), agentPort),
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(peer.GetAddress(), strconv.Itoa(contract.AgentPort)),
 		grpc.WithTransportCredentials(credentials.NewTLS(n.identity.Client(peer.GetName()))),
 		grpc.WithNoProxy()) // of the environment: a peer is a node of the same lab
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/engine"
 	"github.com/swarmlab/swarmlab/agents/overlayprobe"
 	"github.com/swarmlab/swarmlab/agents/reconcile"
@@ -29,10 +30,10 @@ type meshBench struct {
 func newMeshBench() *meshBench {
 	b := &meshBench{clock: time.Unix(1e9, 0)}
 	b.peer = &agentv1.NodeSnapshot{Name: "store", Containers: []*agentv1.ContainerStatus{
-		{Name: "pg", State: "running", Networks: map[string]string{LabNetwork: "10.33.1.8"}, Since: timestamppb.New(b.clock)},
-		{Name: "stopped", State: "exited", Networks: map[string]string{LabNetwork: "10.33.1.9"}},
+		{Name: "pg", State: "running", Networks: map[string]string{contract.Network: "10.33.1.8"}, Since: timestamppb.New(b.clock)},
+		{Name: "stopped", State: "exited", Networks: map[string]string{contract.Network: "10.33.1.9"}},
 		{Name: "elsewhere", State: "running", Networks: map[string]string{"bridge": "172.17.0.2"}},
-		{Name: "fresh", State: "running", Networks: map[string]string{LabNetwork: "10.33.1.10"}, Since: timestamppb.New(b.clock.Add(time.Hour))},
+		{Name: "fresh", State: "running", Networks: map[string]string{contract.Network: "10.33.1.10"}, Since: timestamppb.New(b.clock.Add(time.Hour))},
 	}}
 	b.overlayMonitor = &overlayMonitor{
 		self: "worker01", known: map[string]*endpointWatch{}, now: func() time.Time { return b.clock },
@@ -61,7 +62,7 @@ func (b *meshBench) look(endpoint, address string) {
 	desired := reconcile.Desired{Containers: []reconcile.Container{{Spec: engine.Spec{Name: "worker01"}}}}
 	b.observed(desired, map[string]engine.Container{"worker01": {
 		ID: "c", State: engine.StateRunning, StartedAt: time.Unix(1e9, 0),
-		Endpoints: map[string]engine.Endpoint{LabNetwork: {EndpointID: endpoint, Address: address}},
+		Endpoints: map[string]engine.Endpoint{contract.Network: {EndpointID: endpoint, Address: address}},
 	}})
 }
 
@@ -159,7 +160,7 @@ func TestMeshFindsSharedAddresses(t *testing.T) {
 				b.look("e1", "10.33.1.4")
 				b.pass(t.Context(), time.Minute) // it reaches everybody: no probe tells
 				b.peer.Name = c.node
-				b.peer.Containers[0].Networks[LabNetwork] = "10.33.1.4"
+				b.peer.Containers[0].Networks[contract.Network] = "10.33.1.4"
 				b.peer.Containers[0].Since = timestamppb.New(time.Unix(1e9, 0).Add(c.since))
 				b.pass(t.Context(), 2*addressInterval)
 				if got := b.stale()["worker01"]; (got != "") != c.gives {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/agents/role"
 )
@@ -150,7 +151,7 @@ func (n *Node) checkOnce(ctx context.Context) (*rolev1.CheckResponse, error) {
 	n.mu.Lock()
 	before := n.health
 	n.health = health{began: began, at: time.Now(), response: response, err: err}
-	if _, counted := response.GetMeasures()[measureQueued]; counted {
+	if _, counted := response.GetMeasures()[contract.MeasureQueued]; counted {
 		n.queues = true
 	}
 	n.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/host/console"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
@@ -186,7 +187,7 @@ func newStatus(lab *settings.Lab, view fleet.View) status {
 		Vote:          lab.VotingURL(),
 		Results:       lab.ResultsURL(),
 		BalancerStats: lab.VotingURL() + "haproxy?stats",
-		StatsUser:     "stats",
+		StatsUser:     contract.StatsUser,
 		StatsPassword: filepath.Join(".lab", filepath.FromSlash(pki.StatsPasswordFile)),
 	}
 	return s

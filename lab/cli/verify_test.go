@@ -14,11 +14,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/votes/ledger"
-	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -62,14 +62,14 @@ func ledgerCommand(ts *testscript.TestScript, _ bool, args []string) {
 		n, convErr := strconv.Atoi(args[1])
 		err = errors.Join(convErr, b.cast(n))
 	case "queue":
-		err = b.redis.XAdd(context.Background(), &redis.XAddArgs{Stream: queue.Stream, Values: []string{"v", "a vote"}}).Err()
+		err = b.redis.XAdd(context.Background(), &redis.XAddArgs{Stream: contract.VoteStream, Values: []string{"v", "a vote"}}).Err()
 	case "count":
 		_, err = b.store.Merge(context.Background(), b.votes)
-		err = errors.Join(err, b.redis.Del(context.Background(), queue.Stream).Err())
+		err = errors.Join(err, b.redis.Del(context.Background(), contract.VoteStream).Err())
 	case "dead":
 		kind, text, reason := args[1], args[2], args[3]
 		if text, err = strconv.Unquote(text); err == nil {
-			err = b.redis.XAdd(context.Background(), &redis.XAddArgs{Stream: queue.DeadStream, Values: []string{
+			err = b.redis.XAdd(context.Background(), &redis.XAddArgs{Stream: contract.DeadStream, Values: []string{
 				"reason", reason, "id", "1-1", "consumer", "worker01-0a", kind, text,
 			}}).Err()
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
@@ -104,23 +105,12 @@ func (v View) Stage() (stage settings.Stage, mixed bool) {
 	return stage, mixed
 }
 
-// Measures as the roles' checks name them.
-const (
-	MeasureCaptured     = "votes_captured"
-	MeasureQueued       = "votes_queued"
-	MeasureCounted      = "votes_counted"
-	MeasureDeadLettered = "votes_dead_lettered"
-)
-
-// incidentsPrefix comes before the name of a queue in the store's measures.
-const incidentsPrefix = "queue_incidents:"
-
 // Incidents returns how often each queue came back without votes that it had acknowledged, as the store has it on record; empty if none did.
 func (v View) Incidents() map[string]int {
 	found := map[string]int{}
 	for _, n := range v.Nodes {
 		for name, value := range n.Snapshot.GetRole().GetMeasures() {
-			if queue, ok := strings.CutPrefix(name, incidentsPrefix); ok && value > 0 {
+			if queue, ok := strings.CutPrefix(name, contract.MeasureIncidents); ok && value > 0 {
 				found[queue] += int(value)
 			}
 		}
@@ -143,10 +133,10 @@ type Votes struct {
 // Votes sums what the frontends captured and hold, and what the store counted.
 func (v View) Votes() Votes {
 	var votes Votes
-	votes.Captured, votes.CapturedKnown = v.sum(topology.RoleFrontend, MeasureCaptured)
-	votes.Queued, votes.QueuedKnown = v.sum(topology.RoleFrontend, MeasureQueued)
-	votes.DeadLettered, votes.DeadLetteredKnown = v.sum(topology.RoleFrontend, MeasureDeadLettered)
-	votes.Counted, votes.CountedKnown = v.sum(topology.RoleStore, MeasureCounted)
+	votes.Captured, votes.CapturedKnown = v.sum(topology.RoleFrontend, contract.MeasureCaptured)
+	votes.Queued, votes.QueuedKnown = v.sum(topology.RoleFrontend, contract.MeasureQueued)
+	votes.DeadLettered, votes.DeadLetteredKnown = v.sum(topology.RoleFrontend, contract.MeasureDeadLettered)
+	votes.Counted, votes.CountedKnown = v.sum(topology.RoleStore, contract.MeasureCounted)
 	return votes
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 )
 
@@ -20,8 +21,8 @@ func (q Queue) Depth(ctx context.Context, frontend string) (captured, queued flo
 	case n.Err != nil:
 		return 0, 0, time.Time{}, n.Err
 	}
-	captured, haveCaptured := fleet.Measure(n, fleet.MeasureCaptured)
-	queued, haveQueued := fleet.Measure(n, fleet.MeasureQueued)
+	captured, haveCaptured := fleet.Measure(n, contract.MeasureCaptured)
+	queued, haveQueued := fleet.Measure(n, contract.MeasureQueued)
 	if !haveCaptured || !haveQueued {
 		return 0, 0, time.Time{}, fmt.Errorf("%s does not say how long its queue is: %s", frontend, n.Snapshot.GetRole().GetMessage())
 	}

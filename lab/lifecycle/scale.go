@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/power"
@@ -164,7 +165,7 @@ func forgetQueues(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, gone [
 	}
 	config.Password = strings.TrimSpace(string(password))
 	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return f.Dial(ctx, stores[0].Name, "pg", 5432)
+		return f.Dial(ctx, stores[0].Name, contract.PostgresContainer, contract.PostgresPort)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -14,18 +15,10 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
-)
-
-// What the voting app keeps in Redis.
-const (
-	stream     = "votes"
-	deadStream = "votes:dead"
-	// Votes that were ever appended to the stream, and those of them that are counted or dead.
-	capturedKey = "votes:captured"
-	settledKey  = "votes:settled"
 )
 
 const usersFile = "redis-users.acl"
@@ -43,8 +36,8 @@ func New() *Role {
 	redis.SetLogger(&logging.VoidLogger{})
 	return &Role{
 		probe: probe.NewProber(),
-		redis: net.JoinHostPort(planutil.Loopback, "6379"),
-		web:   net.JoinHostPort(planutil.Loopback, fmt.Sprint(planutil.VotePort)),
+		redis: net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.RedisPort)),
+		web:   net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.VotePort)),
 	}
 }
 
@@ -67,30 +60,30 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 			Stage: rolev1.Stage_STAGE_APPLICATION,
 			// A vote is acknowledged once it is on the disk: each write is synced, and nothing is ever evicted.
 			Command: []string{
-				"redis-server", "--appendonly", "yes", "--appendfsync", "always", "--aclfile", planutil.SecretsDir + usersFile,
+				"redis-server", "--appendonly", "yes", "--appendfsync", "always", "--aclfile", contract.SecretsDir + usersFile,
 				"--dir", "/data", "--maxmemory-policy", "noeviction",
 			},
-			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, 6379, 6379)},
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, contract.RedisPort, contract.RedisPort)},
 			Mounts:   []*rolev1.Mount{planutil.Volume(redisName+"-data", "/data"), planutil.Secret(usersFile)},
-			Networks: planutil.On(planutil.Network, redisName),
+			Networks: planutil.On(contract.Network, redisName),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 		}, {
 			Name:     webName,
-			Image:    planutil.Built("web-vote-app"),
+			Image:    planutil.Built(contract.VoteApp),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Hostname: "votingapp.local",
 			Env:      map[string]string{"WEB_VOTE_NUMBER": number, "OPTION_A": "Cats", "OPTION_B": "Dogs"},
-			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, planutil.VotePort, 80)},
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, contract.VotePort, contract.HTTPPort)},
 			Mounts: []*rolev1.Mount{
-				planutil.Secret(planutil.RedisPassword), planutil.Secret(planutil.VoterKey),
-				planutil.ClockOffset("/run/clock", fmt.Sprintf("http://%s:%d/clock", planutil.Loopback, planutil.VotePort)),
+				planutil.Secret(contract.RedisPassword), planutil.Secret(contract.VoterKey),
+				planutil.ClockOffset("/run/clock", fmt.Sprintf("http://%s:%d/clock", planutil.Loopback, contract.VotePort)),
 			},
-			Networks: planutil.On(planutil.Network),
+			Networks: planutil.On(contract.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
 			Needs:    []string{redisName},
 		}},
-		Services: []*rolev1.Service{{Name: planutil.VoteService, Container: webName, Port: planutil.VotePort, Tags: []string{"http"}}},
+		Services: []*rolev1.Service{{Name: contract.VoteApp, Container: webName, Port: contract.VotePort, Tags: []string{"http"}}},
 		Swarm:    rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER,
 	}, nil
 }
@@ -100,7 +93,7 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := probe.Secret(secretsDir, planutil.RedisPassword)
+	password, err := probe.Secret(secretsDir, contract.RedisPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +108,7 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	health := &role.Health{}
 	if redisErr == nil {
 		health.Measures = map[string]float64{
-			"votes_captured": q.captured, "votes_queued": q.queued, "votes_dead_lettered": q.dead,
+			contract.MeasureCaptured: q.captured, contract.MeasureQueued: q.queued, contract.MeasureDeadLettered: q.dead,
 		}
 	}
 	switch {
@@ -127,7 +120,7 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 		health.Healthy = true
 		health.Message = fmt.Sprintf("takes votes: %s captured, %s waiting", count(q.captured), count(q.queued))
 		if q.dead > 0 {
-			health.Message += fmt.Sprintf(", %s put aside as unreadable (stream %s)", count(q.dead), deadStream)
+			health.Message += fmt.Sprintf(", %s put aside as unreadable (stream %s)", count(q.dead), contract.DeadStream)
 		}
 	}
 	return health, nil
@@ -148,8 +141,8 @@ func (r *Role) queue(ctx context.Context, password string) (queue, error) {
 	var length, dead *redis.IntCmd
 	// One moment: in a transaction nothing comes between the numbers.
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		captured, settled = p.Get(ctx, capturedKey), p.Get(ctx, settledKey)
-		length, dead = p.XLen(ctx, stream), p.XLen(ctx, deadStream)
+		captured, settled = p.Get(ctx, contract.CapturedKey), p.Get(ctx, contract.SettledKey)
+		length, dead = p.XLen(ctx, contract.VoteStream), p.XLen(ctx, contract.DeadStream)
 		return nil
 	})
 	if errors.Is(err, redis.Nil) { // the first vote makes the counters

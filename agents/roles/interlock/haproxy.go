@@ -9,8 +9,8 @@ import (
 	"syscall"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
-	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
 )
 
 // notInName is what HAProxy takes in no name.
@@ -22,7 +22,7 @@ func servers(instances []*rolev1.Instance) []haproxy.Server {
 	byAddress := map[netip.AddrPort]haproxy.Server{}
 	for _, i := range instances {
 		addr, err := netip.ParseAddr(i.GetAddress())
-		if i.GetService() != planutil.VoteService || err != nil || !addr.Is4() || i.GetPort() < 1 || i.GetPort() > 65535 {
+		if i.GetService() != contract.VoteApp || err != nil || !addr.Is4() || i.GetPort() < 1 || i.GetPort() > 65535 {
 			continue
 		}
 		s := haproxy.Server{Name: notInName.ReplaceAllString(i.GetNode(), "-"), Address: netip.AddrPortFrom(addr, uint16(i.GetPort()))}
@@ -52,7 +52,7 @@ func servers(instances []*rolev1.Instance) []haproxy.Server {
 // config is HAProxy's on the node. The agent puts the hash of the password in.
 func (r *Role) config(list []haproxy.Server) haproxy.Config {
 	return haproxy.Config{
-		Bind: ":80", Backend: planutil.VoteService, PageFile: pageFile, Password: fmt.Sprintf("{{sha512crypt %q}}", planutil.StatsPassword),
+		Bind: ":80", Backend: contract.VoteApp, PageFile: pageFile, Password: fmt.Sprintf("{{sha512crypt %q}}", contract.StatsPassword),
 		Times: r.times, Servers: list, Files: r.files,
 	}
 }

@@ -4,17 +4,18 @@ package interlock
 
 import (
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
+	"github.com/swarmlab/swarmlab/agents/common/haproxystats"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/interlock/haproxy"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
@@ -25,7 +26,6 @@ const (
 	// configFile is where the image's own command looks. It runs HAProxy as master and workers.
 	configFile = "/usr/local/etc/haproxy/haproxy.cfg"
 	pageFile   = "/usr/local/etc/haproxy/unavailable.html"
-	statsUser  = "stats"
 )
 
 // Role implements [role.Role].
@@ -40,7 +40,7 @@ var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: probe.NewProber(), haproxy: net.JoinHostPort(planutil.Loopback, "80"), times: haproxy.MachineTimes(), files: openFiles()}
+	return &Role{probe: probe.NewProber(), haproxy: net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.HTTPPort)), times: haproxy.MachineTimes(), files: openFiles()}
 }
 
 // Describe implements [role.Role].
@@ -57,10 +57,10 @@ func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 	const reload = "USR2"
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
-			Name:  "interlock",
+			Name:  contract.InterlockContainer,
 			Image: planutil.Stock("haproxy:3.0"),
 			Stage: rolev1.Stage_STAGE_APPLICATION,
-			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 80, 80)},
+			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, contract.HTTPPort, contract.HTTPPort)},
 			Mounts: []*rolev1.Mount{
 				planutil.File(configFile, &rolev1.RenderedFile{Name: "haproxy.cfg", Content: config, ReloadSignal: reload}),
 				planutil.File(pageFile, &rolev1.RenderedFile{Name: "unavailable.html", Content: haproxy.Unavailable(), ReloadSignal: reload}),
@@ -71,7 +71,7 @@ func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 			StopSignal:  "SIGUSR1",
 			StopTimeout: durationpb.New(5 * time.Second),
 		}},
-		Follow: []string{planutil.VoteService},
+		Follow: []string{contract.VoteApp},
 		Swarm:  rolev1.SwarmMembership_SWARM_MEMBERSHIP_NONE,
 	}, nil
 }
@@ -80,17 +80,25 @@ func (r *Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := probe.Secret(secretsDir, planutil.StatsPassword)
+	password, err := probe.Secret(secretsDir, contract.StatsPassword)
 	if err != nil {
 		return nil, err
 	}
-	page, err := r.probe.Get(ctx, "http://"+r.haproxy+"/haproxy?stats;csv", func(req *http.Request) { req.SetBasicAuth(statsUser, password) })
+	page, err := r.probe.Get(ctx, "http://"+r.haproxy+"/haproxy?stats;csv", func(req *http.Request) { req.SetBasicAuth(contract.StatsUser, password) })
 	if err != nil {
 		return &role.Health{Message: r.withLimit(fmt.Sprintf("no voter gets through: HAProxy: %v", err))}, nil
 	}
-	up, down, err := serverStates(page)
+	servers, err := haproxystats.Parse(string(page), contract.VoteApp)
 	if err != nil {
 		return &role.Health{Message: fmt.Sprintf("cannot tell who gets through: HAProxy's statistics: %v", err)}, nil
+	}
+	var up, down []string
+	for _, s := range servers {
+		if s.Up {
+			up = append(up, s.Name)
+		} else {
+			down = append(down, s.Name)
+		}
 	}
 	health := &role.Health{
 		Healthy:  len(up) > 0,
@@ -116,50 +124,4 @@ func (r *Role) withLimit(message string) string {
 		return message + "; " + few
 	}
 	return message
-}
-
-// serverStates reads HAProxy's statistics as CSV (its Management Guide, section 9.1). Columns are found by name: their number grows with
-// each version.
-func serverStates(page []byte) (up, down []string, err error) {
-	text, ok := strings.CutPrefix(string(page), "# ")
-	if !ok {
-		return nil, nil, errors.New("the answer is no table of statistics")
-	}
-	reader := csv.NewReader(strings.NewReader(text))
-	reader.FieldsPerRecord = -1 // the last, empty column comes and goes
-	rows, err := reader.ReadAll()
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(rows) == 0 {
-		return nil, nil, errors.New("the table of statistics is empty")
-	}
-	column := map[string]int{}
-	for i, name := range rows[0] {
-		column[name] = i
-	}
-	for _, name := range []string{"pxname", "svname", "status"} {
-		if _, ok := column[name]; !ok {
-			return nil, nil, fmt.Errorf("there is no column %s", name)
-		}
-	}
-	for _, row := range rows[1:] {
-		field := func(name string) string {
-			if i := column[name]; i < len(row) {
-				return row[i]
-			}
-			return ""
-		}
-		name := field("svname")
-		if field("pxname") != planutil.VoteService || name == "BACKEND" || name == "FRONTEND" || name == "" {
-			continue
-		}
-		// "UP", or "UP 1/2" on its way down.
-		if strings.HasPrefix(field("status"), "UP") {
-			up = append(up, name)
-		} else {
-			down = append(down, name)
-		}
-	}
-	return up, down, nil
 }

@@ -183,14 +183,3 @@ func TestLimitOfOpenFiles(t *testing.T) {
 		}
 	}
 }
-
-func FuzzServerStates(f *testing.F) {
-	f.Add([]byte(header + "web-vote-app,f1,0,UP,\n"))
-	f.Add([]byte("# pxname,svname,status\n\"web-vote-app\"\n"))
-	f.Fuzz(func(t *testing.T, page []byte) {
-		up, down, err := serverStates(page)
-		if err != nil && len(up)+len(down) > 0 {
-			t.Errorf("an error and states: %v, %v, %v", up, down, err)
-		}
-	})
-}

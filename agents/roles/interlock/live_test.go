@@ -23,6 +23,7 @@ import (
 	"github.com/google/uuid"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/role/roletest"
 )
@@ -421,7 +422,7 @@ func TestSickServers(t *testing.T) {
 func (b *balancer) failedChecks(t *testing.T, server string) int {
 	t.Helper()
 	req := &http.Request{Header: http.Header{}}
-	req.SetBasicAuth(statsUser, password)
+	req.SetBasicAuth(contract.StatsUser, password)
 	_, page, _, err := b.do(t.Context(), http.MethodGet, "/haproxy?stats;csv", "", "Authorization", req.Header.Get("Authorization"))
 	if err != nil {
 		t.Fatal(err)

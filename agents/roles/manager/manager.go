@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
@@ -33,7 +35,7 @@ var _ role.Role = (*Role)(nil)
 
 // New makes the role.
 func New() *Role {
-	return &Role{probe: probe.NewProber(), consul: net.JoinHostPort(planutil.Loopback, "8500")}
+	return &Role{probe: probe.NewProber(), consul: net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.ConsulPort))}
 }
 
 // Describe implements [role.Role].
@@ -45,12 +47,12 @@ func (*Role) Describe(context.Context) (*role.Description, error) {
 func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
-			Name:  "consul",
+			Name:  contract.ConsulContainer,
 			Image: planutil.Stock("hashicorp/consul:1.22.0"),
 			Stage: rolev1.Stage_STAGE_CLUSTER,
 			// The image itself names its folders for data and configuration.
 			Command: []string{"agent", "-server", "-bootstrap-expect=1", "-client=0.0.0.0", "-ui=false"},
-			Ports:   []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 8500, 8500)},
+			Ports:   []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, contract.ConsulPort, contract.ConsulPort)},
 			Mounts: []*rolev1.Mount{
 				planutil.Volume("consul-data", "/consul/data"),
 				planutil.File(configFile, &rolev1.RenderedFile{Name: "swarmlab.hcl", Content: config}),
@@ -67,7 +69,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	token, err := probe.Secret(secretsDir, planutil.NodeToken)
+	token, err := probe.Secret(secretsDir, contract.NodeToken)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
@@ -31,8 +32,8 @@ var _ role.Role = (*Role)(nil)
 func New() *Role {
 	return &Role{
 		probe:    probe.NewProber(),
-		postgres: net.JoinHostPort(planutil.Loopback, "5432"),
-		results:  net.JoinHostPort(planutil.Loopback, "80"),
+		postgres: net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.PostgresPort)),
+		results:  net.JoinHostPort(planutil.Loopback, strconv.Itoa(contract.HTTPPort)),
 	}
 }
 
@@ -45,31 +46,31 @@ func (*Role) Describe(context.Context) (*role.Description, error) {
 func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
-			Name:  "pg",
+			Name:  contract.PostgresContainer,
 			Image: planutil.Stock("postgres:17"),
 			Stage: rolev1.Stage_STAGE_APPLICATION,
-			Env:   map[string]string{"POSTGRES_DB": "votes", "POSTGRES_PASSWORD_FILE": planutil.SecretsDir + planutil.PostgresPassword},
-			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, 5432, 5432)},
+			Env:   map[string]string{"POSTGRES_DB": "votes", "POSTGRES_PASSWORD_FILE": contract.SecretsDir + contract.PostgresPassword},
+			Ports: []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, contract.PostgresPort, contract.PostgresPort)},
 			Mounts: []*rolev1.Mount{
-				planutil.Volume("pg-data", "/var/lib/postgresql/data"), planutil.Secret(planutil.PostgresPassword),
+				planutil.Volume("pg-data", "/var/lib/postgresql/data"), planutil.Secret(contract.PostgresPassword),
 			},
-			Networks: planutil.On(planutil.Network, planutil.StoreAlias),
+			Networks: planutil.On(contract.Network, contract.StoreAlias),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			// Postgres' fast shutdown; on SIGTERM it would wait for its clients to leave.
 			StopSignal: "SIGINT",
 		}, {
-			Name:     "results-app",
-			Image:    planutil.Built("results-app"),
+			Name:     contract.ResultsContainer,
+			Image:    planutil.Built(contract.ResultsApp),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Env:      map[string]string{"OPTION_A": "Cats", "OPTION_B": "Dogs"},
-			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, 80, 80)},
-			Mounts:   []*rolev1.Mount{planutil.Secret(planutil.PostgresPassword)},
-			Networks: planutil.On(planutil.Network),
+			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Everywhere, contract.HTTPPort, contract.HTTPPort)},
+			Mounts:   []*rolev1.Mount{planutil.Secret(contract.PostgresPassword)},
+			Networks: planutil.On(contract.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
-			Needs:    []string{"pg"},
+			Needs:    []string{contract.PostgresContainer},
 		}},
-		Services: []*rolev1.Service{{Name: planutil.ResultsService, Container: "results-app", Port: 80, Tags: []string{"http"}}},
+		Services: []*rolev1.Service{{Name: contract.ResultsApp, Container: contract.ResultsContainer, Port: contract.HTTPPort, Tags: []string{"http"}}},
 		Swarm:    rolev1.SwarmMembership_SWARM_MEMBERSHIP_WORKER,
 	}, nil
 }
@@ -78,7 +79,7 @@ func (*Role) Plan(context.Context, *role.Facts) (*role.Plan, error) {
 func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*role.Health, error) {
 	ctx, cancel := r.probe.Bound(ctx)
 	defer cancel()
-	password, err := probe.Secret(secretsDir, planutil.PostgresPassword)
+	password, err := probe.Secret(secretsDir, contract.PostgresPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +93,9 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	both.Wait()
 	health := &role.Health{}
 	if pgErr == nil {
-		health.Measures = map[string]float64{"votes_counted": t.a + t.b, "a": t.a, "b": t.b}
+		health.Measures = map[string]float64{contract.MeasureCounted: t.a + t.b, "a": t.a, "b": t.b}
 		for queue, n := range t.incidents {
-			health.Measures[incidentsPrefix+queue] = n
+			health.Measures[contract.MeasureIncidents+queue] = n
 		}
 	}
 	switch {
@@ -108,9 +109,6 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, secretsDir string) (*ro
 	}
 	return health, nil
 }
-
-// incidentsPrefix comes before the name of a queue in the measure of how often it came back without votes that it had acknowledged.
-const incidentsPrefix = "queue_incidents:"
 
 type tally struct {
 	a, b float64

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/planutil"
 	"github.com/swarmlab/swarmlab/agents/roles/internal/probe"
@@ -49,12 +50,12 @@ func (*Role) Plan(_ context.Context, facts *role.Facts) (*role.Plan, error) {
 	return &role.Plan{
 		Containers: []*rolev1.Container{{
 			Name:     "worker" + number,
-			Image:    planutil.Built("vote-worker"),
+			Image:    planutil.Built(contract.WorkerApp),
 			Stage:    rolev1.Stage_STAGE_APPLICATION,
 			Env:      env,
 			Ports:    []*rolev1.PublishedPort{planutil.Publish(planutil.Loopback, port, port)},
-			Mounts:   []*rolev1.Mount{planutil.Secret(planutil.RedisPassword), planutil.Secret(planutil.PostgresPassword)},
-			Networks: planutil.On(planutil.Network),
+			Mounts:   []*rolev1.Mount{planutil.Secret(contract.RedisPassword), planutil.Secret(contract.PostgresPassword)},
+			Networks: planutil.On(contract.Network),
 			Restart:  rolev1.RestartPolicy_RESTART_POLICY_ON_FAILURE,
 			Hardened: true,
 		}},
@@ -84,7 +85,7 @@ func (r *Role) Check(ctx context.Context, _ *role.Facts, _ string) (*role.Health
 
 // measures sums the two counters over all queues. They start at zero with the container.
 func measures(page string) map[string]float64 {
-	names := map[string]string{"votes_counted_total": "votes_merged", "votes_dead_lettered_total": "votes_dead_lettered"}
+	names := map[string]string{"votes_counted_total": "votes_merged", "votes_dead_lettered_total": contract.MeasureDeadLettered}
 	found := map[string]float64{}
 	for line := range strings.Lines(page) {
 		// Prometheus' text format: name{labels} value [timestamp]; the labels' values, host names, hold neither braces nor spaces.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/fleet"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
@@ -116,7 +117,7 @@ func (p *state) env(homes map[string]string, now time.Time, elapsed time.Duratio
 	s.Connected = func(name string) (bool, error) {
 		_, err := p.state(homes, name)
 		c := p.container(name)
-		return err == nil && c.GetNetworks()[network] != "", err
+		return err == nil && c.GetNetworks()[contract.Network] != "", err
 	}
 	s.Node = func(name string) (string, error) {
 		n, err := node(name)
@@ -174,8 +175,6 @@ func (p *state) env(homes map[string]string, now time.Time, elapsed time.Duratio
 
 const (
 	away = "away"
-	// network is the lab's overlay.
-	network = "mynet"
 )
 
 // holdState is Docker's word for a container. homes are the nodes of all containers that the lab had in the steady state.

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
@@ -38,9 +39,9 @@ func roles() map[string]needs {
 	return map[string]needs{
 		topology.RoleManager:   {images: []string{"consul"}},
 		topology.RoleInterlock: {images: []string{"haproxy"}},
-		topology.RoleFrontend:  {apps: []string{"web-vote-app"}, images: []string{"redis"}},
-		topology.RoleWorker:    {apps: []string{"vote-worker"}},
-		topology.RoleStore:     {apps: []string{"results-app"}, images: []string{"postgres"}},
+		topology.RoleFrontend:  {apps: []string{contract.VoteApp}, images: []string{"redis"}},
+		topology.RoleWorker:    {apps: []string{contract.WorkerApp}},
+		topology.RoleStore:     {apps: []string{contract.ResultsApp}, images: []string{"postgres"}},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
@@ -262,7 +263,8 @@ func TestRolesRunWhatTheyAreGiven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stock, apps := regexp.MustCompile(`planutil\.Stock\("(?:[^"]*/)?([a-z]+):`), regexp.MustCompile(`planutil\.Built\("([^"]+)"\)`)
+	stock, apps := regexp.MustCompile(`planutil\.Stock\("(?:[^"]*/)?([a-z]+):`), regexp.MustCompile(`planutil\.Built\(contract\.(\w+)\)`)
+	built := map[string]string{"VoteApp": contract.VoteApp, "ResultsApp": contract.ResultsApp, "WorkerApp": contract.WorkerApp}
 	for role, given := range roles() {
 		sources, err := filepath.Glob(filepath.Join(repo, "agents", "roles", role, "*.go"))
 		if err != nil || len(sources) == 0 {
@@ -281,7 +283,7 @@ func TestRolesRunWhatTheyAreGiven(t *testing.T) {
 				plan.images = append(plan.images, m[1])
 			}
 			for _, m := range apps.FindAllStringSubmatch(string(text), -1) {
-				plan.apps = append(plan.apps, m[1])
+				plan.apps = append(plan.apps, built[m[1]])
 			}
 		}
 		if !slices.Equal(plan.images, given.images) || !slices.Equal(plan.apps, given.apps) {

@@ -10,12 +10,10 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
-
-// agentPort is where an agent listens on its node.
-const agentPort = 7400
 
 // agentConfig is agent.yaml, read by agents/node.
 type agentConfig struct {
@@ -123,7 +121,7 @@ func agentYAML(lab *settings.Lab, n topology.Node, exists bool) ([]byte, error) 
 		Subnet: lab.Subnet.String(),
 		Stage:  lab.Stage.String(),
 		Node:   n.Name,
-		Listen: fmt.Sprintf("0.0.0.0:%d", agentPort),
+		Listen: fmt.Sprintf("0.0.0.0:%d", contract.AgentPort),
 	}
 	if exists {
 		var old agentConfig

@@ -12,18 +12,19 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
 
 // File names of the secrets.
 const (
-	secretRedisPassword    = "redis-password"
+	secretRedisPassword    = contract.RedisPassword
 	secretRedisUsers       = "redis-users.acl"
-	secretPostgresPassword = "postgres-password"
-	secretVoterKey         = "voter-key"
-	secretStatsPassword    = "stats-password"
-	secretConsulManagement = "consul-management-token"
-	secretConsulNode       = "consul-node-token"
+	secretPostgresPassword = contract.PostgresPassword
+	secretVoterKey         = contract.VoterKey
+	secretStatsPassword    = contract.StatsPassword
+	secretConsulManagement = contract.ManagementToken
+	secretConsulNode       = contract.NodeToken
 )
 
 // Secrets that the host uses itself, as paths below .lab.

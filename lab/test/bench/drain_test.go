@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/test/bench/seedstyle"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
@@ -41,7 +42,7 @@ func TestDrain(t *testing.T) {
 	var entries int64
 	for i, q := range queues {
 		parts[i] = fill(t, q.Client(t), *drained/len(queues), fmt.Sprintf("frontend%02d", i+1))
-		n, err := q.Client(t).XLen(t.Context(), queue.Stream).Result()
+		n, err := q.Client(t).XLen(t.Context(), contract.VoteStream).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +92,7 @@ func fill(t *testing.T, client *redis.Client, n int, frontend string) []vote.Vot
 	if t.Failed() {
 		t.FailNow()
 	}
-	if err := client.Copy(t.Context(), queue.Stream, kept, 0, true).Err(); err != nil {
+	if err := client.Copy(t.Context(), contract.VoteStream, kept, 0, true).Err(); err != nil {
 		t.Fatal(err)
 	}
 	return votes
@@ -117,7 +118,7 @@ func newDatabase(t *testing.T, pg *testservices.Postgres) string {
 func drain(t *testing.T, pg *testservices.Postgres, queues []*testservices.Redis, want int64) time.Duration {
 	t.Helper()
 	for _, q := range queues {
-		if err := patient(t, q).Copy(t.Context(), kept, queue.Stream, 0, true).Err(); err != nil {
+		if err := patient(t, q).Copy(t.Context(), kept, contract.VoteStream, 0, true).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,7 +157,7 @@ func empty(t *testing.T, q *testservices.Redis) {
 	t.Helper()
 	client := q.Client(t)
 	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		left, err := client.XLen(t.Context(), queue.Stream).Result()
+		left, err := client.XLen(t.Context(), contract.VoteStream).Result()
 		if err != nil {
 			t.Fatal(err)
 		}

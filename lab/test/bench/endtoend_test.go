@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votes/ledger"
 	"github.com/swarmlab/swarmlab/lab/votes/load"
-	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
 )
 
@@ -52,7 +52,7 @@ func (w *whole) awaitDrained(t *testing.T) time.Duration {
 	began := time.Now()
 	eventually(t, "drained queues", func(ctx context.Context) error {
 		for _, q := range w.queues {
-			left, err := q.Client(t).XLen(ctx, queue.Stream).Result()
+			left, err := q.Client(t).XLen(ctx, contract.VoteStream).Result()
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votes/checker"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/results"
@@ -209,7 +210,7 @@ func redisWithoutPersistence(t *testing.T, s *services, votes int64) {
 		// More votes than there are connections: most of them were acknowledged.
 		const enough = 2 * connections
 		a.await("votes wait at the victim", func(ctx context.Context) error {
-			n, err := client.Get(ctx, queue.CapturedKey).Int()
+			n, err := client.Get(ctx, contract.CapturedKey).Int()
 			if err == nil && n < enough {
 				err = fmt.Errorf("only %d do", n)
 			}

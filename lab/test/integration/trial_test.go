@@ -21,13 +21,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/votes/checker"
 	"github.com/swarmlab/swarmlab/lab/votes/datastore"
 	"github.com/swarmlab/swarmlab/lab/votes/ledger"
 	"github.com/swarmlab/swarmlab/lab/votes/load"
 	"github.com/swarmlab/swarmlab/lab/votes/verify"
-	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 )
 
 // seedEnv repeats the choices of an earlier run, whose seed its log tells.
@@ -290,7 +290,7 @@ func (l *lab) holdVotes(t *testing.T) (release func()) {
 // consumers are a worker's runs at the queues, as Redis knows them.
 func consumers(ctx context.Context, queues []*redis.Client, worker string) (all []redis.XInfoConsumer, err error) {
 	for _, q := range queues {
-		found, err := q.XInfoConsumers(ctx, queue.Stream, queue.Group).Result()
+		found, err := q.XInfoConsumers(ctx, contract.VoteStream, contract.WorkerGroup).Result()
 		if err != nil {
 			return nil, err
 		}

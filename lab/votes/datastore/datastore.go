@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
@@ -31,11 +32,6 @@ type place struct {
 	node, container string
 	port            int
 }
-
-const (
-	redisPort    = 6379
-	postgresPort = 5432
-)
 
 // Datastore reads one lab.
 type Datastore struct {
@@ -65,9 +61,9 @@ func Open(lab *settings.Lab, dialer Dialer) (*Datastore, error) {
 	if len(stores) != 1 {
 		return nil, fmt.Errorf("the lab has %d stores: votes are read from one", len(stores))
 	}
-	c.store = place{stores[0].Name, "pg", postgresPort}
+	c.store = place{stores[0].Name, "pg", contract.PostgresPort}
 	for _, n := range lab.Topology.OfRole(topology.RoleFrontend) {
-		p := place{n.Name, fmt.Sprintf("redis%02d", n.Ordinal), redisPort}
+		p := place{n.Name, fmt.Sprintf("redis%02d", n.Ordinal), contract.RedisPort}
 		c.queues = append(c.queues, redisAt{p, c.redis(p, redisPassword)})
 	}
 	return c, nil

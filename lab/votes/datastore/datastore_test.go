@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
@@ -100,7 +101,7 @@ func TestQueues(t *testing.T) {
 	if err != nil || len(entries) == 0 {
 		t.Fatal(entries, err)
 	}
-	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: queue.DeadStream, Values: []string{"reason", "test"}}).Err(); err != nil {
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: contract.DeadStream, Values: []string{"reason", "test"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	queues := c.Queues(ctx)
@@ -135,7 +136,7 @@ func TestQueues(t *testing.T) {
 
 	// The clock was set back.
 	future := fmt.Sprintf("%d-0", time.Now().Add(time.Hour).UnixMilli())
-	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: queue.Stream, ID: future, Values: []string{"v", "x"}}).Err(); err != nil {
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: contract.VoteStream, ID: future, Values: []string{"v", "x"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if q := c.Queues(ctx)[1]; q.Err != nil || q.Waiting != 1 || !q.Settled.IsZero() {
@@ -159,7 +160,7 @@ func TestDeadLetters(t *testing.T) {
 	c := open(t, tunnels{"frontend02 redis02:6379": server.Addr})
 	client := server.Client(t)
 	for _, text := range []string{"one", "two", "three"} {
-		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: queue.DeadStream, Values: []string{"reason", "test", "vote", text}}).Err(); err != nil {
+		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: contract.DeadStream, Values: []string{"reason", "test", "vote", text}}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 )
 
@@ -65,9 +66,9 @@ func (r redisAt) look(ctx context.Context, q *Queue) error {
 	defer cancel()
 	asked := time.Now()
 	pipe := r.client.TxPipeline() // the numbers of one moment
-	captured, settled := pipe.Get(ctx, queue.CapturedKey), pipe.Get(ctx, queue.SettledKey)
-	now, length, dead := pipe.Time(ctx), pipe.XLen(ctx, queue.Stream), pipe.XLen(ctx, queue.DeadStream)
-	oldest, pending := pipe.XRangeN(ctx, queue.Stream, "-", "+", 1), pipe.XPending(ctx, queue.Stream, queue.Group)
+	captured, settled := pipe.Get(ctx, contract.CapturedKey), pipe.Get(ctx, contract.SettledKey)
+	now, length, dead := pipe.Time(ctx), pipe.XLen(ctx, contract.VoteStream), pipe.XLen(ctx, contract.DeadStream)
+	oldest, pending := pipe.XRangeN(ctx, contract.VoteStream, "-", "+", 1), pipe.XPending(ctx, contract.VoteStream, contract.WorkerGroup)
 	_, _ = pipe.Exec(ctx) // Every command carries its own error.
 	if err := cmp.Or(now.Err(), length.Err(), dead.Err(), oldest.Err()); err != nil {
 		return err

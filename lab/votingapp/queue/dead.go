@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 )
 
 // DeadLetter is what a worker put aside because it can never be counted.
@@ -30,11 +32,11 @@ const deadPage = 100
 
 // DeadLetters reads the latest dead letters, at most max, the latest first; total is how many there are.
 func DeadLetters(ctx context.Context, client redis.Cmdable, maximum int) (letters []DeadLetter, total int64, err error) {
-	if total, err = client.XLen(ctx, DeadStream).Result(); err != nil {
+	if total, err = client.XLen(ctx, contract.DeadStream).Result(); err != nil {
 		return nil, 0, fmt.Errorf("count dead letters: %w", err)
 	}
 	for end := "+"; len(letters) < maximum; {
-		page, err := client.XRevRangeN(ctx, DeadStream, end, "-", int64(min(maximum-len(letters), deadPage))).Result()
+		page, err := client.XRevRangeN(ctx, contract.DeadStream, end, "-", int64(min(maximum-len(letters), deadPage))).Result()
 		if err != nil {
 			return nil, 0, fmt.Errorf("read dead letters: %w", err)
 		}

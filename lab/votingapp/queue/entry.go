@@ -13,8 +13,8 @@
 // votes/s, 0.43 of COPY, and half of the processor time was spent on entries, by Redis and by its client. A few hundred votes in an entry
 // make that cost vanish. Lists with a processing list per worker, which are cheaper per element, were therefore not needed.
 //
-// The stream's length is thus no number of votes. The writer counts what it appends ([CapturedKey]) and a reader what it settles
-// ([SettledKey]), each in the transaction that does it, so that captured minus settled is what waits.
+// The stream's length is thus no number of votes. The writer counts what it appends (contract.CapturedKey) and a reader what it settles
+// (contract.SettledKey), each in the transaction that does it, so that captured minus settled is what waits.
 //
 // The package knows nothing about HTTP or Postgres.
 package queue
@@ -30,23 +30,7 @@ import (
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
 )
 
-// Names in Redis.
 const (
-	// Stream holds the votes that wait to be counted.
-	Stream = "votes"
-	// Group is the consumer group of the workers on Stream.
-	Group = "workers"
-	// DeadStream holds the votes that could not be counted, with the reason.
-	DeadStream = "votes:dead"
-	// CapturedKey counts the votes that were ever appended to Stream; it never goes down.
-	CapturedKey = "votes:captured"
-	// SettledKey counts those of them that are counted or dead.
-	SettledKey = "votes:settled"
-	// IdentityKey is the random name that a Redis is given when it is new: one without its data gets another.
-	IdentityKey = "votes:identity"
-	// ProbeKey is written by health probes.
-	ProbeKey = "votes:probe"
-
 	// What a dead letter is.
 	kindVote  = "vote"
 	kindEntry = "entry"

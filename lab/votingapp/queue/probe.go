@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 )
 
@@ -62,7 +63,7 @@ func (p *Prober) Run(ctx context.Context) {
 func (p *Prober) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutOf(p.client))
 	defer cancel()
-	if err := p.client.Set(ctx, ProbeKey, time.Now().UnixMilli(), 0).Err(); err != nil {
+	if err := p.client.Set(ctx, contract.ProbeKey, time.Now().UnixMilli(), 0).Err(); err != nil {
 		return fmt.Errorf("redis at %s cannot be written: %w", p.client.Options().Addr, err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
 )
 
@@ -85,8 +86,8 @@ func (r *Reader) State(ctx context.Context) (State, error) {
 	defer cancel()
 	var identity, captured *redis.StringCmd
 	_, err := r.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.SetNX(ctx, IdentityKey, rand.Text(), 0)
-		identity, captured = pipe.Get(ctx, IdentityKey), pipe.Get(ctx, CapturedKey)
+		pipe.SetNX(ctx, contract.IdentityKey, rand.Text(), 0)
+		identity, captured = pipe.Get(ctx, contract.IdentityKey), pipe.Get(ctx, contract.CapturedKey)
 		return nil
 	})
 	if errors.Is(err, redis.Nil) { // nothing captured yet
@@ -98,7 +99,7 @@ func (r *Reader) State(ctx context.Context) (State, error) {
 	s := State{Identity: identity.Val()}
 	if captured.Err() == nil {
 		if s.Captured, err = captured.Int64(); err != nil {
-			return State{}, fmt.Errorf("counter %s at %s: %w", CapturedKey, r.client.Options().Addr, err)
+			return State{}, fmt.Errorf("counter %s at %s: %w", contract.CapturedKey, r.client.Options().Addr, err)
 		}
 	}
 	return s, nil
@@ -118,7 +119,7 @@ func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error)
 		}
 	}
 	streams, err := r.client.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: Group, Consumer: r.consumer, Streams: []string{Stream, ">"}, Count: r.count(), Block: block,
+		Group: contract.WorkerGroup, Consumer: r.consumer, Streams: []string{contract.VoteStream, ">"}, Count: r.count(), Block: block,
 	}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -126,7 +127,7 @@ func (r *Reader) Read(ctx context.Context, block time.Duration) ([]Entry, error)
 	case err != nil:
 		return nil, r.failed("read", err)
 	case len(streams) != 1:
-		return nil, fmt.Errorf("read stream %s at %s: %d streams in the answer", Stream, r.client.Options().Addr, len(streams))
+		return nil, fmt.Errorf("read stream %s at %s: %d streams in the answer", contract.VoteStream, r.client.Options().Addr, len(streams))
 	}
 	return r.entries(streams[0].Messages), nil
 }
@@ -141,7 +142,7 @@ func (r *Reader) Claim(ctx context.Context) (claimed []Entry, more bool, err err
 	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	messages, next, err := r.client.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-		Stream: Stream, Group: Group, Consumer: r.consumer, MinIdle: r.lease, Start: r.cursor, Count: r.count(),
+		Stream: contract.VoteStream, Group: contract.WorkerGroup, Consumer: r.consumer, MinIdle: r.lease, Start: r.cursor, Count: r.count(),
 	}).Result()
 	if err != nil {
 		return nil, false, r.failed("claim from", err)
@@ -191,14 +192,14 @@ func (r *Reader) Settle(ctx context.Context, done []Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
 	args := make([]any, 0, 2+3*len(done))
-	args = append(args, Group, r.consumer)
+	args = append(args, contract.WorkerGroup, r.consumer)
 	for _, e := range done {
 		args = append(args, e.ID, e.size, len(e.Dead))
 		for _, l := range e.Dead {
 			args = append(args, l.Err.Error(), l.kind, l.text)
 		}
 	}
-	if err := settle.Run(ctx, r.client, []string{Stream, DeadStream, CapturedKey, SettledKey}, args...).Err(); err != nil {
+	if err := settle.Run(ctx, r.client, []string{contract.VoteStream, contract.DeadStream, contract.CapturedKey, contract.SettledKey}, args...).Err(); err != nil {
 		return fmt.Errorf("acknowledge %d entries at %s: %w", len(done), r.client.Options().Addr, err)
 	}
 	return nil
@@ -226,18 +227,18 @@ const forgetAfter = time.Hour
 func (r *Reader) Leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeoutOf(r.client))
 	defer cancel()
-	err := r.client.Eval(ctx, leave, []string{Stream}, Group, r.consumer, forgetAfter.Milliseconds()).Err()
+	err := r.client.Eval(ctx, leave, []string{contract.VoteStream}, contract.WorkerGroup, r.consumer, forgetAfter.Milliseconds()).Err()
 	if err != nil {
-		return fmt.Errorf("leave group %s at %s: %w", Group, r.client.Options().Addr, err)
+		return fmt.Errorf("leave group %s at %s: %w", contract.WorkerGroup, r.client.Options().Addr, err)
 	}
 	return nil
 }
 
 // join makes sure that the group exists. It starts at the beginning of the stream: votes may have come before the first worker.
 func (r *Reader) join(ctx context.Context) error {
-	err := r.client.XGroupCreateMkStream(ctx, Stream, Group, "0").Err()
+	err := r.client.XGroupCreateMkStream(ctx, contract.VoteStream, contract.WorkerGroup, "0").Err()
 	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
-		return fmt.Errorf("create group %s at %s: %w", Group, r.client.Options().Addr, err)
+		return fmt.Errorf("create group %s at %s: %w", contract.WorkerGroup, r.client.Options().Addr, err)
 	}
 	r.known = true
 	return nil
@@ -248,9 +249,9 @@ func (r *Reader) failed(what string, err error) error {
 	// NOGROUP: at the next command; UNBLOCKED: the stream vanished under a waiting reader.
 	if strings.HasPrefix(err.Error(), "NOGROUP") || strings.HasPrefix(err.Error(), "UNBLOCKED") {
 		r.known, r.cursor = false, "0-0"
-		return fmt.Errorf("%s stream %s at %s: %w", what, Stream, r.client.Options().Addr, ErrWiped)
+		return fmt.Errorf("%s stream %s at %s: %w", what, contract.VoteStream, r.client.Options().Addr, ErrWiped)
 	}
-	return fmt.Errorf("%s stream %s at %s: %w", what, Stream, r.client.Options().Addr, err)
+	return fmt.Errorf("%s stream %s at %s: %w", what, contract.VoteStream, r.client.Options().Addr, err)
 }
 
 func (r *Reader) entries(messages []redis.XMessage) []Entry {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
@@ -128,7 +129,7 @@ func counter(t *testing.T, client *redis.Client, key string) int {
 
 func pending(t *testing.T, client *redis.Client) int64 {
 	t.Helper()
-	p, err := client.XPending(t.Context(), queue.Stream, queue.Group).Result()
+	p, err := client.XPending(t.Context(), contract.VoteStream, contract.WorkerGroup).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +155,7 @@ func testHandOver(t *testing.T, server *testservices.Redis) {
 		if err != nil || len(entries) == 0 {
 			t.Fatalf("after %d of %d votes: %d entries, %v", got, n, len(entries), err)
 		}
-		if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != n || settled != got {
+		if captured, settled := counter(t, client, contract.CapturedKey), counter(t, client, contract.SettledKey); captured != n || settled != got {
 			t.Errorf("after %d of %d votes: %d captured, %d settled", got, n, captured, settled)
 		}
 		for _, v := range votesOf(entries) {
@@ -171,20 +172,20 @@ func testHandOver(t *testing.T, server *testservices.Redis) {
 	if entries, err := r.Read(t.Context(), 10*time.Millisecond); len(entries) != 0 || err != nil {
 		t.Errorf("an empty stream gave %d entries, %v", len(entries), err)
 	}
-	if p, l := pending(t, client), length(t, client, queue.Stream); p != 0 || l != 0 {
+	if p, l := pending(t, client), length(t, client, contract.VoteStream); p != 0 || l != 0 {
 		t.Errorf("left behind: %d pending, %d in the stream", p, l)
 	}
-	if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != n || settled != n {
+	if captured, settled := counter(t, client, contract.CapturedKey), counter(t, client, contract.SettledKey); captured != n || settled != n {
 		t.Errorf("in the end: %d captured, %d settled", captured, settled)
 	}
-	info, err := client.XInfoStream(t.Context(), queue.Stream).Result()
+	info, err := client.XInfoStream(t.Context(), contract.VoteStream).Result()
 	if err != nil || info.EntriesAdded >= n/2 {
 		t.Errorf("%d votes sent at once share %d entries, %v", n, info.EntriesAdded, err)
 	}
 	if err := r.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if consumers, err := client.XInfoConsumers(t.Context(), queue.Stream, queue.Group).Result(); err != nil || len(consumers) != 0 {
+	if consumers, err := client.XInfoConsumers(t.Context(), contract.VoteStream, contract.WorkerGroup).Result(); err != nil || len(consumers) != 0 {
 		t.Errorf("consumers left: %v, %v", consumers, err)
 	}
 }
@@ -226,13 +227,13 @@ func testLeaseRunsOut(t *testing.T, server *testservices.Redis) {
 	if err := dead.Settle(t.Context(), held); err != nil {
 		t.Error(err)
 	}
-	if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != n+2 || settled != n {
+	if captured, settled := counter(t, client, contract.CapturedKey), counter(t, client, contract.SettledKey); captured != n+2 || settled != n {
 		t.Errorf("%d captured, %d settled; want %d and %d", captured, settled, n+2, n)
 	}
 	if err := heir.Settle(t.Context(), readAll(t, heir)); err != nil {
 		t.Error(err)
 	}
-	if p, l := pending(t, client), length(t, client, queue.Stream); p != 0 || l != 0 {
+	if p, l := pending(t, client), length(t, client, contract.VoteStream); p != 0 || l != 0 {
 		t.Errorf("left behind: %d pending, %d in the stream", p, l)
 	}
 }
@@ -256,7 +257,7 @@ func testPoison(t *testing.T, server *testservices.Redis) {
 	for _, fields := range [][]any{
 		{"v1", "of yesterday"}, {"v9", "from the future"}, {"a", "1", "b", "2"}, {"v2", good() + "\ngarbage\n" + good()},
 	} {
-		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: queue.Stream, Values: fields}).Err(); err != nil {
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: contract.VoteStream, Values: fields}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -281,10 +282,10 @@ func testPoison(t *testing.T, server *testservices.Redis) {
 	if err := one.Settle(t.Context(), entries); err != nil {
 		t.Fatal(err)
 	}
-	if p, l := pending(t, client), length(t, client, queue.Stream); p != 0 || l != 0 {
+	if p, l := pending(t, client), length(t, client, contract.VoteStream); p != 0 || l != 0 {
 		t.Errorf("left behind: %d pending, %d in the stream", p, l)
 	}
-	if captured, settled := counter(t, client, queue.CapturedKey), counter(t, client, queue.SettledKey); captured != 2 || settled != 2 {
+	if captured, settled := counter(t, client, contract.CapturedKey), counter(t, client, contract.SettledKey); captured != 2 || settled != 2 {
 		t.Errorf("%d captured, %d settled; what was put there manually counts as neither", captured, settled)
 	}
 	// The latest comes first.
@@ -359,7 +360,7 @@ func testDeadLetters(t *testing.T, server *testservices.Redis) {
 		if i == 249 {
 			values = []any{"vote", "x", "more", "\x00y"}
 		}
-		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: queue.DeadStream, Values: values}).Err(); err != nil {
+		if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: contract.DeadStream, Values: values}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -377,7 +378,7 @@ func testDeadLetters(t *testing.T, server *testservices.Redis) {
 			}
 		}
 	}
-	if err := client.Set(t.Context(), queue.DeadStream, "no stream", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.DeadStream, "no stream", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := queue.DeadLetters(t.Context(), client, 1); err == nil {

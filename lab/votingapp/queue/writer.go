@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votingapp/vote"
 )
 
@@ -84,7 +85,7 @@ func (w *Writer) Append(ctx context.Context, v vote.Vote) error {
 	case err := <-one.done:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("append to stream %s: %w", Stream, ctx.Err())
+		return fmt.Errorf("append to stream %s: %w", contract.VoteStream, ctx.Err())
 	}
 }
 
@@ -154,7 +155,7 @@ func (w *Writer) send(batch []*write, text []byte) []byte {
 	votes, begin := 0, 0
 	add := func() {
 		if len(text) > begin {
-			pipe.Do(ctx, "xadd", Stream, "*", field, text[begin:])
+			pipe.Do(ctx, "xadd", contract.VoteStream, "*", field, text[begin:])
 		}
 		begin = len(text)
 	}
@@ -178,10 +179,10 @@ func (w *Writer) send(batch []*write, text []byte) []byte {
 	if votes == 0 {
 		return text
 	}
-	pipe.IncrBy(ctx, CapturedKey, int64(votes))
+	pipe.IncrBy(ctx, contract.CapturedKey, int64(votes))
 	_, err := pipe.Exec(ctx) // All or nothing.
 	if err != nil {
-		err = fmt.Errorf("append to stream %s: %w", Stream, err)
+		err = fmt.Errorf("append to stream %s: %w", contract.VoteStream, err)
 	}
 	for _, one := range batch {
 		if one != nil {

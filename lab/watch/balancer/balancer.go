@@ -4,8 +4,6 @@ package balancer
 
 import (
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,17 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
+	"github.com/swarmlab/swarmlab/agents/common/haproxystats"
 	"github.com/swarmlab/swarmlab/lab/host/pki"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
-const (
-	user = "stats"
-	// backend holds the voting app's servers; it is called like their service in Consul.
-	backend = "web-vote-app"
-	// maxPage bounds what is read, in bytes.
-	maxPage = 1 << 20
-)
+// maxPage bounds what is read, in bytes.
+const maxPage = 1 << 20
 
 // Balancer is asked again and again, over one connection. Safe for concurrent use.
 type Balancer struct {
@@ -54,7 +49,7 @@ func (b *Balancer) Servers(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the balancer: %w", err)
 	}
-	req.SetBasicAuth(user, b.password)
+	req.SetBasicAuth(contract.StatsUser, b.password)
 	resp, err := b.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask the balancer: %w", err)
@@ -67,41 +62,13 @@ func (b *Balancer) Servers(ctx context.Context) (map[string]bool, error) {
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("ask the balancer: it answers %s", resp.Status)
 	}
-	return parse(string(page))
-}
-
-// parse reads HAProxy's statistics as CSV (its Management Guide, section 9.1).
-func parse(page string) (map[string]bool, error) {
-	text, ok := strings.CutPrefix(page, "# ")
-	if !ok {
-		return nil, errors.New("the balancer's answer is no table of statistics")
+	table, err := haproxystats.Parse(string(page), contract.VoteApp)
+	if err != nil {
+		return nil, fmt.Errorf("ask the balancer: %w", err)
 	}
-	reader := csv.NewReader(strings.NewReader(text))
-	reader.FieldsPerRecord = -1 // the last, empty column comes and goes
-	rows, err := reader.ReadAll()
-	if err != nil || len(rows) == 0 {
-		return nil, fmt.Errorf("the balancer's table of statistics cannot be read: %w", err)
-	}
-	column := map[string]int{}
-	for i, name := range rows[0] {
-		column[name] = i
-	}
-	for _, name := range []string{"pxname", "svname", "status"} {
-		if _, ok := column[name]; !ok {
-			return nil, fmt.Errorf("the balancer's table of statistics has no column %s", name)
-		}
-	}
-	servers := map[string]bool{}
-	for _, row := range rows[1:] {
-		if len(row) <= max(column["pxname"], column["svname"], column["status"]) || row[column["pxname"]] != backend {
-			continue
-		}
-		switch name := row[column["svname"]]; name {
-		case "", "BACKEND", "FRONTEND":
-		default:
-			// "UP", or "UP 1/2" on its way down: voters are sent there all the same.
-			servers[name] = strings.HasPrefix(row[column["status"]], "UP")
-		}
+	servers := make(map[string]bool, len(table))
+	for _, s := range table {
+		servers[s.Name] = s.Up
 	}
 	return servers, nil
 }

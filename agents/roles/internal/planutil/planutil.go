@@ -6,36 +6,15 @@ import (
 	"fmt"
 
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/role"
 )
 
 // Version is that of the lab's own roles.
 const Version = "1"
 
-// Names that several roles use.
-const (
-	// Network is the overlay network of the tutorial.
-	Network = "mynet"
-	// StoreAlias is the name of Postgres on Network.
-	StoreAlias = "store"
-	// VoteService and ResultsService are names in Consul.
-	VoteService    = "web-vote-app"
-	ResultsService = "results-app"
-	// VotePort is where a frontend node serves the voting page.
-	VotePort = 5000
-
-	// Secrets, by file name on the node and below SecretsDir in containers.
-	RedisPassword    = "redis-password"
-	PostgresPassword = "postgres-password"
-	VoterKey         = "voter-key"
-	StatsPassword    = "stats-password"
-	ManagementToken  = "consul-management-token"
-	NodeToken        = "consul-node-token"
-	SecretsDir       = "/run/secrets/"
-
-	// Roles whose nodes others look for.
-	FrontendRole = "frontend"
-)
+// FrontendRole is the role whose nodes others look for.
+const FrontendRole = "frontend"
 
 // Addresses to publish on.
 const (
@@ -68,7 +47,7 @@ func Count(facts *role.Facts, name string) int {
 
 // Secret mounts a secret where programs look for it.
 func Secret(name string) *rolev1.Mount {
-	return &rolev1.Mount{Source: &rolev1.Mount_Secret{Secret: name}, Target: SecretsDir + name}
+	return &rolev1.Mount{Source: &rolev1.Mount_Secret{Secret: name}, Target: contract.SecretsDir + name}
 }
 
 // Volume mounts a named volume.

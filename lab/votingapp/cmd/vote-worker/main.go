@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/votingapp/config"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
@@ -106,7 +108,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	open := func(host string) (worker.Queue, func()) {
 		addr := host
 		if !strings.Contains(addr, ":") {
-			addr = net.JoinHostPort(host, redisPort)
+			addr = net.JoinHostPort(host, strconv.Itoa(contract.RedisPort))
 		}
 		client := queue.Dial(addr, redisPassword)
 		return queue.NewReader(client, consumer, worker.Lease, worker.Batch), func() { _ = client.Close() }
@@ -124,8 +126,6 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	return nil
 }
-
-const redisPort = "6379"
 
 // queueHosts are the queues to be drained; none means that the DNS is to be asked.
 func queueHosts(env *config.Env) []string {

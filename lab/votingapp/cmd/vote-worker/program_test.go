@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/swarmlab/swarmlab/agents/common/contract"
 	"github.com/swarmlab/swarmlab/lab/votingapp/queue"
 	"github.com/swarmlab/swarmlab/lab/votingapp/store"
 	"github.com/swarmlab/swarmlab/lab/votingapp/testservices"
@@ -136,7 +137,7 @@ func openStore(t *testing.T, postgres *testservices.Postgres) *store.Store {
 // settled is how many votes have left the queue.
 func settled(t *testing.T, client *redis.Client) int {
 	t.Helper()
-	n, err := client.Get(t.Context(), queue.SettledKey).Int()
+	n, err := client.Get(t.Context(), contract.SettledKey).Int()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		t.Fatal(err)
 	}
