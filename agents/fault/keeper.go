@@ -277,6 +277,18 @@ func (k *Keeper) List() []Fault {
 	return faults
 }
 
+// Impossible returns the kinds of faults that this node cannot do, and what it lacks for them. A kind of which that cannot be told is left out.
+func (k *Keeper) Impossible(ctx context.Context) map[string]string {
+	kinds := map[string]string{}
+	ctx, cancel := context.WithTimeout(ctx, injectTimeout)
+	defer cancel()
+	spec := Spec{Kind: faultkind.Delay, Strength: faultkind.Strength{Delay: time.Millisecond}}
+	if err := k.deps.Links.Can(ctx, spec); errors.Is(err, errNoNetem) {
+		kinds[string(spec.Kind)] = err.Error()
+	}
+	return kinds
+}
+
 // Held returns why the reconcile loop is to leave a container alone; empty: it is not.
 func (k *Keeper) Held(container string) string {
 	k.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -675,6 +676,28 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 }
 
 // Nothing is believed: a fault that does not show was none.
+// What the kernel lacks is told before anybody asks for the fault; what could not be tried is not called impossible.
+func TestImpossible(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cannot error
+		want   map[string]string
+	}{
+		"it can":          {nil, map[string]string{}},
+		"no netem":        {errNoNetem, map[string]string{"delay": errNoNetem.Error()}},
+		"it could not be": {errors.New("unshare: not permitted"), map[string]string{}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			b.links.cannot = c.cannot
+			if got := b.Impossible(t.Context()); !maps.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+			b.well()
+		})
+	}
+}
+
 func TestWhatIsNotSeenIsUndone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

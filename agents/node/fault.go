@@ -60,6 +60,15 @@ func (n *Node) newFaults(means fault.OS) (*fault.Keeper, error) {
 	})
 }
 
+// noteImpossible finds out, once, which faults this node cannot do: its kernel does not change.
+func (n *Node) noteImpossible(ctx context.Context) {
+	kinds := n.faults.Impossible(ctx)
+	n.mu.Lock()
+	n.impossible = kinds
+	n.mu.Unlock()
+	n.hub.refresh()
+}
+
 // Reap ends the faults that a dead agent left in force, as far as that goes without one; see [fault.Keeper.Reap].
 func Reap(ctx context.Context, paths Paths, engine fault.Engine, means fault.OS, log *slog.Logger) (abandoned, all int, err error) {
 	if means.Clock == nil {

@@ -19,6 +19,7 @@ import (
 
 	agentv1 "github.com/swarmlab/swarmlab/agents/api/agent/v1"
 	rolev1 "github.com/swarmlab/swarmlab/agents/api/role/v1"
+	"github.com/swarmlab/swarmlab/agents/fault"
 )
 
 func (f *fakeHost) Stop(context.Context, ...string) error {
@@ -48,6 +49,11 @@ func (f *fakeHost) MainPID(context.Context, string) (int, error) {
 	}
 	return 7, nil
 }
+
+// ableLinks are those of a kernel that can do every fault.
+type ableLinks struct{ fault.Links }
+
+func (ableLinks) Can(context.Context, fault.Spec) error { return nil }
 
 func (f *fakeHost) Block(_ context.Context, name string, peers []netip.Addr, _ uint16) error {
 	f.mu.Lock()

@@ -202,6 +202,8 @@ type Node struct {
 	engineLife  context.Context
 	endLife     context.CancelFunc
 	engineError string
+	// impossible are the kinds of faults that this node cannot do, and what it lacks.
+	impossible map[string]string
 	// withdrawn: the node offers nothing, whatever runs, since it is being retired.
 	withdrawn bool
 	// queues: the role once told how much waits on the node, so that silence about it means nothing good.
@@ -349,6 +351,10 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.beat(ctx) })
 	group.Go(func() error { return n.monitorOverlay(ctx) })
 	group.Go(func() error { return n.faults.Run(ctx) })
+	group.Go(func() error {
+		n.noteImpossible(ctx)
+		return nil
+	})
 	group.Go(func() error { return n.clock.run(ctx, manager) })
 	if n.link != nil {
 		group.Go(func() error { return n.link.run(ctx, manager) })

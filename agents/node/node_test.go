@@ -296,7 +296,7 @@ func (b *bench) start() {
 	config.Self, config.Listen = config.Manager(), "127.0.0.1:0"
 	b.node, err = New(Deps{
 		Config: config, Engine: b.engine, Role: b.role, Discovery: b.discovery, Host: b.host, Identity: b.identity,
-		Means: fault.OS{Units: b.host, Filter: b.host, Patience: roletest.Patience}, Log: slog.New(slog.DiscardHandler), Version: "test",
+		Means: fault.OS{Units: b.host, Filter: b.host, Links: ableLinks{}, Patience: roletest.Patience}, Log: slog.New(slog.DiscardHandler), Version: "test",
 		Paths: Paths{State: filepath.Join(b.dir, "state"), Secrets: b.dir, Bundle: b.dir, App: filepath.Join(b.dir, "app")},
 	})
 	if err != nil {

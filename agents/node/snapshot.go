@@ -26,7 +26,7 @@ import (
 func (n *Node) Snapshot() *agentv1.NodeSnapshot {
 	n.hub.looked()
 	n.mu.Lock()
-	st, plan, health, runs := n.status, n.plan, n.health, n.runs
+	st, plan, health, runs, impossible := n.status, n.plan, n.health, n.runs, n.impossible
 	n.mu.Unlock()
 	if time.Since(health.at) > checkWatched {
 		poke(n.check) // for the next one
@@ -53,6 +53,8 @@ func (n *Node) Snapshot() *agentv1.NodeSnapshot {
 		Pending:      pendings(st.Pending, time.Now()),
 		Clock:        n.clock.status(),
 		Faults:       faultStatuses(n.faults.List()),
+
+		ImpossibleFaults: impossible,
 	}
 	snapshot.Ready = ready(snapshot, plan, health.began.After(runs))
 	return snapshot

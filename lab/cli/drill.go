@@ -379,7 +379,7 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 	}
 	defer closeRunner()
 	if flags.all {
-		drills = a.possible(lab, drills)
+		drills = a.possible(ctx, lab, f, drills)
 	}
 	var ended []*journal.Journal
 	steady := cmp.Or(a.SteadyWithin, steadyFirst)
@@ -423,13 +423,14 @@ func (a *App) runDrills(ctx context.Context, drills []*drill.Drill, flags drillF
 }
 
 // possible leaves out of the catalogue what the lab's nodes cannot do.
-func (a *App) possible(lab *settings.Lab, drills []*drill.Drill) []*drill.Drill {
+func (a *App) possible(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, drills []*drill.Drill) []*drill.Drill {
+	view := ask(ctx, f, cmp.Or(a.Ask, askWithin))
 	return slices.DeleteFunc(drills, func(d *drill.Drill) bool {
-		skip := d.Machines && lab.Provider == settings.ProviderDocker
-		if skip {
-			fmt.Fprintf(a.err, "left out: %s needs virtual machines\n", d.ID)
+		why := runner.Unable(d, lab.Provider, view)
+		if why != "" {
+			fmt.Fprintf(a.err, "left out: %s: %s\n", d.ID, plain.Line(why))
 		}
-		return skip
+		return why != ""
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/journal"
 	"github.com/swarmlab/swarmlab/lab/fleet"
-	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 	"github.com/swarmlab/swarmlab/lab/votes/load"
 )
@@ -189,8 +188,8 @@ func (r *run) awaitSteady(ctx context.Context) error {
 		return err
 	}
 	r.steady = append(r.steady, r.drill.Steady...)
-	if r.drill.Machines && r.Lab.Provider == settings.ProviderDocker {
-		return refused("it needs virtual machines; the nodes of this lab are containers")
+	if why := Unable(r.drill, r.Lab.Provider, fleet.View{}); why != "" {
+		return refused("%s", why)
 	}
 	r.begin(phaseSteady)
 	end := time.Now().Add(r.longer(r.options.SteadyWithin, backAtLeast))
@@ -251,6 +250,9 @@ func (r *run) missing(now time.Time) ([]string, error) {
 func (r *run) checkTargets() error {
 	now := time.Now()
 	env := r.env(now, now)
+	if why := Unable(r.drill, r.Lab.Provider, r.observer.now().view); why != "" {
+		return refused("%s", why)
+	}
 	var errs []error
 	for _, err := range absent(r.drill, r.Lab.Topology, r.homes, env) {
 		errs = append(errs, refused("%w", err))

@@ -17,8 +17,8 @@ func TestEveryDrillPasses(t *testing.T) {
 	}
 	for _, d := range catalogue {
 		t.Run(d.ID, func(t *testing.T) {
-			if l.impossible(d) {
-				t.Skip("it needs virtual machines")
+			if why := l.unable(t, d); why != "" {
+				t.Skip(why)
 			}
 			l.drillsPass(t, d.ID)
 		})

@@ -15,13 +15,15 @@ import (
 
 	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/drill/journal"
+	"github.com/swarmlab/swarmlab/lab/drill/runner"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/votes/checker"
 )
 
-// impossible reports whether a drill cannot be run on this lab.
-func (l *lab) impossible(d *drill.Drill) bool {
-	return d.Machines && l.Provider == settings.ProviderDocker
+// unable says why a drill cannot be run on this lab; empty where it can.
+func (l *lab) unable(t *testing.T, d *drill.Drill) string {
+	t.Helper()
+	return runner.Unable(d, l.Provider, l.fleet.Snapshot(t.Context()))
 }
 
 // oneOfAKind chooses drills so that each kind of fault is in one of them: always the one that is shortest for each kind that it adds. None of them
@@ -80,7 +82,7 @@ func TestADrillOfEachKindPasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.drillsPass(t, oneOfAKind(slices.DeleteFunc(catalogue, l.impossible))...)
+	l.drillsPass(t, oneOfAKind(slices.DeleteFunc(catalogue, func(d *drill.Drill) bool { return l.unable(t, d) != "" }))...)
 }
 
 // drillsPass runs drills, one after the other, by one command.

@@ -250,9 +250,11 @@ type NodeSnapshot struct {
 	Ready bool         `protobuf:"varint,14,opt,name=ready,proto3" json:"ready,omitempty"`
 	Clock *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
 	// Those that are not over, the oldest first.
-	Faults        []*Fault `protobuf:"bytes,16,rep,name=faults,proto3" json:"faults,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Faults []*Fault `protobuf:"bytes,16,rep,name=faults,proto3" json:"faults,omitempty"`
+	// Kinds of faults that this node cannot do, and what it lacks for them.
+	ImpossibleFaults map[string]string `protobuf:"bytes,17,rep,name=impossible_faults,json=impossibleFaults,proto3" json:"impossible_faults,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NodeSnapshot) Reset() {
@@ -393,6 +395,13 @@ func (x *NodeSnapshot) GetClock() *ClockStatus {
 func (x *NodeSnapshot) GetFaults() []*Fault {
 	if x != nil {
 		return x.Faults
+	}
+	return nil
+}
+
+func (x *NodeSnapshot) GetImpossibleFaults() map[string]string {
+	if x != nil {
+		return x.ImpossibleFaults
 	}
 	return nil
 }
@@ -2782,7 +2791,7 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\x14agent/v1/agent.proto\x12\x11swarmlab.agent.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12role/v1/role.proto\"\x11\n" +
 	"\x0fSnapshotRequest\"G\n" +
 	"\x10SnapshotResponse\x123\n" +
-	"\x04node\x18\x01 \x01(\v2\x1f.swarmlab.agent.v1.NodeSnapshotR\x04node\"\xad\x06\n" +
+	"\x04node\x18\x01 \x01(\v2\x1f.swarmlab.agent.v1.NodeSnapshotR\x04node\"\xd6\a\n" +
 	"\fNodeSnapshot\x12\x10\n" +
 	"\x03lab\x18\x01 \x01(\tR\x03lab\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x122\n" +
@@ -2802,7 +2811,11 @@ const file_agent_v1_agent_proto_rawDesc = "" +
 	"\apending\x18\r \x03(\v2\x1a.swarmlab.agent.v1.PendingR\apending\x12\x14\n" +
 	"\x05ready\x18\x0e \x01(\bR\x05ready\x124\n" +
 	"\x05clock\x18\x0f \x01(\v2\x1e.swarmlab.agent.v1.ClockStatusR\x05clock\x120\n" +
-	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\"\xec\x03\n" +
+	"\x06faults\x18\x10 \x03(\v2\x18.swarmlab.agent.v1.FaultR\x06faults\x12b\n" +
+	"\x11impossible_faults\x18\x11 \x03(\v25.swarmlab.agent.v1.NodeSnapshot.ImpossibleFaultsEntryR\x10impossibleFaults\x1aC\n" +
+	"\x15ImpossibleFaultsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xec\x03\n" +
 	"\x05Fault\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1c\n" +
@@ -3028,7 +3041,7 @@ func file_agent_v1_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_v1_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_agent_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_agent_v1_agent_proto_goTypes = []any{
 	(Ownership)(0),                // 0: swarmlab.agent.v1.Ownership
 	(ClockSource)(0),              // 1: swarmlab.agent.v1.ClockSource
@@ -3071,96 +3084,98 @@ var file_agent_v1_agent_proto_goTypes = []any{
 	(*ForwardRequest)(nil),        // 38: swarmlab.agent.v1.ForwardRequest
 	(*ForwardTarget)(nil),         // 39: swarmlab.agent.v1.ForwardTarget
 	(*ForwardResponse)(nil),       // 40: swarmlab.agent.v1.ForwardResponse
-	nil,                           // 41: swarmlab.agent.v1.ContainerStatus.NetworksEntry
-	nil,                           // 42: swarmlab.agent.v1.RoleStatus.MeasuresEntry
-	(*v1.Node)(nil),               // 43: swarmlab.role.v1.Node
-	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
-	(v1.Stage)(0),                 // 45: swarmlab.role.v1.Stage
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*v1.PublishedPort)(nil),      // 47: swarmlab.role.v1.PublishedPort
+	nil,                           // 41: swarmlab.agent.v1.NodeSnapshot.ImpossibleFaultsEntry
+	nil,                           // 42: swarmlab.agent.v1.ContainerStatus.NetworksEntry
+	nil,                           // 43: swarmlab.agent.v1.RoleStatus.MeasuresEntry
+	(*v1.Node)(nil),               // 44: swarmlab.role.v1.Node
+	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(v1.Stage)(0),                 // 46: swarmlab.role.v1.Stage
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*v1.PublishedPort)(nil),      // 48: swarmlab.role.v1.PublishedPort
 }
 var file_agent_v1_agent_proto_depIdxs = []int32{
 	4,  // 0: swarmlab.agent.v1.SnapshotResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
-	43, // 1: swarmlab.agent.v1.NodeSnapshot.identity:type_name -> swarmlab.role.v1.Node
-	44, // 2: swarmlab.agent.v1.NodeSnapshot.taken_at:type_name -> google.protobuf.Timestamp
+	44, // 1: swarmlab.agent.v1.NodeSnapshot.identity:type_name -> swarmlab.role.v1.Node
+	45, // 2: swarmlab.agent.v1.NodeSnapshot.taken_at:type_name -> google.protobuf.Timestamp
 	6,  // 3: swarmlab.agent.v1.NodeSnapshot.agent:type_name -> swarmlab.agent.v1.AgentStatus
 	7,  // 4: swarmlab.agent.v1.NodeSnapshot.engine:type_name -> swarmlab.agent.v1.EngineStatus
 	8,  // 5: swarmlab.agent.v1.NodeSnapshot.swarm:type_name -> swarmlab.agent.v1.SwarmStatus
-	45, // 6: swarmlab.agent.v1.NodeSnapshot.desired_stage:type_name -> swarmlab.role.v1.Stage
-	45, // 7: swarmlab.agent.v1.NodeSnapshot.reached_stage:type_name -> swarmlab.role.v1.Stage
+	46, // 6: swarmlab.agent.v1.NodeSnapshot.desired_stage:type_name -> swarmlab.role.v1.Stage
+	46, // 7: swarmlab.agent.v1.NodeSnapshot.reached_stage:type_name -> swarmlab.role.v1.Stage
 	10, // 8: swarmlab.agent.v1.NodeSnapshot.containers:type_name -> swarmlab.agent.v1.ContainerStatus
 	11, // 9: swarmlab.agent.v1.NodeSnapshot.role:type_name -> swarmlab.agent.v1.RoleStatus
 	12, // 10: swarmlab.agent.v1.NodeSnapshot.discovery:type_name -> swarmlab.agent.v1.DiscoveryStatus
 	14, // 11: swarmlab.agent.v1.NodeSnapshot.pending:type_name -> swarmlab.agent.v1.Pending
 	13, // 12: swarmlab.agent.v1.NodeSnapshot.clock:type_name -> swarmlab.agent.v1.ClockStatus
 	5,  // 13: swarmlab.agent.v1.NodeSnapshot.faults:type_name -> swarmlab.agent.v1.Fault
-	44, // 14: swarmlab.agent.v1.Fault.injected_at:type_name -> google.protobuf.Timestamp
-	46, // 15: swarmlab.agent.v1.Fault.left:type_name -> google.protobuf.Duration
-	46, // 16: swarmlab.agent.v1.Fault.delay:type_name -> google.protobuf.Duration
-	46, // 17: swarmlab.agent.v1.Fault.jitter:type_name -> google.protobuf.Duration
-	46, // 18: swarmlab.agent.v1.Fault.skew:type_name -> google.protobuf.Duration
-	44, // 19: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
-	9,  // 20: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
-	0,  // 21: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
-	44, // 22: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
-	41, // 23: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
-	47, // 24: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
-	42, // 25: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
-	44, // 26: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
-	44, // 27: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
-	46, // 28: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
-	46, // 29: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
-	44, // 30: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
-	1,  // 31: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
-	44, // 32: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
-	46, // 33: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
-	17, // 34: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
-	4,  // 35: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
-	44, // 36: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
-	45, // 37: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
-	46, // 38: swarmlab.agent.v1.InjectRequest.lease:type_name -> google.protobuf.Duration
-	46, // 39: swarmlab.agent.v1.InjectRequest.delay:type_name -> google.protobuf.Duration
-	46, // 40: swarmlab.agent.v1.InjectRequest.jitter:type_name -> google.protobuf.Duration
-	46, // 41: swarmlab.agent.v1.InjectRequest.skew:type_name -> google.protobuf.Duration
-	5,  // 42: swarmlab.agent.v1.InjectResponse.fault:type_name -> swarmlab.agent.v1.Fault
-	46, // 43: swarmlab.agent.v1.RenewRequest.lease:type_name -> google.protobuf.Duration
-	5,  // 44: swarmlab.agent.v1.RenewResponse.fault:type_name -> swarmlab.agent.v1.Fault
-	5,  // 45: swarmlab.agent.v1.HealResponse.ended:type_name -> swarmlab.agent.v1.Fault
-	45, // 46: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
-	44, // 47: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
-	44, // 48: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
-	39, // 49: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
-	2,  // 50: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
-	15, // 51: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
-	18, // 52: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
-	20, // 53: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
-	22, // 54: swarmlab.agent.v1.AgentService.Inject:input_type -> swarmlab.agent.v1.InjectRequest
-	24, // 55: swarmlab.agent.v1.AgentService.Renew:input_type -> swarmlab.agent.v1.RenewRequest
-	26, // 56: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
-	28, // 57: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
-	30, // 58: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
-	32, // 59: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
-	34, // 60: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
-	36, // 61: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
-	38, // 62: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
-	3,  // 63: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
-	16, // 64: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
-	19, // 65: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
-	21, // 66: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
-	23, // 67: swarmlab.agent.v1.AgentService.Inject:output_type -> swarmlab.agent.v1.InjectResponse
-	25, // 68: swarmlab.agent.v1.AgentService.Renew:output_type -> swarmlab.agent.v1.RenewResponse
-	27, // 69: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
-	29, // 70: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
-	31, // 71: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
-	33, // 72: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
-	35, // 73: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
-	37, // 74: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
-	40, // 75: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
-	63, // [63:76] is the sub-list for method output_type
-	50, // [50:63] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	41, // 14: swarmlab.agent.v1.NodeSnapshot.impossible_faults:type_name -> swarmlab.agent.v1.NodeSnapshot.ImpossibleFaultsEntry
+	45, // 15: swarmlab.agent.v1.Fault.injected_at:type_name -> google.protobuf.Timestamp
+	47, // 16: swarmlab.agent.v1.Fault.left:type_name -> google.protobuf.Duration
+	47, // 17: swarmlab.agent.v1.Fault.delay:type_name -> google.protobuf.Duration
+	47, // 18: swarmlab.agent.v1.Fault.jitter:type_name -> google.protobuf.Duration
+	47, // 19: swarmlab.agent.v1.Fault.skew:type_name -> google.protobuf.Duration
+	45, // 20: swarmlab.agent.v1.AgentStatus.started_at:type_name -> google.protobuf.Timestamp
+	9,  // 21: swarmlab.agent.v1.SwarmStatus.members:type_name -> swarmlab.agent.v1.SwarmMember
+	0,  // 22: swarmlab.agent.v1.ContainerStatus.ownership:type_name -> swarmlab.agent.v1.Ownership
+	45, // 23: swarmlab.agent.v1.ContainerStatus.since:type_name -> google.protobuf.Timestamp
+	42, // 24: swarmlab.agent.v1.ContainerStatus.networks:type_name -> swarmlab.agent.v1.ContainerStatus.NetworksEntry
+	48, // 25: swarmlab.agent.v1.ContainerStatus.ports:type_name -> swarmlab.role.v1.PublishedPort
+	43, // 26: swarmlab.agent.v1.RoleStatus.measures:type_name -> swarmlab.agent.v1.RoleStatus.MeasuresEntry
+	45, // 27: swarmlab.agent.v1.RoleStatus.checked_at:type_name -> google.protobuf.Timestamp
+	45, // 28: swarmlab.agent.v1.DiscoveryStatus.since:type_name -> google.protobuf.Timestamp
+	47, // 29: swarmlab.agent.v1.ClockStatus.offset:type_name -> google.protobuf.Duration
+	47, // 30: swarmlab.agent.v1.ClockStatus.bound:type_name -> google.protobuf.Duration
+	45, // 31: swarmlab.agent.v1.ClockStatus.measured_at:type_name -> google.protobuf.Timestamp
+	1,  // 32: swarmlab.agent.v1.ClockStatus.source:type_name -> swarmlab.agent.v1.ClockSource
+	45, // 33: swarmlab.agent.v1.Pending.since:type_name -> google.protobuf.Timestamp
+	47, // 34: swarmlab.agent.v1.Pending.retry_in:type_name -> google.protobuf.Duration
+	17, // 35: swarmlab.agent.v1.WatchResponse.event:type_name -> swarmlab.agent.v1.Event
+	4,  // 36: swarmlab.agent.v1.WatchResponse.node:type_name -> swarmlab.agent.v1.NodeSnapshot
+	45, // 37: swarmlab.agent.v1.Event.at:type_name -> google.protobuf.Timestamp
+	46, // 38: swarmlab.agent.v1.SetStageRequest.stage:type_name -> swarmlab.role.v1.Stage
+	47, // 39: swarmlab.agent.v1.InjectRequest.lease:type_name -> google.protobuf.Duration
+	47, // 40: swarmlab.agent.v1.InjectRequest.delay:type_name -> google.protobuf.Duration
+	47, // 41: swarmlab.agent.v1.InjectRequest.jitter:type_name -> google.protobuf.Duration
+	47, // 42: swarmlab.agent.v1.InjectRequest.skew:type_name -> google.protobuf.Duration
+	5,  // 43: swarmlab.agent.v1.InjectResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	47, // 44: swarmlab.agent.v1.RenewRequest.lease:type_name -> google.protobuf.Duration
+	5,  // 45: swarmlab.agent.v1.RenewResponse.fault:type_name -> swarmlab.agent.v1.Fault
+	5,  // 46: swarmlab.agent.v1.HealResponse.ended:type_name -> swarmlab.agent.v1.Fault
+	46, // 47: swarmlab.agent.v1.ResetRequest.stage:type_name -> swarmlab.role.v1.Stage
+	45, // 48: swarmlab.agent.v1.ClockResponse.arrived_at:type_name -> google.protobuf.Timestamp
+	45, // 49: swarmlab.agent.v1.ClockResponse.answered_at:type_name -> google.protobuf.Timestamp
+	39, // 50: swarmlab.agent.v1.ForwardRequest.to:type_name -> swarmlab.agent.v1.ForwardTarget
+	2,  // 51: swarmlab.agent.v1.AgentService.Snapshot:input_type -> swarmlab.agent.v1.SnapshotRequest
+	15, // 52: swarmlab.agent.v1.AgentService.Watch:input_type -> swarmlab.agent.v1.WatchRequest
+	18, // 53: swarmlab.agent.v1.AgentService.SetStage:input_type -> swarmlab.agent.v1.SetStageRequest
+	20, // 54: swarmlab.agent.v1.AgentService.Logs:input_type -> swarmlab.agent.v1.LogsRequest
+	22, // 55: swarmlab.agent.v1.AgentService.Inject:input_type -> swarmlab.agent.v1.InjectRequest
+	24, // 56: swarmlab.agent.v1.AgentService.Renew:input_type -> swarmlab.agent.v1.RenewRequest
+	26, // 57: swarmlab.agent.v1.AgentService.Heal:input_type -> swarmlab.agent.v1.HealRequest
+	28, // 58: swarmlab.agent.v1.AgentService.Reset:input_type -> swarmlab.agent.v1.ResetRequest
+	30, // 59: swarmlab.agent.v1.AgentService.Retire:input_type -> swarmlab.agent.v1.RetireRequest
+	32, // 60: swarmlab.agent.v1.AgentService.ForgetNode:input_type -> swarmlab.agent.v1.ForgetNodeRequest
+	34, // 61: swarmlab.agent.v1.AgentService.JoinInfo:input_type -> swarmlab.agent.v1.JoinInfoRequest
+	36, // 62: swarmlab.agent.v1.AgentService.Clock:input_type -> swarmlab.agent.v1.ClockRequest
+	38, // 63: swarmlab.agent.v1.AgentService.Forward:input_type -> swarmlab.agent.v1.ForwardRequest
+	3,  // 64: swarmlab.agent.v1.AgentService.Snapshot:output_type -> swarmlab.agent.v1.SnapshotResponse
+	16, // 65: swarmlab.agent.v1.AgentService.Watch:output_type -> swarmlab.agent.v1.WatchResponse
+	19, // 66: swarmlab.agent.v1.AgentService.SetStage:output_type -> swarmlab.agent.v1.SetStageResponse
+	21, // 67: swarmlab.agent.v1.AgentService.Logs:output_type -> swarmlab.agent.v1.LogsResponse
+	23, // 68: swarmlab.agent.v1.AgentService.Inject:output_type -> swarmlab.agent.v1.InjectResponse
+	25, // 69: swarmlab.agent.v1.AgentService.Renew:output_type -> swarmlab.agent.v1.RenewResponse
+	27, // 70: swarmlab.agent.v1.AgentService.Heal:output_type -> swarmlab.agent.v1.HealResponse
+	29, // 71: swarmlab.agent.v1.AgentService.Reset:output_type -> swarmlab.agent.v1.ResetResponse
+	31, // 72: swarmlab.agent.v1.AgentService.Retire:output_type -> swarmlab.agent.v1.RetireResponse
+	33, // 73: swarmlab.agent.v1.AgentService.ForgetNode:output_type -> swarmlab.agent.v1.ForgetNodeResponse
+	35, // 74: swarmlab.agent.v1.AgentService.JoinInfo:output_type -> swarmlab.agent.v1.JoinInfoResponse
+	37, // 75: swarmlab.agent.v1.AgentService.Clock:output_type -> swarmlab.agent.v1.ClockResponse
+	40, // 76: swarmlab.agent.v1.AgentService.Forward:output_type -> swarmlab.agent.v1.ForwardResponse
+	64, // [64:77] is the sub-list for method output_type
+	51, // [51:64] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_agent_v1_agent_proto_init() }
@@ -3178,7 +3193,7 @@ func file_agent_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_v1_agent_proto_rawDesc), len(file_agent_v1_agent_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
