@@ -33,7 +33,7 @@ ctrl-C ends the command in order, ctrl-C again at once; faults then end when the
 				fmt.Fprintln(a.err, "Ending. ctrl-C again leaves at once: what is broken ends by itself when its time is over.")
 			}, func() error {
 				// First: the agent of a node without power heals nothing.
-				over, powerless := a.healOutages(cmd.Context(), lab)
+				over, powerless := a.healPowerFaults(cmd.Context(), lab)
 				others, err := f.Heal(cmd.Context())
 				healed = append(over, others...)
 				return errors.Join(powerless, err)

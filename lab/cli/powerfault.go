@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/swarmlab/swarmlab/lab/fleet"
+	"github.com/swarmlab/swarmlab/lab/host/plain"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/powerfault"
 )
@@ -38,12 +40,12 @@ func (a *App) replay(lab *settings.Lab) {
 	}
 }
 
-// endOutages ends all power faults, as far as that goes.
-func (a *App) endOutages(ctx context.Context, lab *settings.Lab) {
+// endPowerFaults ends all power faults, as far as that goes.
+func (a *App) endPowerFaults(ctx context.Context, lab *settings.Lab) {
 	if lab.Saved == nil {
 		return
 	}
-	over, err := a.healOutages(ctx, lab)
+	over, err := a.healPowerFaults(ctx, lab)
 	for _, h := range over {
 		fmt.Fprintf(a.out, "%s on %s is over\n", h.Fault, h.Node)
 	}
@@ -52,17 +54,47 @@ func (a *App) endOutages(ctx context.Context, lab *settings.Lab) {
 	}
 }
 
-func (a *App) healOutages(ctx context.Context, lab *settings.Lab) ([]fleet.Healed, error) {
+func (a *App) healPowerFaults(ctx context.Context, lab *settings.Lab) ([]fleet.Healed, error) {
 	o, err := a.powerFaults(lab)
 	if err != nil {
 		return nil, err
 	}
+	ending, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	telling.Go(func() { a.printTrouble(ending, o) })
 	over, err := o.Heal(ctx)
+	stop()
+	telling.Wait()
 	var healed []fleet.Healed
 	for _, f := range over {
 		healed = append(healed, fleet.Healed{Node: f.Node, Fault: string(f.Kind)})
 	}
 	return healed, err
+}
+
+// troubleEvery is how often is looked what keeps a fault from ending.
+const troubleEvery = time.Second
+
+// printTrouble says what keeps power faults from ending, each time that it is something else, until ctx ends: they are tried again for minutes.
+func (a *App) printTrouble(ctx context.Context, faults interface{ List() ([]powerfault.Fault, error) }) {
+	said := map[string]string{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(troubleEvery):
+		}
+		all, err := faults.List()
+		if err != nil {
+			continue // Heal says it
+		}
+		for _, f := range all {
+			if f.Trouble != "" && said[f.ID] != f.Trouble {
+				said[f.ID] = f.Trouble
+				fmt.Fprintf(a.err, "%s on %s has not ended yet; trying again: %s\n", f.Kind, f.Node, plain.Line(f.Trouble))
+			}
+		}
+	}
 }
 
 // cutPower injects a power fault, and tells of it.
@@ -76,14 +108,14 @@ func (a *App) cutPower(ctx context.Context, lab *settings.Lab, kind, node string
 		return err
 	}
 	if asJSON {
-		return a.printJSON(newShownOutage(f))
+		return a.printJSON(newShownPowerFault(f))
 	}
 	fmt.Fprintf(a.out, "%s on %s: %s\nit ends by itself in %s; lab heal ends it now\n", f.Kind, f.Node, f.Evidence, lease)
 	return nil
 }
 
-// addOutages shows power faults beside the faults that nodes know of.
-func (a *App) addOutages(s *status, lab *settings.Lab) {
+// addPowerFaults shows power faults beside the faults that nodes know of.
+func (a *App) addPowerFaults(s *status, lab *settings.Lab) {
 	o, err := a.powerFaults(lab)
 	if err != nil {
 		return // which replay has told
@@ -95,13 +127,13 @@ func (a *App) addOutages(s *status, lab *settings.Lab) {
 	for _, f := range faults {
 		for i := range s.Nodes {
 			if s.Nodes[i].Name == f.Node {
-				s.Nodes[i].Faults = append(s.Nodes[i].Faults, newShownOutage(f))
+				s.Nodes[i].Faults = append(s.Nodes[i].Faults, newShownPowerFault(f))
 			}
 		}
 	}
 }
 
-func newShownOutage(f powerfault.Fault) shownFault {
+func newShownPowerFault(f powerfault.Fault) shownFault {
 	return shownFault{
 		ID: f.ID, Fault: string(f.Kind), Holder: f.Holder, InjectedAt: f.Injected, LeftMS: f.Left(time.Now()).Milliseconds(),
 		Ending: f.Phase == powerfault.Ending, Evidence: f.Evidence, Trouble: f.Trouble,

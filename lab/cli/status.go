@@ -43,7 +43,7 @@ CLOCK is the node's clock minus the manager's: + is ahead.`,
 			}
 			defer done()
 			s := newStatus(lab, a.snapshot(cmd.Context(), lab, f))
-			a.addOutages(&s, lab)
+			a.addPowerFaults(&s, lab)
 			if asJSON {
 				if err := a.printJSON(s); err != nil {
 					return err

@@ -18,7 +18,7 @@ drains and removes them. Power faults that are in force end first. ` + "`make up
 			if err != nil {
 				return err
 			}
-			a.endOutages(cmd.Context(), l.Lab)
+			a.endPowerFaults(cmd.Context(), l.Lab)
 			return l.Up(cmd.Context())
 		},
 	}

@@ -41,6 +41,31 @@ class DockerTest < Minitest::Test
                   "swarmlab.inode=#{File.stat(@folder).ino}", 'swarmlab.node=store'], values('--label')
   end
 
+  # The engine's answer to `docker ps`.
+  def answer(output, good: true)
+    @docker.define_singleton_method(:run) { |*| [output, Struct.new(:success?).new(good)] }
+  end
+
+  def test_a_key_that_nodes_have_is_not_made_anew
+    FileUtils.rm_rf(File.join(@folder, '.lab/ssh'))
+    answer("#{@lab.owner.id}\t#{@folder}\n")
+    told = assert_raises(Swarmlab::Error) { @docker.refuse_new_key }.message
+    assert_match(/the key to the nodes of the lab trial.*was deleted.*make down/, told)
+  end
+
+  def test_without_nodes_a_key_may_be_made
+    FileUtils.rm_rf(File.join(@folder, '.lab/ssh'))
+    [['', true], ["#{'0' * 16}\t/elsewhere\n", true], ["#{@lab.owner.id}\t#{@folder}\n", false]].each do |output, good|
+      answer(output, good: good)
+      assert_nil @docker.refuse_new_key
+    end
+  end
+
+  def test_a_key_that_is_there_is_kept
+    answer("#{@lab.owner.id}\t#{@folder}\n")
+    assert_nil @docker.refuse_new_key
+  end
+
   def test_a_node_has_its_address_in_the_labs_network
     assert_equal ['trial'], values('--network')
     assert_equal ['192.168.33.250'], values('--ip')
