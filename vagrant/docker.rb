@@ -113,8 +113,8 @@ module Swarmlab
       key
     end
 
-    # Nodes take the key with which they were made: with a new one Vagrant would try for minutes to come in. An engine that
-    # does not answer says nothing of nodes.
+    # Nodes take the key with which they were made: with a new one Vagrant would try for minutes to come in. An engine
+    # that does not answer says nothing of nodes.
     def refuse_new_key
       return if File.file?(File.join(@lab.folder, '.lab/ssh/nodes.pub'))
 
@@ -122,8 +122,8 @@ module Swarmlab
                           '--format', OWNER.gsub('LABEL', '.Label'))
       return unless status.success? && found.lines.any? { |line| @lab.owner.ours?(*line.chomp.split("\t", 2)) }
 
-      raise Error, "the key to the nodes of the lab #{@lab.name}, in .lab/ssh, was deleted: put it back; or `make down` " \
-                   'removes the nodes, with the votes on them, and `make up` makes new ones'
+      raise Error, "the key to the nodes of the lab #{@lab.name}, in .lab/ssh, was deleted: put it back; or " \
+                   '`make down` removes the nodes, with the votes on them, and `make up` makes new ones'
     end
 
     private
