@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 # A Go that prerequisites.sh had to fetch stands here.
 export PATH := $(CURDIR)/.lab/go/bin:$(PATH)
 
-NODE_ARCH ?= $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+NODE_ARCH := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 VERSION   := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    = -s -w
 
