@@ -12,7 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,12 +86,24 @@ func Main(ctx context.Context, app App, args []string) int {
 		return exitBad
 	}
 	fmt.Fprintf(app.err, "lab: %v\n", err)
+	if hint := ownerHint(err); hint != "" {
+		fmt.Fprintln(app.err, hint)
+	}
 	var usage usageError
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
 		fmt.Fprintf(app.err, "See `%s --help`.\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitBad
+}
+
+// ownerHint says what to do about a file of the lab that this user may not touch: somebody else, as root with sudo, made it. It is empty for others.
+func ownerHint(err error) string {
+	var path *fs.PathError
+	if !errors.As(err, &path) || !errors.Is(path.Err, fs.ErrPermission) || !slices.Contains(strings.Split(filepath.ToSlash(path.Path), "/"), ".lab") {
+		return ""
+	}
+	return "The file belongs to another user. Run the command as that user, or make the clone yours: sudo chown -R \"$(id -un)\" CLONE"
 }
 
 func (a *App) root() *cobra.Command {

@@ -76,7 +76,9 @@ func (a *App) healPowerFaults(ctx context.Context, lab *settings.Lab) ([]fleet.H
 const troubleEvery = time.Second
 
 // printTrouble says what keeps power faults from ending, each time that it is something else, until ctx ends: they are tried again for minutes.
-func (a *App) printTrouble(ctx context.Context, faults interface{ List() ([]powerfault.Fault, error) }) {
+func (a *App) printTrouble(ctx context.Context, faults interface {
+	List() ([]powerfault.Fault, error)
+}) {
 	said := map[string]string{}
 	for {
 		select {

@@ -299,6 +299,7 @@ func TestJudge(t *testing.T) {
 		{"ports unknown", func(f *Facts) { f.Listeners.err, f.Containers.err = ErrNoAnswer, ErrNoAnswer }, "ports", Skip, "no answer", ""},
 
 		{"no vagrant", func(f *Facts) { f.Vagrant.err = ErrMissing }, "vagrant", blocking, "no vagrant", "make prerequisites"},
+		{"no folder for vagrant", func(f *Facts) { f.Vagrant.err = fmt.Errorf("%w: mkdir /nope: permission denied", errNoHome) }, "vagrant", blocking, "cannot be made: no folder for Vagrant: mkdir /nope", "VAGRANT_HOME"},
 		{"vagrant broken", func(f *Facts) { f.Vagrant.err = errors.New("cannot load such file") }, "vagrant", Fail, "does not run: cannot load", "reinstall"},
 		{"vagrant slow", func(f *Facts) { f.Vagrant.err = ErrNoAnswer }, "vagrant", Skip, "in time", ""},
 		{"vagrant old", func(f *Facts) { f.Vagrant.value = "2.2.14" }, "vagrant", Warn, "2.2.14 is older", "upgrade"},

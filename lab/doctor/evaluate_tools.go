@@ -28,6 +28,9 @@ func (j *evaluation) vagrant() {
 		}
 		j.block(check, fix, "there is no vagrant command: Vagrant makes the nodes")
 		return
+	case errors.Is(err, errNoHome):
+		j.block(check, "export VAGRANT_HOME=/a/folder/of/yours", "Vagrant keeps boxes and locks in a folder of yours, and it cannot be made: %s", reason(err))
+		return
 	case errors.Is(err, ErrNoAnswer):
 		j.unknown(check, "whether vagrant, which is there, is recent enough", err)
 		return

@@ -43,3 +43,5 @@ func (s *sources) processor(context.Context) (Processor, error) { return Process
 func (s *sources) kvm(context.Context) (KVM, error) { return KVM{}, errUnknown }
 
 func vboxModule() bool { return true }
+
+func writable(string) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -20,19 +21,54 @@ func vagrant(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	home, err := vagrantHome()
+	if err == nil {
+		err = canBeMade(home)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errNoHome, err)
+	}
 	return strings.TrimPrefix(strings.TrimSpace(out), "Vagrant "), nil
+}
+
+// errNoHome: Vagrant has no folder to keep its things in. It would end with an error of Ruby's.
+var errNoHome = errors.New("no folder for Vagrant")
+
+// vagrantHome is where Vagrant keeps what is not of one clone.
+func vagrantHome() (string, error) {
+	if home := os.Getenv("VAGRANT_HOME"); home != "" {
+		return home, nil
+	}
+	user, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(user, ".vagrant.d"), nil
+}
+
+// canBeMade reports why nothing can be written in a folder, which need not be there yet: the first one above it that is there decides.
+func canBeMade(folder string) error {
+	for {
+		info, err := os.Stat(folder)
+		switch above := filepath.Dir(folder); {
+		case errors.Is(err, fs.ErrNotExist) && above != folder:
+			folder = above
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s is no folder", folder)
+		}
+		return writable(folder)
+	}
 }
 
 // plugins are those that a user installed and those that Debian packages bring. Vagrant itself would take seconds to
 // list them.
 func plugins(context.Context) ([]string, error) {
-	home := os.Getenv("VAGRANT_HOME")
-	if home == "" {
-		user, err := os.UserHomeDir()
-		if err != nil {
-			return nil, err
-		}
-		home = filepath.Join(user, ".vagrant.d")
+	home, err := vagrantHome()
+	if err != nil {
+		return nil, err
 	}
 	var installed struct {
 		Installed map[string]json.RawMessage `json:"installed"`

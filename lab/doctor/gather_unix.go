@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 )
 
@@ -68,4 +70,12 @@ func measure(d *Disk) error {
 			return &fs.PathError{Op: "statfs", Path: d.Path, Err: err}
 		}
 	}
+}
+
+// writable reports why nothing can be made in a folder.
+func writable(folder string) error {
+	if err := unix.Access(folder, unix.W_OK|unix.X_OK); err != nil {
+		return &fs.PathError{Op: "write in", Path: folder, Err: err}
+	}
+	return nil
 }
