@@ -78,7 +78,8 @@ const troubleEvery = time.Second
 // printTrouble says what keeps power faults from ending, each time that it is something else, until ctx ends: they are tried again for minutes.
 func (a *App) printTrouble(ctx context.Context, faults interface {
 	List() ([]powerfault.Fault, error)
-}) {
+},
+) {
 	said := map[string]string{}
 	for {
 		select {

@@ -169,6 +169,10 @@ func yamlError(file string, err error) *Error {
 		}
 	}
 	e.Text, _, _ = strings.Cut(e.Text, "\n")
+	if strings.Contains(e.Text, "must be specified") {
+		// In {see: ..., when: ...} a comma ends the condition.
+		e.Text += "; a condition with commas or brackets needs quotes around it"
+	}
 	return e
 }
 
