@@ -155,7 +155,7 @@ func membersOf(nodes []swarm.Node, now time.Time) []Member {
 	return members
 }
 
-// RemoveMember strikes a node off the swarm's list, also one that did not leave by itself. Only on a manager.
+// RemoveMember removes a node from the swarm, also one that did not leave by itself. Only on a manager.
 func (e *Engine) RemoveMember(ctx context.Context, id string) error {
 	return failed("remove swarm node", id, e.api.NodeRemove(ctx, id, swarm.NodeRemoveOptions{Force: true}))
 }

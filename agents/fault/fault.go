@@ -58,7 +58,7 @@ func (s Spec) Check() error {
 	case !s.Kind.OfContainer() && s.Container != "":
 		return fmt.Errorf("%w: %s is not of a container, and %s is named", ErrInvalid, s.Kind, s.Container)
 	case s.Kind == faultkind.Partition && len(s.Peers) == 0:
-		return fmt.Errorf("%w: a partition from whom? No node is named", ErrInvalid)
+		return fmt.Errorf("%w: a partition needs at least one peer", ErrInvalid)
 	case s.Kind != faultkind.Partition && len(s.Peers) > 0:
 		return fmt.Errorf("%w: %s knows no peers", ErrInvalid, s.Kind)
 	}

@@ -192,7 +192,7 @@ func look(ctx context.Context, within time.Duration, v verb, r Record) (string, 
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("it was done, and yet not seen: %w", err)
+			return "", fmt.Errorf("injected, but no effect was observed: %w", err)
 		case <-time.After(lookAgain):
 		}
 	}

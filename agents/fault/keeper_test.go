@@ -703,7 +703,7 @@ func TestWhatIsNotSeenIsUndone(t *testing.T) {
 		b := newBench(t)
 		b.deps.Engine = deaf{b.engine}
 		_, err := b.Inject(t.Context(), of(faultkind.Pause), time.Minute, "me")
-		if err == nil || !strings.Contains(err.Error(), "not seen") {
+		if err == nil || !strings.Contains(err.Error(), "no effect was observed") {
 			t.Fatalf("got %v", err)
 		}
 		time.Sleep(time.Second)

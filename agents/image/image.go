@@ -63,7 +63,7 @@ func (s *Source) Provide(ctx context.Context, ref string) error {
 		}
 	}
 	if pullErr := s.store.Pull(ctx, ref); pullErr != nil {
-		return fmt.Errorf("image %s is neither in the engine nor to be had: %w; %w; "+
+		return fmt.Errorf("image %s is not in the engine, and could not be fetched: %w; %w; "+
 			"fill the bundle: `make bundle`", ref, bundleErr, pullErr)
 	}
 	return nil

@@ -160,7 +160,7 @@ func (n *Node) classifyStops(ctx context.Context) {
 	if err != nil {
 		// To take a shutdown for a hand's stop would leave the node dead after its next boot; the other error only
 		// starts a container again.
-		n.log.Warn("nobody says whether the engine is shutting down; its stops do not count", "error", err)
+		n.log.Warn("cannot tell whether the engine is shutting down; its stops do not count", "error", err)
 	}
 	if err != nil || !unit.Running || n.engine.Ping(ctx) != nil {
 		n.tracker.Drop()

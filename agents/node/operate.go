@@ -147,7 +147,7 @@ func (n *Node) classified(ctx context.Context, plan planned) (map[string]engine.
 		select {
 		case <-time.After(judgeInterval):
 		case <-ctx.Done():
-			return nil, status.Errorf(codes.Unavailable, "%s: nobody says yet who stopped %s; ask again", n.config.Self.GetName(), open)
+			return nil, status.Errorf(codes.Unavailable, "%s: cannot tell yet who stopped %s; try again", n.config.Self.GetName(), open)
 		}
 	}
 }
@@ -466,7 +466,7 @@ func (n *Node) countsNothing() bool {
 	return !n.queues
 }
 
-// ForgetNode strikes a node that is gone off the swarm's and discovery's books.
+// ForgetNode removes a node that is gone from the swarm and from Consul.
 func (n *Node) ForgetNode(ctx context.Context, name string) error {
 	n.mu.Lock()
 	st := n.status
@@ -492,7 +492,7 @@ func (n *Node) ForgetNode(ctx context.Context, name string) error {
 			if m.State == memberReady {
 				switch alive, err := n.lives(ctx, m); {
 				case err != nil:
-					return status.Errorf(codes.Unavailable, "could not tell whether %s is alive, so it is not struck off the swarm: %v", name, err)
+					return status.Errorf(codes.Unavailable, "could not tell whether %s is alive, so it is not removed from the swarm: %v", name, err)
 				case alive:
 					return status.Errorf(codes.FailedPrecondition, "%s is alive in the swarm; retire it first", name)
 				}

@@ -156,7 +156,7 @@ func (s *service) Logs(in *agentv1.LogsRequest, stream grpc.ServerStreamingServe
 	case tail == 0:
 		tail = defaultTail
 	case tail > maxTail:
-		return status.Errorf(codes.InvalidArgument, "tail is %d; at most %d lines are to be had", tail, maxTail)
+		return status.Errorf(codes.InvalidArgument, "tail is %d; the maximum is %d lines", tail, maxTail)
 	}
 	return answered(s.viewer.Logs(stream.Context(), in.GetContainer(), in.GetFollow(), tail, func(line string, stderr bool) error {
 		return stream.Send(&agentv1.LogsResponse{Line: line, Stderr: stderr})
@@ -255,7 +255,7 @@ func (s *service) Forward(stream tunnel.Stream) error {
 	case s.tunnels <- struct{}{}:
 		defer func() { <-s.tunnels }()
 	default:
-		return status.Errorf(codes.ResourceExhausted, "%d tunnels are open at this agent, and no more are to be had", maxTunnels)
+		return status.Errorf(codes.ResourceExhausted, "%d tunnels are open at this agent, which is the maximum", maxTunnels)
 	}
 	target, err := s.dialer.Dial(ctx, to.GetContainer(), to.GetPort())
 	if err != nil {

@@ -135,7 +135,7 @@ func checkFault(_ *cobra.Command, given []string) error {
 	case len(given) == 1:
 		return fmt.Errorf("%s where? Name a node", kind)
 	case kind == faultkind.Partition && len(given) == 2:
-		return fmt.Errorf("cut %s off from whom? Name one or more nodes after it", given[1])
+		return fmt.Errorf("a partition needs at least one peer: name one or more nodes after %s", given[1])
 	case kind != faultkind.Partition && len(given) > 2:
 		return fmt.Errorf("%s has one target, and %s are named", kind, strings.Join(given[1:], " and "))
 	}

@@ -180,9 +180,9 @@ func (w *watchPrinter) Servers(servers map[string]bool) {
 		w.print(sight{At: now, Subject: "balancer", Action: action, Message: message})
 	}
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		action := "voters stay away"
+		action := "server down"
 		if servers[name] {
-			action = "voters come"
+			action = "server up"
 		}
 		if w.changed("server "+name, action) {
 			w.print(sight{At: now, Node: name, Subject: "balancer", Action: action})

@@ -59,7 +59,7 @@ func (j *evaluation) noEngine(err error) {
 	case errors.Is(err, ErrNoAnswer):
 		// A host that is busy answers late; what hangs for good shows when the lab is brought up.
 		j.fail("engine", "wait until this host has less to do; if it goes on: "+j.restartEngine(),
-			"could not tell whether the Docker engine will do: %s; this host is overloaded, or the engine hangs", reason(err))
+			"could not tell whether the Docker engine is fit: %s; this host is overloaded, or the engine hangs", reason(err))
 		j.findings[len(j.findings)-1].Unknown = true
 	default:
 		j.block("engine", j.restartEngine(), "the Docker engine fails: %s", reason(err))

@@ -78,7 +78,7 @@ func (j *evaluation) libvirt(check string) {
 		j.block(check, j.startLibvirt(), "libvirt is %s", reason(err))
 	case errors.Is(err, ErrNoAnswer):
 		j.fail(check, "wait until this host has less to do; if it goes on: "+j.startLibvirt(),
-			"could not tell whether libvirt will do: %s; this host is overloaded, or libvirt hangs", reason(err))
+			"could not tell whether libvirt is fit: %s; this host is overloaded, or libvirt hangs", reason(err))
 		j.findings[len(j.findings)-1].Unknown = true
 	case err != nil:
 		j.block(check, j.startLibvirt(), "libvirt fails: %s", reason(err))
@@ -128,7 +128,7 @@ func (j *evaluation) virtualBox(check string) {
 		j.block(check, vboxDownloads, "VirtualBox is not installed: there is no VBoxManage command")
 		return
 	case !known:
-		j.unknown(check, "whether VirtualBox will do", err)
+		j.unknown(check, "whether VirtualBox is fit", err)
 		return
 	}
 	v, _ := parseVersion(vb.Version)

@@ -368,7 +368,7 @@ func TestUnfit(t *testing.T) {
 	f := sound()
 	f.Vagrant.err = ErrMissing
 	got := (&Unfit{Lab: "blue", Findings: Blocking(Evaluate(f))}).Error()
-	want := "this host cannot carry the lab blue yet; nothing was changed:\n" +
+	want := "this host does not meet the requirements of the lab blue; nothing was changed:\n" +
 		"  vagrant: there is no vagrant command: Vagrant makes the nodes\n    make prerequisites"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -87,7 +87,7 @@ type Unfit struct {
 
 func (u *Unfit) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "this host cannot carry the lab %s yet; nothing was changed:", u.Lab)
+	fmt.Fprintf(&b, "this host does not meet the requirements of the lab %s; nothing was changed:", u.Lab)
 	for _, f := range u.Findings {
 		fmt.Fprintf(&b, "\n  %s: %s", f.Check, f.Message)
 		if f.Fix != "" {

@@ -268,7 +268,7 @@ func TestEngineNeverAnswers(t *testing.T) {
 	o.Quick, o.Patient = 300*time.Millisecond, 2*time.Second
 	findings := seenOn(gather(t.Context(), o))
 	for check, says := range map[string]string{
-		"engine": "could not tell whether the Docker engine will do: the Docker engine did not answer within 2 s",
+		"engine": "could not tell whether the Docker engine is fit: the Docker engine did not answer within 2 s",
 		"subnet": "is this lab's own network or clashes with 192.168.33.0/24: the Docker engine did not answer within 2 s",
 		"name":   "could not tell whether another clone has a lab swarmlab on this host: the Docker engine did not answer within 2 s",
 	} {

@@ -321,7 +321,7 @@ func (r *reader) injection(at string, i Injection, early bool) {
 	case !kind.OfContainer() && i.Container != "":
 		r.wrong(at+".container", "%s is of a node, and a container is named", kind)
 	case kind == faultkind.Partition && len(i.Peers) == 0:
-		r.wrong(at, "a partition from whom? Name nodes")
+		r.wrong(at, "a partition needs at least one peer: name nodes under from")
 	case kind != faultkind.Partition && len(i.Peers) > 0:
 		r.wrong(at+".from", "%s knows no peers", kind)
 	}

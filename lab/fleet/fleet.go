@@ -270,7 +270,7 @@ func (f *Fleet) Retire(ctx context.Context, node string, progress func(text stri
 	}
 }
 
-// Forget strikes a node that is gone off the swarm's and Consul's books.
+// Forget removes a node that is gone from the swarm and from Consul.
 func (f *Fleet) Forget(ctx context.Context, node string) error {
 	managers := f.lab.Topology.OfRole(topology.RoleManager)
 	if len(managers) == 0 {

@@ -307,7 +307,7 @@ func TestUp(t *testing.T) {
 func TestUpRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.preflight = errors.New("this host cannot carry the lab: no engine")
+	w.preflight = errors.New("this host does not meet the requirements: no engine")
 	if _, err := w.up(); err == nil || !strings.Contains(err.Error(), "no engine") {
 		t.Errorf("preflight: %v", err)
 	}

@@ -73,7 +73,7 @@ func (r *upRun) scaleIn(ctx context.Context) error {
 			}
 		}
 		for _, name := range names {
-			say("striking " + name + " off the swarm's books")
+			say("removing " + name + " from the swarm")
 			if err := forget(ctx, f, name); err != nil {
 				return "", err
 			}
@@ -191,7 +191,7 @@ func forget(ctx context.Context, f *fleet.Fleet, name string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("strike %s off the swarm's books: %w", name, err)
+			return fmt.Errorf("remove %s from the swarm: %w", name, err)
 		case <-time.After(time.Second):
 		}
 	}

@@ -133,7 +133,7 @@ func (r *upRun) ready(ctx context.Context) error {
 	r.changed = true
 	if err := r.phase("preflight", func(say func(string)) (string, error) {
 		note, err := r.Host.Preflight(ctx, r.Lab, say)
-		return cmp.Or(note, "this host will do"), err
+		return cmp.Or(note, "host OK"), err
 	}); err != nil {
 		return err
 	}
@@ -572,6 +572,6 @@ func next(lab *settings.Lab) [][2]string {
 	return append(lines,
 		[2]string{"vagrant ssh " + first, "a shell on a node (" + strings.Join(lab.Topology.Names(), ", ") + ")"},
 		[2]string{"HOWTO.md", "the tutorial"},
-		[2]string{"make down", "take it all away"},
+		[2]string{"make down", "destroy the lab"},
 	)
 }

@@ -123,7 +123,7 @@ func TestVagrantUpOfOneNode(t *testing.T) {
 func TestVagrantUpRefuses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.preflight = errors.New("this host cannot carry the lab: no engine")
+	w.preflight = errors.New("this host does not meet the requirements: no engine")
 	if err := w.lifecycle(io.Discard).BeforeVagrant(t.Context()); err == nil || !strings.Contains(err.Error(), "no engine") {
 		t.Errorf("preflight: %v", err)
 	}

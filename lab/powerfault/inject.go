@@ -159,7 +159,7 @@ func (o *PowerFaults) observe(ctx context.Context, f *Fault) (string, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("it was done, and yet not seen: %w", unseen)
+			return "", fmt.Errorf("injected, but no effect was observed: %w", unseen)
 		case <-time.After(lookAgain):
 		}
 	}

@@ -322,7 +322,7 @@ func TestUnseen(t *testing.T) {
 		"machine runs on": {func(s *switchboard) {
 			s.onState = func(string) (power.State, error) { return power.StateRunning, nil }
 			s.onAnswer = func(string) error { return nil }
-		}, "it was done, and yet not seen: its machine is running"},
+		}, "injected, but no effect was observed: its machine is running"},
 		"agent answers": {func(s *switchboard) { s.onAnswer = func(string) error { return nil } }, "its machine is off, and yet its agent answers"},
 		"something answers": {func(s *switchboard) {
 			first := true

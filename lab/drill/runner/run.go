@@ -240,7 +240,7 @@ func (r *run) missing(now time.Time) ([]string, error) {
 			return nil, err
 		}
 		if !holds {
-			missing = append(missing, fmt.Sprintf("it is not so that %s (%s)", c.See, c.When.Saw(env)))
+			missing = append(missing, fmt.Sprintf("not satisfied: %s (%s)", c.See, c.When.Saw(env)))
 		}
 	}
 	return missing, nil

@@ -204,7 +204,7 @@ func TestUntimedIsAboutTimeOnly(t *testing.T) {
 		"seen outside late":       {func(s *slow) { s.hidden = 2 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
 		"healed late":             {func(s *slow) { s.mend = 4 * time.Minute }, stopDrill, journal.Failed, journal.Passed, ""},
 		"ready again late":        {func(s *slow) { s.readyAfter = 4 * time.Minute }, quickly, journal.Failed, journal.Passed, ""},
-		"ready again too late":    {func(s *slow) { s.readyAfter = 6 * time.Minute }, quickly, journal.Failed, journal.Failed, "5m0s after the healing it is not so that every node is ready"},
+		"ready again too late":    {func(s *slow) { s.readyAfter = 6 * time.Minute }, quickly, journal.Failed, journal.Failed, "5m0s after the healing not satisfied: every node is ready"},
 		"not looked at long":      {func(*slow) {}, still, journal.Failed, journal.Passed, ""},
 		"silent for a while":      {silentFor(30 * time.Second), stopDrill, journal.Failed, journal.Passed, ""},
 		"silent for good":         {silentFor(time.Hour), stopDrill, journal.Failed, journal.Failed, "not all the time: votes go on (accepted is 0, rate is 150)"},
@@ -424,7 +424,7 @@ func TestUntimedBefore(t *testing.T) {
 		refused string
 	}{
 		"steady late":       {func(s *slow) { s.wellAfter = 4 * time.Minute }, ""},
-		"never steady":      {func(s *slow) { s.wellAfter = 6 * time.Minute }, "the lab is not in its steady state: it is not so that every node is ready"},
+		"never steady":      {func(s *slow) { s.wellAfter = 6 * time.Minute }, "the lab is not in its steady state: not satisfied: every node is ready"},
 		"flows late":        {func(s *slow) { s.flows = flowsFrom(4 * time.Minute) }, ""},
 		"never flows":       {func(s *slow) { s.flows = flowsFrom(time.Hour) }, "not half were accepted"},
 		"its host is busy":  {func(s *slow) { s.withheld.always = 0.6 }, ""},
