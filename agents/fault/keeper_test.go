@@ -584,7 +584,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		{"a kind that nobody knows", Spec{Kind: "burn", Container: "web"}, time.Minute, ErrInvalid, "burn"},
 		{"no container", Spec{Kind: faultkind.Stop}, time.Minute, ErrInvalid, "None is named"},
 		{"a container too many", Spec{Kind: faultkind.EngineStop, Container: "web"}, time.Minute, ErrInvalid, "not of a container"},
-		{"no peers", Spec{Kind: faultkind.Partition}, time.Minute, ErrInvalid, "No node"},
+		{"no peers", Spec{Kind: faultkind.Partition}, time.Minute, ErrInvalid, "at least one peer"},
 		{"a peer twice", Spec{Kind: faultkind.Partition, Peers: []Peer{peer, peer}}, time.Minute, ErrInvalid, "twice"},
 		{"peers of a stop", Spec{Kind: faultkind.Stop, Container: "web", Peers: []Peer{peer}}, time.Minute, ErrInvalid, "no peers"},
 		{"no lease", of(faultkind.Stop), 0, ErrInvalid, "lease"},
