@@ -9,6 +9,7 @@
 require 'fileutils'
 require 'open3'
 require_relative 'inherit'
+require_relative 'notes'
 require_relative 'topology'
 
 module Swarmlab
@@ -33,10 +34,21 @@ module Swarmlab
     ].freeze
 
     # In the words of docker: the labels by which an owner is known.
-    OWNER = %({{LABEL "swarmlab.clone"}}\t{{LABEL "swarmlab.folder"}})
+    OWNER = %({{LABEL "swarmlab.clone"}}\t{{LABEL "swarmlab.folder"}}\t{{LABEL "swarmlab.inode"}})
 
     def initialize(lab)
       @lab = lab
+    end
+
+    # Called before Vagrant does anything.
+    def refuse_others_notes
+      ask = lambda do |*arguments|
+        said, status = run('docker', *arguments)
+        said if status.success?
+      rescue SystemCallError
+        nil # there is no docker
+      end
+      Notes.new(@lab, ask: ask).refuse_others
     end
 
     # machine: the machine's configuration under this provider; container: the provider's own.
@@ -85,7 +97,7 @@ module Swarmlab
       filters = ["label=swarmlab.lab=#{@lab.name}", "label=swarmlab.node=#{node.name}"]
       found = capture('docker', 'ps', '--all', '--no-trunc', *filters.flat_map { |f| ['--filter', f] },
                       '--format', "{{.ID}}\t#{OWNER.gsub('LABEL', '.Label')}")
-      found.lines.map { |line| line.chomp.split("\t", 3) }.find { |_, *labels| @lab.owner.ours?(*labels) }&.first
+      found.lines.map { |line| line.chomp.split("\t", 4) }.find { |_, *labels| @lab.owner.ours?(*labels) }&.first
     end
 
     # What is left of a node once its container is gone.
@@ -150,7 +162,7 @@ module Swarmlab
     # Whether a volume or a network is this lab's: a name may be anybody's.
     def ours?(kind, name)
       said, status = run('docker', kind, 'inspect', '--format', OWNER.gsub('LABEL', 'index .Labels'), name)
-      status.success? && @lab.owner.ours?(*said.chomp.split("\t", 2))
+      status.success? && @lab.owner.ours?(*said.chomp.split("\t", 3))
     end
 
     def make_network
