@@ -77,7 +77,7 @@ module Swarmlab
 
     def refuse_anothers(others)
       folder = others.first.last.folder
-      whose = folder.empty? ? 'which is no node of a lab' : "which is of the clone at #{folder}"
+      whose = folder.empty? ? 'that is no node of a lab' : "of the clone at #{folder}"
       raise Error, "Vagrant's note of #{names(others)} in this clone leads to a container #{whose}; nothing was done " \
                    "to it. If this clone is a copy, its notes are the other one's: #{remove}"
     end

@@ -71,7 +71,7 @@ class NotesTest < Minitest::Test
       [container(ONE, 'worker01', clone: OTHER, inode: '1'), /of node worker01 .* the clone at #{@folder}/],
       [container(ONE, 'worker01', clone: OTHER, folder: '/a') + container(TWO, 'store', clone: OTHER, folder: '/a'),
        /of nodes store worker01 in this clone/],
-      ["#{ONE}\t\t\t\t\t\n", /of node worker01 .* which is no node of a lab; nothing was done/],
+      ["#{ONE}\t\t\t\t\t\n", /of node worker01 .* that is no node of a lab; nothing was done/],
       [container(ONE, 'worker01', clone: OTHER),
        /the lab blue of this clone is there, but \.lab, .* was deleted: .*`make down`/],
       [container(ONE, 'worker01', lab: 'red'),
