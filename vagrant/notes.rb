@@ -77,25 +77,24 @@ module Swarmlab
 
     def refuse_anothers(others)
       folder = others.first.last.folder
-      whose = folder.empty? ? 'that is no node of a lab' : "of the clone at #{folder}"
-      raise Error, "Vagrant's note of #{names(others)} in this clone leads to a container #{whose}; nothing was done " \
-                   "to it. If this clone is a copy, its notes are the other one's: #{remove}"
+      whose = folder.empty? ? 'no node of a lab' : "a node of the clone at #{folder}"
+      raise Error, "what Vagrant's notes in this clone lead to for #{names(others)} is #{whose}; nothing was done to " \
+                   "it. If this clone is a copy, its notes are the other one's: #{remove}"
     end
 
     def refuse_lab(others)
       return if others.empty?
 
       made = others.first.last.lab
-      raise Error, "#{names(others)} of this clone was made as a node of the lab #{made}, and the lab is called " \
-                   "#{@lab.name} now: set LAB_NAME=#{made}, and what else was set then, or take that lab down first: " \
-                   '`make down`'
+      raise Error, "the nodes of this clone were made for the lab #{made}, and the lab is called #{@lab.name} now: " \
+                   "set LAB_NAME=#{made}, and what else was set then, or take that lab down first: `make down`"
     end
 
     def refuse_node(others)
       return if others.empty?
 
       name, one = others.first
-      raise Error, "Vagrant's note of node #{name} leads to the container of node #{one.node}; nothing was done to " \
+      raise Error, "what Vagrant's notes in this clone lead to for #{name} is node #{one.node}; nothing was done to " \
                    "it: #{remove}"
     end
 
@@ -106,7 +105,7 @@ module Swarmlab
     end
 
     def names(known)
-      "#{known.one? ? 'node' : 'nodes'} #{known.map(&:first).sort.join(' ')}"
+      known.map(&:first).sort.join(', ')
     end
   end
 end

@@ -64,19 +64,19 @@ class NotesTest < Minitest::Test
 
   def test_what_is_not_is_refused
     remove = %r{`rm -r #{@folder}/\.vagrant/machines/\*/docker`}
-    copied = /of node worker01 .* of the clone at .a; nothing was done to it\..*#{remove}/
+    copied = /for worker01 is a node of the clone at .a; nothing was done to it\..*#{remove}/
     [
       [container(ONE, 'worker01', clone: OTHER, folder: '/a') + container(TWO, 'store'), copied],
       [container(ONE, 'worker01', clone: '', folder: '/a', inode: ''), copied],
-      [container(ONE, 'worker01', clone: OTHER, inode: '1'), /of node worker01 .* the clone at #{@folder}/],
+      [container(ONE, 'worker01', clone: OTHER, inode: '1'), /for worker01 is a node of the clone at #{@folder};/],
       [container(ONE, 'worker01', clone: OTHER, folder: '/a') + container(TWO, 'store', clone: OTHER, folder: '/a'),
-       /of nodes store worker01 in this clone/],
-      ["#{ONE}\t\t\t\t\t\n", /of node worker01 .* that is no node of a lab; nothing was done/],
+       /for store, worker01 is a node of/],
+      ["#{ONE}\t\t\t\t\t\n", /for worker01 is no node of a lab; nothing was done/],
       [container(ONE, 'worker01', clone: OTHER),
        /the lab blue of this clone is there, but \.lab, .* was deleted: .*`make down`/],
       [container(ONE, 'worker01', lab: 'red'),
-       /node worker01 of this clone was made as a node of the lab red, .* called blue now: set LAB_NAME=red/],
-      [container(ONE, 'worker02'), /of node worker01 leads to .* of node worker02; .*#{remove}/]
+       /nodes of this clone were made for the lab red, .* is called blue now: set LAB_NAME=red/],
+      [container(ONE, 'worker02'), /for worker01 is node worker02; .*#{remove}/]
     ].each { |said, expected| assert_match expected, refused(said).to_s }
   end
 
