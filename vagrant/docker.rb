@@ -9,6 +9,7 @@
 require 'fileutils'
 require 'open3'
 require_relative 'inherit'
+require_relative 'notes'
 require_relative 'topology'
 
 module Swarmlab
@@ -33,10 +34,15 @@ module Swarmlab
     ].freeze
 
     # In the words of docker: the labels by which an owner is known.
-    OWNER = %({{LABEL "swarmlab.clone"}}\t{{LABEL "swarmlab.folder"}})
+    OWNER = %({{LABEL "swarmlab.clone"}}\t{{LABEL "swarmlab.folder"}}\t{{LABEL "swarmlab.inode"}})
 
     def initialize(lab)
       @lab = lab
+    end
+
+    # Called before Vagrant does anything.
+    def refuse_others_notes
+      Notes.new(@lab, ask: method(:ask)).refuse_others
     end
 
     # machine: the machine's configuration under this provider; container: the provider's own.
@@ -85,7 +91,7 @@ module Swarmlab
       filters = ["label=swarmlab.lab=#{@lab.name}", "label=swarmlab.node=#{node.name}"]
       found = capture('docker', 'ps', '--all', '--no-trunc', *filters.flat_map { |f| ['--filter', f] },
                       '--format', "{{.ID}}\t#{OWNER.gsub('LABEL', '.Label')}")
-      found.lines.map { |line| line.chomp.split("\t", 3) }.find { |_, *labels| @lab.owner.ours?(*labels) }&.first
+      found.lines.map { |line| line.chomp.split("\t", 4) }.find { |_, *labels| @lab.owner.ours?(*labels) }&.first
     end
 
     # What is left of a node once its container is gone.
@@ -118,15 +124,22 @@ module Swarmlab
     def refuse_new_key
       return if File.file?(File.join(@lab.folder, '.lab/ssh/nodes.pub'))
 
-      found, status = run('docker', 'ps', '--all', '--filter', "label=swarmlab.lab=#{@lab.name}",
-                          '--format', OWNER.gsub('LABEL', '.Label'))
-      return unless status.success? && found.lines.any? { |line| @lab.owner.ours?(*line.chomp.split("\t", 2)) }
+      found = ask('ps', '--all', '--filter', "label=swarmlab.lab=#{@lab.name}", '--format', OWNER.gsub('LABEL', '.Label'))
+      return unless found&.lines&.any? { |line| @lab.owner.ours?(*line.chomp.split("\t", 3)) }
 
       raise Error, "the key to the nodes of the lab #{@lab.name}, in .lab/ssh, was deleted: put it back; or " \
                    '`make down` removes the nodes, with the votes on them, and `make up` makes new ones'
     end
 
     private
+
+    # What docker says; nil where it says nothing, or where there is none.
+    def ask(*arguments)
+      said, status = run('docker', *arguments)
+      said if status.success?
+    rescue SystemCallError
+      nil
+    end
 
     def reach(machine)
       machine.ssh.insert_key = false
@@ -163,7 +176,7 @@ module Swarmlab
     # Whether a volume or a network is this lab's: a name may be anybody's.
     def ours?(kind, name)
       said, status = run('docker', kind, 'inspect', '--format', OWNER.gsub('LABEL', 'index .Labels'), name)
-      status.success? && @lab.owner.ours?(*said.chomp.split("\t", 2))
+      status.success? && @lab.owner.ours?(*said.chomp.split("\t", 3))
     end
 
     def make_network

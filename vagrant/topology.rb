@@ -252,7 +252,8 @@ module Swarmlab
       @env = env
       @networks_conf = networks_conf
       @owner = Owner.new(@folder)
-      refuse_copy
+      @owner.refuse_copy
+      @owner.renew
       @settings = Settings.new(File.join(folder, '.lab', 'settings.json'), env)
       @topology = Topology.new(File.join(folder, 'vagrant', 'topology.yaml'), @settings, networks_conf)
     end
@@ -288,14 +289,6 @@ module Swarmlab
       labels = { 'swarmlab.lab' => name }.merge(owner.labels)
       labels['swarmlab.node'] = node.name if node
       labels
-    end
-
-    # Whatever a copy did it would do to the lab of the other clone.
-    def refuse_copy
-      original = owner.original or return
-
-      raise Error, "#{folder} is a copy of #{original}, and its .lab is that clone's, whose lab it would work on: " \
-                   'go there, or remove .lab and .vagrant here first'
     end
 
     # What is given to a node, to be found there as /opt/swarmlab. The lab command lays it out (lab/host/nodefiles).

@@ -198,7 +198,7 @@ func (a *App) noLab(ctx context.Context, lab *settings.Lab) error {
 	ctx, cancel := context.WithTimeout(ctx, noLabWithin)
 	defer cancel()
 	if host, ok := a.Host.(lifecycle.Witness); ok {
-		if err := host.Forsaken(ctx, lab); err != nil {
+		if err := host.Left(ctx, lab); err != nil {
 			return err
 		}
 	}

@@ -60,8 +60,11 @@ type Host interface {
 
 // Witness is a Host that can tell what became of labs.
 type Witness interface {
-	// Forsaken tells that a lab of the clone is there whose settings and keys were deleted; nil when there is none, or when that could not be told.
+	// Forsaken tells that a lab of the clone is there whose settings were deleted, and which cannot be taken up again: its keys were deleted, too, or
+	// it was made with other settings than hold now. It is nil when there is none, or when that could not be told.
 	Forsaken(ctx context.Context, lab *settings.Lab) error
+	// Left tells that a lab of the clone is there whose settings were deleted, whatever hold now; nil when there is none, or when that could not be told.
+	Left(ctx context.Context, lab *settings.Lab) error
 	// Strays names what bears the lab's name, and is not removed because it may still be wanted by whoever made it.
 	Strays(ctx context.Context, lab *settings.Lab) ([]string, error)
 }

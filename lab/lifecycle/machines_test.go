@@ -335,7 +335,7 @@ func TestForsaken(t *testing.T) {
 	if err := system.Forsaken(t.Context(), lab); err != nil {
 		t.Errorf("without a lab: %v", err)
 	}
-	h.container("c1", lab, "store", "running", labels(lab.Owner(), "blue", "store"))
+	h.container("c1", lab, "store", "running", labels(lab.Owner(), lab.Name, "store"))
 	if err := system.Forsaken(t.Context(), lab); err != nil {
 		t.Errorf("with its keys: %v", err)
 	}
@@ -349,6 +349,7 @@ func TestForsaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.volume("c2-data", map[string]string{})
+	h.container("c1", lab, "store", "running", labels(lab.Owner(), "blue", "store"))
 	if err := os.RemoveAll(lab.StateDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -386,6 +387,71 @@ func TestForsaken(t *testing.T) {
 	h.record(lab, "store", "libvirt", "id1", "")
 	if err := system.Forsaken(t.Context(), lab); err == nil {
 		t.Error("virtual machines were not seen")
+	}
+}
+
+// TestLostSettings: a lab whose settings alone were deleted is not made another one, and whoever asks is told with what it was made.
+func TestLostSettings(t *testing.T) {
+	network := func(h *host, lab *settings.Lab, name, subnet string) {
+		h.object("networks", "net", map[string]any{
+			"Id": "net", "Name": name, "Labels": labels(lab.Owner(), name, ""), "IPAM": map[string]any{"Config": []map[string]string{{"Subnet": subnet}}},
+		})
+	}
+	for name, tt := range map[string]struct {
+		make func(h *host, lab *settings.Lab)
+		// want is the command that finds the lab again; empty when there is nothing to find. up: `lab up` does.
+		want string
+		up   bool
+	}{
+		"none":            {func(*host, *settings.Lab) {}, "", true},
+		"only a network":  {func(h *host, lab *settings.Lab) { network(h, lab, "blue", "192.168.66.0/24") }, "", true},
+		"another clone's": {func(h *host, lab *settings.Lab) { h.volume("v", labels(signedClone(h.t).Owner(), "blue", "store")) }, "", true},
+		"with the same": {func(h *host, lab *settings.Lab) {
+			h.container("c1", lab, "manager", "running", labels(lab.Owner(), lab.Name, "manager"))
+			h.container("c2", lab, "worker01", "running", labels(lab.Owner(), lab.Name, "worker01"))
+			network(h, lab, lab.Name, lab.Subnet.String())
+		}, "make up", true},
+		"under another name": {func(h *host, lab *settings.Lab) {
+			h.container("c1", lab, "worker01", "running", labels(lab.Owner(), "blue", "worker01"))
+			network(h, lab, lab.Name, "192.168.66.0/24")
+		}, "LAB_NAME=blue make up", false},
+		"a volume under another name": {func(h *host, lab *settings.Lab) {
+			h.volume("v", labels(lab.Owner(), "blue", "store"))
+		}, "LAB_NAME=blue make up", false},
+		"with others throughout": {func(h *host, lab *settings.Lab) {
+			other := *lab
+			other.PortBase = 26000
+			h.container("c1", &other, "manager", "running", labels(lab.Owner(), "blue", "manager"))
+			h.container("c2", &other, "store", "running", labels(lab.Owner(), "blue", "store"))
+			for _, node := range []string{"frontend01", "frontend02", "frontend03", "worker01", "worker02"} {
+				h.volume(node, labels(lab.Owner(), "blue", node))
+			}
+			network(h, lab, "blue", "192.168.66.0/24")
+		}, "LAB_NAME=blue LAB_SUBNET=192.168.66.0/24 LAB_PORT_BASE=26000 LAB_FRONTENDS=3 LAB_WORKERS=2 make up", false},
+		"with more nodes": {func(h *host, lab *settings.Lab) {
+			for _, node := range []string{"worker01", "worker02"} {
+				h.container(node, lab, node, "running", labels(lab.Owner(), lab.Name, node))
+			}
+		}, "LAB_WORKERS=2 make up", false},
+		"of virtual machines": {func(h *host, lab *settings.Lab) { h.record(lab, "store", "libvirt", "id1", "") }, "PROVIDER=libvirt make up", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			lab := signedClone(t)
+			lab.Saved = nil
+			tt.make(h, lab)
+			err := System{}.Left(t.Context(), lab)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), "`"+tt.want+"`")) {
+				t.Errorf("asked: %v", err)
+			}
+			if err := (System{}).Forsaken(t.Context(), lab); (err == nil) != tt.up || err != nil && !strings.Contains(err.Error(), "`"+tt.want+"`") {
+				t.Errorf("up: %v", err)
+			}
+			lab.Saved = &lab.Settings
+			if err := (System{}).Left(t.Context(), lab); err != nil {
+				t.Errorf("with its settings: %v", err)
+			}
+		})
 	}
 }
 

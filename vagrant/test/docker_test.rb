@@ -48,21 +48,21 @@ class DockerTest < Minitest::Test
 
   def test_a_key_that_nodes_have_is_not_made_anew
     FileUtils.rm_rf(File.join(@folder, '.lab/ssh'))
-    answer("#{@lab.owner.id}\t#{@folder}\n")
+    answer("#{@lab.owner.id}\t#{@folder}\t1\n")
     told = assert_raises(Swarmlab::Error) { @docker.refuse_new_key }.message
     assert_match(/the key to the nodes of the lab trial.*was deleted.*make down/, told)
   end
 
   def test_without_nodes_a_key_may_be_made
     FileUtils.rm_rf(File.join(@folder, '.lab/ssh'))
-    [['', true], ["#{'0' * 16}\t/elsewhere\n", true], ["#{@lab.owner.id}\t#{@folder}\n", false]].each do |output, good|
+    [['', true], ["#{'0' * 16}\t/elsewhere\t1\n", true], ["#{@lab.owner.id}\t#{@folder}\t1\n", false]].each do |output, good|
       answer(output, good: good)
       assert_nil @docker.refuse_new_key
     end
   end
 
   def test_a_key_that_is_there_is_kept
-    answer("#{@lab.owner.id}\t#{@folder}\n")
+    answer("#{@lab.owner.id}\t#{@folder}\t1\n")
     assert_nil @docker.refuse_new_key
   end
 
@@ -114,13 +114,13 @@ class DockerTest < Minitest::Test
   end
 
   def test_a_container_that_vagrant_took_no_note_of_is_adopted
-    ours = "c0ffee\t#{@lab.owner.id}\t/elsewhere\n"
+    ours = "c0ffee\t#{@lab.owner.id}\t/elsewhere\t1\n"
     assert_equal 'c0ffee', known_as(nil, "dead\t0123456789abcdef\t#{@folder}\n#{ours}")
     assert_equal 'c0ffee', known_as('preparing', ours)
     assert_equal 'c0ffee', known_as(nil, "c0ffee\t\t#{@folder}\n"), 'made before clones had an identity'
     filters = @docker.asked.find { |command| command[1] == 'ps' }.each_cons(2).select { |name, _| name == '--filter' }
     assert_equal %w[label=swarmlab.lab=trial label=swarmlab.node=store], filters.map(&:last)
-    assert_nil known_as(nil, "dead\t0123456789abcdef\t#{@folder}\nbeef\t\t/elsewhere\n"), "another clone's"
+    assert_nil known_as(nil, "dead\t0123456789abcdef\t#{@folder}\nbeef\t\t/elsewhere\t1\n"), "another clone's"
     assert_nil known_as(nil, '')
     assert_equal 'beef', known_as('beef', ''), 'Vagrant finds out itself that it is gone'
   end
@@ -134,8 +134,8 @@ class DockerTest < Minitest::Test
   end
 
   def test_a_volume_of_another_clone_that_has_the_same_name_stays
-    assert_equal %w[trial-store], removed("#{@lab.owner.id}\t/elsewhere\n")
+    assert_equal %w[trial-store], removed("#{@lab.owner.id}\t/elsewhere\t1\n")
     assert_empty removed("0123456789abcdef\t#{@folder}\n")
-    assert_empty removed("\t/elsewhere\n")
+    assert_empty removed("\t/elsewhere\t1\n")
   end
 end

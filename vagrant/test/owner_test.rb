@@ -27,7 +27,7 @@ class OwnerTest < Minitest::Test
     assert_match(/\A[0-9a-f]{16}\z/, id)
     assert_equal [id] * 8, Array.new(8) { Thread.new { Swarmlab::Owner.new(@folder).id } }.map(&:value)
     assert_equal %w[clone], Dir.children(File.join(@folder, '.lab'))
-    assert_equal "#{id}\n#{@folder}\n", File.read(File.join(@folder, '.lab/clone')), 'as lab/host/owner writes it'
+    assert_equal record(id, @folder), File.read(File.join(@folder, '.lab/clone')), 'as lab/host/owner writes it'
   end
 
   def test_a_damaged_one_is_made_anew
@@ -48,15 +48,100 @@ class OwnerTest < Minitest::Test
     assert elsewhere('moved').ours?(id, @folder)
   end
 
+  def record(id, folder)
+    "#{id}\n#{folder}\n#{File.stat(folder).ino}\n"
+  end
+
+  def copy(from, to)
+    FileUtils.cp_r(File.join(@root, from), File.join(@root, to))
+  end
+
+  def move(from, to)
+    File.rename(File.join(@root, from), File.join(@root, to))
+  end
+
+  def refused(name)
+    assert_raises(Swarmlab::Error) { elsewhere(name).refuse_copy }.message
+  end
+
   def test_a_copy_is_known_for_one
     @owner.id
-    FileUtils.cp_r(@folder, File.join(@root, 'copy'))
-    assert_equal @folder, elsewhere('copy').original
-    assert_nil @owner.original
+    copy('a', 'copy')
+    assert_match(/copy is a copy of #{@folder}, .*remove \.lab and \.vagrant here first/, refused('copy'))
     File.symlink(@folder, File.join(@root, 'link'))
-    assert_nil elsewhere('link').original
-    File.rename(@folder, File.join(@root, 'moved'))
-    assert_nil elsewhere('moved').original
+    %w[a link].each { |name| assert_nil elsewhere(name).refuse_copy }
+    move('a', 'moved')
+    assert_nil elsewhere('moved').refuse_copy
+  end
+
+  def test_a_copy_of_a_clone_that_was_moved_is_known_for_one
+    @owner.id
+    copy('a', 'before')
+    move('a', 'moved')
+    copy('moved', 'after')
+    said = /of a clone that was at #{@folder}, .*remove \.lab and \.vagrant here; .*`touch #{@root}.*\.lab.moved`/
+    %w[before after].each { |name| assert_match said, refused(name) }
+    FileUtils.mkdir_p(@folder)
+    assert_match said, refused('after'), 'another clone in its place'
+    elsewhere('moved').renew
+    copy('moved', 'late')
+    assert_match(/late is a copy of #{@root}.moved, /, refused('late'))
+  end
+
+  def test_somebody_may_say_that_it_was_moved
+    id = @owner.id
+    copy('a', 'copy')
+    FileUtils.touch(File.join(@root, 'copy/.lab/moved'))
+    assert_match(/is a copy of/, refused('copy'))
+    FileUtils.rm_rf(@folder)
+    assert_nil elsewhere('copy').refuse_copy
+    elsewhere('copy').renew
+    assert_equal %w[clone], Dir.children(File.join(@root, 'copy/.lab')), 'said once'
+    assert_equal record(id, elsewhere('copy').folder), File.read(File.join(@root, 'copy/.lab/clone'))
+  end
+
+  def test_the_record_of_an_earlier_version_is_read_and_renewed
+    id = @owner.id
+    File.write(File.join(@folder, '.lab/clone'), "#{id}\n#{@folder}\n")
+    copy('a', 'copy')
+    assert_match(/is a copy of/, refused('copy'))
+    move('a', 'moved')
+    assert_nil elsewhere('copy').refuse_copy
+    assert_nil elsewhere('moved').refuse_copy
+    elsewhere('moved').renew
+    assert_equal record(id, elsewhere('moved').folder), File.read(File.join(@root, 'moved/.lab/clone'))
+    assert_equal %w[clone], Dir.children(File.join(@root, 'moved/.lab'))
+  end
+
+  def test_a_folder_may_have_any_name
+    "\u00fcber|two\nlines|a\n12".split('|').each do |name|
+      folder = File.join(@root, name)
+      FileUtils.mkdir_p(folder)
+      id = Swarmlab::Owner.new(folder).id
+      before = File.stat(File.join(folder, '.lab/clone')).ino
+      Swarmlab::Owner.new(folder).renew
+      assert_equal before, File.stat(File.join(folder, '.lab/clone')).ino, 'it is not written again'
+      copy(name, "#{name}-copy")
+      move(name, "#{name}-moved")
+      assert_includes refused("#{name}-copy"), "was at #{folder}, "
+      assert_equal id, elsewhere("#{name}-moved").id
+    end
+  end
+
+  def test_a_clone_without_an_identity_is_given_none
+    @owner.renew
+    assert_empty Dir.children(@folder)
+  end
+
+  def test_with_the_keys_what_was_made_of_the_folder_is_ours
+    id = @owner.id
+    inode = File.stat(@folder).ino.to_s
+    refute @owner.ours?('0123456789abcdef', @folder, inode), '.lab was deleted'
+    FileUtils.mkdir_p(File.join(@folder, '.lab/pki'))
+    assert @owner.ours?('0123456789abcdef', @folder, inode), 'only the note of the identity was lost'
+    refute @owner.ours?('0123456789abcdef', @folder, '1'), "another folder's, which was here before"
+    refute @owner.ours?('0123456789abcdef', @root, inode)
+    assert @owner.ours?(id, '/elsewhere', '1')
   end
 
   def test_vagrants_notes_stand_in_the_clone

@@ -32,15 +32,19 @@ type Clone struct {
 	Dir string
 	// ID is empty before anything was made of it.
 	ID string
-	// made is the folder that the clone had when its identity was written down last.
-	made string
+	// made is the folder that the clone had when its identity was written down last, inode that folder's number: it goes with a folder that is
+	// moved, and a copy has another one. It is empty where it was not known, or written down by an earlier version.
+	made, inode string
 }
 
 // idLength is that of an identity in hexadecimal digits.
 const idLength = 16
 
-// file is where the identity of the clone in dir stands: the number, then the folder, a line each.
+// file is where the identity of the clone in dir stands: the number, then the folder, then its inode, a line each.
 func file(dir string) string { return filepath.Join(dir, ".lab", "clone") }
+
+// moved is a file by which somebody says that the clone in dir is one that was moved, where nothing else tells.
+func moved(dir string) string { return filepath.Join(dir, ".lab", "moved") }
 
 // Of reads the identity of the clone in dir. One that cannot be read is none.
 func Of(dir string) Clone {
@@ -52,14 +56,26 @@ func Of(dir string) Clone {
 	id, made, _ := strings.Cut(strings.TrimSuffix(string(text), "\n"), "\n")
 	if len(id) == idLength && strings.Trim(id, "0123456789abcdef") == "" {
 		c.ID, c.made = id, made
+		// A folder's name may have several lines.
+		if i := strings.LastIndexByte(made, '\n'); i >= 0 && strings.Trim(made[i+1:], "0123456789") == "" {
+			c.made, c.inode = made[:i], made[i+1:]
+		}
 	}
 	return c
+}
+
+// here says whether what is written down of the clone is how it is now.
+func (c Clone) here() bool {
+	if _, err := os.Lstat(moved(c.Dir)); err == nil {
+		return false
+	}
+	return c.ID != "" && c.made == c.Dir && c.inode == inode(c.Dir)
 }
 
 // Sign gives the clone in dir an identity, if it has none, and writes down where it is.
 func Sign(dir string) (Clone, error) {
 	c := Of(dir)
-	if c.ID != "" && c.made == dir {
+	if c.here() {
 		return c, nil
 	}
 	id := c.ID
@@ -74,16 +90,32 @@ func Sign(dir string) (Clone, error) {
 	return Of(dir), nil
 }
 
+// Renew writes down where the clone in dir is now, if it has an identity. Until then it is not known of its copies that they are some. Call it after
+// Check. Where it cannot be written, what was written before is as good as it was.
+func Renew(dir string) {
+	if c := Of(dir); c.ID != "" && !c.here() {
+		_ = write(dir, c.ID, false)
+	}
+}
+
 // write replaces the file, so that nobody reads half of it. A new identity gives way to one that somebody else wrote meanwhile.
 func write(dir, id string, isNew bool) error {
-	if err := os.MkdirAll(filepath.Dir(file(dir)), 0o700); err != nil {
+	if isNew {
+		if err := os.MkdirAll(filepath.Dir(file(dir)), 0o700); err != nil {
+			return err
+		}
+	}
+	// Each of several commands at once writes a file of its own.
+	f, err := os.CreateTemp(filepath.Dir(file(dir)), "clone.*.new")
+	if err != nil {
 		return err
 	}
-	temporary := file(dir) + "." + id + ".new"
-	if err := os.WriteFile(temporary, []byte(id+"\n"+dir+"\n"), 0o600); err != nil {
-		return err
-	}
+	temporary := f.Name()
 	defer func() { _ = os.Remove(temporary) }() // it has its other name by then
+	_, err = f.WriteString(id + "\n" + dir + "\n" + inode(dir) + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
 	if isNew && os.Link(temporary, file(dir)) == nil {
 		return nil
 	}
@@ -91,7 +123,14 @@ func write(dir, id string, isNew bool) error {
 	if isNew && Of(dir).ID != "" {
 		return nil
 	}
-	return os.Rename(temporary, file(dir))
+	if err := os.Rename(temporary, file(dir)); err != nil {
+		return err
+	}
+	// What somebody said has been heard: a copy that is made later must not say so, too.
+	if err := os.Remove(moved(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // CopyError is a clone that was copied with its .lab. Whatever it did it would do to the lab of the other one.
@@ -102,13 +141,31 @@ func (e *CopyError) Error() string {
 		e.Dir, e.Original)
 }
 
-// Check finds out whether the clone in dir is a copy: a *CopyError.
+// UnsettledError is a clone that is neither where its identity was written down, nor the folder that it was written down in: it was moved to another
+// file system, or it is a copy of a clone that was moved or deleted.
+type UnsettledError struct{ Dir, Made string }
+
+func (e *UnsettledError) Error() string {
+	return fmt.Sprintf("%s has the .lab of a clone that was at %s, and may be that clone, moved to another file system, or a copy, which would work on the lab of "+
+		"that clone: if it is a copy, remove .lab and .vagrant here; if the clone itself was moved, say so: `touch %s`",
+		e.Dir, e.Made, Quote(moved(e.Dir)))
+}
+
+// Check finds out whether the clone in dir is a copy, a *CopyError, or may be one, a *UnsettledError.
 func Check(dir string) error {
 	c := Of(dir)
-	if c.ID == "" || c.made == "" || same(c.made, dir) || Of(c.made).ID != c.ID {
+	switch here := inode(dir); {
+	case c.ID == "" || c.made == "" || same(c.made, dir):
+		return nil
+	case Of(c.made).ID == c.ID:
+		return &CopyError{Dir: dir, Original: c.made}
+	case c.inode == "" || here == "" || c.inode == here:
 		return nil
 	}
-	return &CopyError{Dir: dir, Original: c.made}
+	if _, err := os.Lstat(moved(dir)); err == nil {
+		return nil
+	}
+	return &UnsettledError{Dir: dir, Made: c.made}
 }
 
 // Whose says to whom something belongs.

@@ -103,29 +103,118 @@ func TestWhose(t *testing.T) {
 // A copy must not take its original's lab for its own, nor a clone that was moved be taken for a copy.
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	a := clone(t, filepath.Join(t.TempDir(), "a"))
-	copied := a.Dir + "-copy"
-	must(t, os.CopyFS(copied, os.DirFS(a.Dir)))
-	var is *CopyError
-	if err := Check(copied); !errors.As(err, &is) || is.Original != a.Dir || !strings.Contains(err.Error(), "remove .lab and .vagrant here first") {
-		t.Errorf("a copy: %v", err)
+	isCopy := func(err error) bool {
+		var is *CopyError
+		return errors.As(err, &is) && strings.Contains(err.Error(), "remove .lab and .vagrant here first")
 	}
-	must(t, Check(a.Dir))
-	link := a.Dir + "-link"
-	must(t, os.Symlink(a.Dir, link))
-	must(t, Check(link))
+	isUnsettled := func(err error) bool {
+		var is *UnsettledError
+		return errors.As(err, &is) && strings.Contains(err.Error(), "remove .lab and .vagrant here") && strings.Contains(err.Error(), "/.lab/moved`")
+	}
+	fine := func(err error) bool { return err == nil }
+	copied := func(t *testing.T, from, to string) string {
+		must(t, os.CopyFS(to, os.DirFS(from)))
+		return to
+	}
+	moved := func(t *testing.T, from, to string) string {
+		must(t, os.Rename(from, to))
+		return to
+	}
+	for name, tt := range map[string]struct {
+		want func(error) bool
+		// change does something to the clone in a, and returns what is looked at.
+		change func(t *testing.T, a string) string
+	}{
+		"as it was": {fine, func(_ *testing.T, a string) string { return a }},
+		"through a link": {fine, func(t *testing.T, a string) string {
+			must(t, os.Symlink(a, a+"-link"))
+			return a + "-link"
+		}},
+		"a copy": {isCopy, func(t *testing.T, a string) string { return copied(t, a, a+"-copy") }},
+		"moved":  {fine, func(t *testing.T, a string) string { return moved(t, a, a+"-moved") }},
+		"moved, another clone in its place": {fine, func(t *testing.T, a string) string {
+			moved(t, a, a+"-moved")
+			clone(t, a)
+			return a + "-moved"
+		}},
+		"moved, and copied since": {fine, func(t *testing.T, a string) string {
+			copied(t, moved(t, a, a+"-moved"), a+"-copy")
+			return a + "-moved"
+		}},
+		"a copy of one that was moved": {isUnsettled, func(t *testing.T, a string) string {
+			return copied(t, moved(t, a, a+"-moved"), a+"-copy")
+		}},
+		"a copy of one that was moved since": {isUnsettled, func(t *testing.T, a string) string {
+			copied(t, a, a+"-copy")
+			moved(t, a, a+"-moved")
+			return a + "-copy"
+		}},
+		"a copy of one that was moved, another clone in its place": {isUnsettled, func(t *testing.T, a string) string {
+			copied(t, moved(t, a, a+"-moved"), a+"-copy")
+			clone(t, a)
+			return a + "-copy"
+		}},
+		"a copy of one that was moved, whose record was renewed": {isCopy, func(t *testing.T, a string) string {
+			moved(t, a, a+"-moved")
+			Renew(a + "-moved")
+			return copied(t, a+"-moved", a+"-copy")
+		}},
+		"somebody said that it was moved": {fine, func(t *testing.T, a string) string {
+			copied(t, moved(t, a, a+"-moved"), a+"-copy")
+			must(t, os.WriteFile(filepath.Join(a+"-copy", ".lab", "moved"), nil, 0o600))
+			return a + "-copy"
+		}},
+		"somebody said that a copy was moved": {isCopy, func(t *testing.T, a string) string {
+			must(t, os.WriteFile(filepath.Join(a, ".lab", "moved"), nil, 0o600))
+			return copied(t, a, a+"-copy")
+		}},
+		"an older version's record, copied and moved": {fine, func(t *testing.T, a string) string {
+			must(t, os.WriteFile(file(a), []byte(Of(a).ID+"\n"+a+"\n"), 0o600))
+			return copied(t, moved(t, a, a+"-moved"), a+"-copy")
+		}},
+		"an older version's record, copied": {isCopy, func(t *testing.T, a string) string {
+			must(t, os.WriteFile(file(a), []byte(Of(a).ID+"\n"+a+"\n"), 0o600))
+			return copied(t, a, a+"-copy")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := clone(t, filepath.Join(t.TempDir(), "a"))
+			dir := tt.change(t, a.Dir)
+			if err := Check(dir); !tt.want(err) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
 
-	must(t, os.Rename(a.Dir, a.Dir+"-moved"))
-	must(t, Check(a.Dir+"-moved"))
-	moved, err := Sign(a.Dir + "-moved")
-	if err != nil || moved.ID != a.ID {
-		t.Errorf("its identity did not move with it: %+v, %v", moved, err)
+// The record of where a clone is follows it, and what somebody said of it holds once.
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	a := clone(t, filepath.Join(t.TempDir(), "a\n12"))
+	for name, text := range map[string]string{
+		"an older version's":     a.ID + "\n" + filepath.Dir(a.Dir) + "\n",
+		"of another place":       a.ID + "\n/elsewhere\n" + inode(a.Dir) + "\n",
+		"of another folder":      a.ID + "\n" + a.Dir + "\n1\n",
+		"without an inode":       a.ID + "\n" + a.Dir + "\n\n",
+		"as it is to be already": a.ID + "\n" + a.Dir + "\n" + inode(a.Dir) + "\n",
+	} {
+		must(t, os.WriteFile(file(a.Dir), []byte(text), 0o600))
+		must(t, os.WriteFile(filepath.Join(a.Dir, ".lab", "moved"), nil, 0o600))
+		Renew(a.Dir)
+		if got := Of(a.Dir); got != a || got.made != a.Dir || got.inode != inode(a.Dir) {
+			t.Errorf("%s: %+v, want %+v", name, got, a)
+		}
+		entries, err := os.ReadDir(filepath.Join(a.Dir, ".lab"))
+		if err != nil || len(entries) != 1 {
+			t.Errorf("%s: left behind: %v, %v", name, entries, err)
+		}
 	}
-	// The copy outlived the place of its original, but not the original.
-	if err := Check(copied); err != nil {
-		t.Errorf("nobody is where the original was: %v", err)
+	none := t.TempDir()
+	Renew(none)
+	if entries, err := os.ReadDir(none); err != nil || len(entries) != 0 {
+		t.Errorf("a clone without an identity was given something: %v, %v", entries, err)
 	}
-	must(t, Check(moved.Dir))
 }
 
 // Two commands at once give a clone one identity.

@@ -195,6 +195,7 @@ func open(dir string, getenv func(string) string, networksConf string) (*Lab, er
 	if err := owner.Check(dir); err != nil {
 		return nil, err
 	}
+	owner.Renew(dir)
 	saved, err := load(lab.SettingsFile())
 	if err != nil {
 		return nil, err

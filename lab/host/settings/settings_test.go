@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/swarmlab/swarmlab/lab/host/owner"
 	"github.com/swarmlab/swarmlab/lab/host/settings"
 	"github.com/swarmlab/swarmlab/lab/host/topology"
 )
@@ -63,6 +64,31 @@ func TestOpenDefaults(t *testing.T) {
 	manager, _ := lab.Topology.Node("manager")
 	if a, v, r := lab.AgentPort(manager), lab.VotingPort(), lab.ResultsPort(); a != 19011 || v != 8080 || r != 8081 {
 		t.Errorf("ports %d %d %d", a, v, r)
+	}
+}
+
+// Whatever command comes first after a clone was moved, from then on its copies are known for what they are.
+func TestOpenRenewsTheRecordOfAClone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a")
+	if err := errors.Join(os.CopyFS(dir, os.DirFS(clone(t))), os.Mkdir(filepath.Join(dir, ".lab"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owner.Sign(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := settings.Open(dir+"-moved", env()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir+"-copy", os.DirFS(dir+"-moved")); err != nil {
+		t.Fatal(err)
+	}
+	var is *owner.CopyError
+	if _, err := settings.Open(dir+"-copy", env()); !errors.As(err, &is) || is.Original != dir+"-moved" {
+		t.Errorf("got %v", err)
 	}
 }
 
