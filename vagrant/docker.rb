@@ -124,7 +124,8 @@ module Swarmlab
     def refuse_new_key
       return if File.file?(File.join(@lab.folder, '.lab/ssh/nodes.pub'))
 
-      found = ask('ps', '--all', '--filter', "label=swarmlab.lab=#{@lab.name}", '--format', OWNER.gsub('LABEL', '.Label'))
+      found = ask('ps', '--all', '--filter', "label=swarmlab.lab=#{@lab.name}",
+                  '--format', OWNER.gsub('LABEL', '.Label'))
       return unless found&.lines&.any? { |line| @lab.owner.ours?(*line.chomp.split("\t", 3)) }
 
       raise Error, "the key to the nodes of the lab #{@lab.name}, in .lab/ssh, was deleted: put it back; or " \

@@ -55,7 +55,8 @@ class DockerTest < Minitest::Test
 
   def test_without_nodes_a_key_may_be_made
     FileUtils.rm_rf(File.join(@folder, '.lab/ssh'))
-    [['', true], ["#{'0' * 16}\t/elsewhere\t1\n", true], ["#{@lab.owner.id}\t#{@folder}\t1\n", false]].each do |output, good|
+    others = "#{'0' * 16}\t/elsewhere\t1\n"
+    [['', true], [others, true], ["#{@lab.owner.id}\t#{@folder}\t1\n", false]].each do |output, good|
       answer(output, good: good)
       assert_nil @docker.refuse_new_key
     end
