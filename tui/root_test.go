@@ -42,6 +42,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 type backend struct {
 	calls []string
 	err   error
+	// goes is closed when a drill is to end; nil: each ends at once. chatter is how often it tells how it goes.
+	goes    chan struct{}
+	chatter int
 }
 
 func (b *backend) Break(_ context.Context, kind, node, container string, peers []string, lease time.Duration) error {
@@ -63,6 +66,12 @@ func (b *backend) Logs(_ context.Context, node, container string, line func(stri
 func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
 	b.calls = append(b.calls, "drill "+d.ID)
 	tell(runner.Update{Phase: "fault", Accepted: 100, Queued: 3, Line: "kill redis01"})
+	for range b.chatter {
+		tell(runner.Update{Phase: "fault"})
+	}
+	if b.goes != nil {
+		<-b.goes
+	}
 	return &journal.Journal{Result: journal.Passed, Remarks: []string{"Times were not judged."}}, b.err
 }
 
@@ -121,6 +130,8 @@ func press(r root, keys ...string) (root, []tea.Msg) {
 			msg = tea.KeyMsg{Type: tea.KeyUp}
 		case "right":
 			msg = tea.KeyMsg{Type: tea.KeyRight}
+		case "ctrl+c":
+			msg = tea.KeyMsg{Type: tea.KeyCtrlC}
 		case "pgdn":
 			msg = tea.KeyMsg{Type: tea.KeyPgDown}
 		case "end":
@@ -291,6 +302,65 @@ func TestADrill(t *testing.T) {
 		}
 		if r, _ = press(r, "esc"); !strings.Contains(r.View(), "What is lost?") {
 			t.Errorf("no way back:\n%s", r.View())
+		}
+	})
+}
+
+// drilling has a drill under way, of which nothing is heard.
+func drilling(t *testing.T, b *backend) root {
+	t.Helper()
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "2", "enter", "enter")
+	begin := r.ask.Do
+	r.ask = nil
+	m, _ := r.Update(begin())
+	return m.(root)
+}
+
+// Who quits while a drill runs is asked, however he does it: it is aborted then. To quit again is an answer.
+func TestQuittingWhileADrillRuns(t *testing.T) {
+	quits := func(said []tea.Msg) bool {
+		return slices.ContainsFunc(said, func(m tea.Msg) bool { _, quit := m.(tea.QuitMsg); return quit })
+	}
+	for name, keys := range map[string][]string{
+		"q": {"q"}, "on another page": {"1", "q"}, "ctrl-c": {"ctrl+c"}, "by name": {":", "q", "enter"}, "ctrl-c in a page's name": {":", "ctrl+c"},
+		"ctrl-c in a filter": {"4", "/", "ctrl+c"}, "ctrl-c in help": {"?", "ctrl+c"}, "ctrl-c in another question": {"1", "H", "ctrl+c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+				b := &backend{goes: make(chan struct{})}
+				defer close(b.goes)
+				r, said := press(drilling(t, b), keys...)
+				if quits(said) || !strings.Contains(r.View(), "Quit, and abort the drill redis-kill? What is broken is healed first. y/N") {
+					t.Fatalf("it is not asked:\n%s", r.View())
+				}
+				stays, said := press(r, "n")
+				if quits(said) || strings.Contains(stays.View(), "y/N") {
+					t.Errorf("no is no answer:\n%s", stays.View())
+				}
+				for _, yes := range []string{"y", "ctrl+c"} {
+					if _, said := press(r, yes); !quits(said) {
+						t.Errorf("%s does not quit", yes)
+					}
+				}
+			})
+		})
+	}
+	if _, said := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), "2", "enter", "enter", "y", "q"); !quits(said) {
+		t.Error("it is asked though the drill is over")
+	}
+}
+
+// A drill goes on to its end when nobody hears any more what it tells, as when the UI has ended.
+func TestADrillDoesNotWaitToBeHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{goes: make(chan struct{}), chatter: 1000}
+		drilling(t, b)
+		synctest.Wait()
+		select {
+		case b.goes <- struct{}{}:
+		default:
+			t.Error("it waits")
+			close(b.goes)
 		}
 	})
 }

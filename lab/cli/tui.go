@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -69,6 +72,37 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 	}
 	defer closeRunner()
 	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, PowerFaults: o, Runner: r, ReadOnly: readOnly, Untimed: untimed})
+}
+
+const (
+	// healWithin is how long a drill may take to heal that the UI left; the runner has its own bounds, which are shorter as a rule.
+	healWithin = 10 * time.Minute
+	// leaveWithin is how long it may take to end when nobody waits for the healing any more.
+	leaveWithin = 10 * time.Second
+)
+
+// AwaitDrill waits until a drill is over that was aborted because the UI ended, and heals. An interrupt ends the waiting: then abandon has the drill
+// leave what is broken to its lease. A nil over: there is no drill.
+func (a *App) AwaitDrill(id string, over <-chan struct{}, abandon func()) error {
+	if over == nil {
+		return nil
+	}
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupts)
+	fmt.Fprintf(a.err, "The drill %s is aborted, and what it broke is healed: waiting for that. ctrl-C does not wait; then it ends by itself, within seconds.\n", id)
+	select {
+	case <-over:
+		return nil
+	case <-interrupts:
+	case <-time.After(healWithin):
+	}
+	abandon()
+	select {
+	case <-over:
+	case <-time.After(leaveWithin):
+	}
+	return fmt.Errorf("not all that the drill %s broke was seen to be over; it ends by itself, and `lab status` shows what is left", id)
 }
 
 // trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.
