@@ -134,6 +134,8 @@ func press(r root, keys ...string) (root, []tea.Msg) {
 			msg = tea.KeyMsg{Type: tea.KeyCtrlC}
 		case "pgdn":
 			msg = tea.KeyMsg{Type: tea.KeyPgDown}
+		case "home":
+			msg = tea.KeyMsg{Type: tea.KeyHome}
 		case "end":
 			msg = tea.KeyMsg{Type: tea.KeyEnd}
 		}
@@ -528,6 +530,29 @@ func TestJump(t *testing.T) {
 	})
 }
 
+// A list in which nothing is says so, and why.
+func TestNothingIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		for name, tt := range map[string]struct {
+			keys []string
+			want string
+		}{
+			"drills":      {[]string{"2", "/", "x", "y", "z"}, "No drill is called so."},
+			"events":      {[]string{"4", "/", "x", "y", "z"}, "No event contains this."},
+			"logs":        {[]string{"right", "right", "down", "L", "/", "x", "y", "z"}, "No line contains this."},
+			"logs, later": {[]string{"right", "right", "down", "L", "/", "x", "y", "z", "enter"}, "No line contains this."},
+		} {
+			if r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 40, 24, utf8), tt.keys...); !strings.Contains(r.View(), tt.want) {
+				t.Errorf("%s: there is no %q:\n%s", name, tt.want, r.View())
+			}
+		}
+	})
+	m, _ := open(t, &backend{}, worldtest.Of("healthy"), 40, 24, utf8).Update(page.ShowLogs{Node: "store", Container: "pg"})
+	if !strings.Contains(m.View(), "Nothing was printed yet.") {
+		t.Error(m.View())
+	}
+}
+
 // What comes in one piece was not pressed: it is no command on any page, nor an answer to a question, but text where text is typed.
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
@@ -755,6 +780,52 @@ func TestScroll(t *testing.T) {
 							}
 						}
 					}
+				})
+			})
+		}
+	}
+}
+
+// Of a text that is longer than its field the part is in sight in which somebody types, on any screen, and after the screen has changed its size.
+func TestLongTextInAField(t *testing.T) {
+	var text string
+	for i := range 45 {
+		text += fmt.Sprintf("%d-", 101+i)
+	}
+	for name, tt := range map[string]struct {
+		keys []string
+		// room is how much of the text can be seen, at least.
+		room int
+	}{
+		"a prediction": {[]string{"2", "enter"}, 7}, "a page's name": {[]string{":"}, 10}, "a filter of drills": {[]string{"2", "/"}, 20}, "a filter of events": {[]string{"4", "/"}, 20},
+	} {
+		for _, size := range []struct{ w, h int }{{40, 24}, {80, 24}, {200, 60}} {
+			t.Run(fmt.Sprintf("%s %dx%d", name, size.w, size.h), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+					r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 120, 24, utf8), tt.keys...)
+					sees := func(what, text string) {
+						t.Helper()
+						whole(t, r.View(), r.width, r.tall)
+						if !strings.Contains(r.View(), text) {
+							t.Errorf("%s: there is no %q:\n%s", what, text, r.View())
+						}
+					}
+					typed := ""
+					for _, c := range text {
+						before := r.View()
+						r, _ = press(r, string(c))
+						if r.View() == before {
+							break // it takes no more
+						}
+						typed += string(c)
+					}
+					m, _ := r.Update(tea.WindowSizeMsg{Width: size.w, Height: size.h})
+					r = m.(root)
+					sees("at the end", typed[len(typed)-tt.room:])
+					r, _ = press(r, "home")
+					sees("at the beginning", typed[:tt.room])
+					r, _ = press(r, "end")
+					sees("at the end again", typed[len(typed)-tt.room:])
 				})
 			})
 		}

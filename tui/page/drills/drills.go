@@ -145,6 +145,11 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	switch msg := msg.(type) {
 	case page.Size:
 		m.size = msg
+		// The field scrolls by its width only when its cursor moves: from its beginning to where it was.
+		m.answer.Width = max(m.right()-len(m.answer.Prompt)-1, 1)
+		at := m.answer.Position()
+		m.answer.CursorStart()
+		m.answer.SetCursor(at)
 	case page.Seen:
 		m.now = msg.At
 	case begin:
@@ -445,7 +450,6 @@ func (m Model) storyLines(width int) (lines []string, at int) {
 		switch {
 		case m.predicting != d || i > len(m.said):
 		case i == len(m.said):
-			m.answer.Width = max(width-4, 1)
 			at = len(lines)
 			lines = append(lines, m.answer.View())
 		case m.said[i] != "":
