@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -44,6 +45,9 @@ Colours suit the background that the terminal tells when it is asked. NO_COLOR=1
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !isTerminal(a.In) || !isTerminal(a.Out) {
 				return errors.New("this is not a terminal; `lab status` and `lab watch` print the same as text")
+			}
+			if !draws(a.getenv("TERM")) {
+				return usageError{fmt.Errorf("this terminal cannot show a page (TERM is %q); use `lab watch`, or set TERM to what it is", a.getenv("TERM"))}
 			}
 			lab, f, done, err := a.fleet(fleet.Operate)
 			if err != nil {
@@ -126,6 +130,11 @@ func trusted(ctx context.Context, f *fleet.Fleet) error {
 		}
 	}
 	return refused
+}
+
+// draws reports whether a terminal of that name can be drawn on: move the cursor, and show what is selected. Windows has no such names.
+func draws(name string) bool {
+	return runtime.GOOS == "windows" || name != "" && name != "dumb"
 }
 
 func isTerminal(stream any) bool {

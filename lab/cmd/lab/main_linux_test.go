@@ -151,6 +151,24 @@ func TestUIOnTerminals(t *testing.T) {
 	}
 }
 
+// A terminal that cannot move its cursor, or does not say what it is, is told so, and nothing is drawn.
+func TestUIOnATerminalThatCannot(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	for _, name := range []string{"", "dumb"} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // a UI that is drawn does not end by itself
+		defer cancel()
+		tty := terminaltest.Open(t, terminaltest.AtOnce)
+		cmd := on(tty, lab(ctx, running.Dir, "tui"))
+		cmd.Env = append(cmd.Env, "TERM="+name)
+		_ = cmd.Run() // its status says more
+		tty.Settle()
+		if status := cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(tty.Wrote(), "`lab watch`") || strings.Contains(tty.Wrote(), "\x1b[?1049h") {
+			t.Errorf("TERM=%s: status %d, %q", name, status, tty.Wrote())
+		}
+	}
+}
+
 // However the UI ends, the terminal is as it was, and its screen is the one from before.
 func TestTerminalIsGivenBack(t *testing.T) {
 	t.Parallel()
