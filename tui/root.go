@@ -47,8 +47,10 @@ type root struct {
 	help         bool
 	helped       scroll.Scroll
 	ask          *page.Ask
-	told         page.Told
-	until        time.Time
+	// leaving: what is asked is whether to quit.
+	leaving bool
+	told    page.Told
+	until   time.Time
 	// jump is where somebody types the name of a page.
 	jump textinput.Model
 }
@@ -101,7 +103,7 @@ func (r root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		r, cmd := r.allOf(r.seen)
 		return r, tea.Batch(cmd, beat())
 	case page.Ask:
-		r.ask = &msg
+		r.ask, r.leaving = &msg, false
 		return r, nil
 	case page.Told:
 		r.told, r.until = msg, r.clock().Add(toldFor)
@@ -190,10 +192,10 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	k := r.keys
 	switch {
 	case key.Matches(msg, k.Interrupt):
-		return r, tea.Quit
+		return r.quit()
 	case r.ask != nil:
 		ask := r.ask
-		r.ask = nil
+		r.ask, r.leaving = nil, false
 		if key.Matches(msg, k.Yes) {
 			return r, ask.Do
 		}
@@ -208,7 +210,7 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 		r.help = scrolled
 		return r, nil
 	case key.Matches(msg, k.Quit):
-		return r, tea.Quit
+		return r.quit()
 	case key.Matches(msg, k.Help):
 		r.help, r.helped = true, scroll.New(k)
 	case key.Matches(msg, k.Next):
@@ -235,6 +237,22 @@ func (r root) pressed(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	return r, nil
 }
 
+// quit ends the UI. Where something is under way that ends with it, it asks first; who does not answer but quits again means it.
+func (r root) quit() (tea.Model, tea.Cmd) {
+	var busy []string
+	for _, p := range r.pages {
+		if b, ok := p.(page.Busy); ok && b.Busy() != "" {
+			busy = append(busy, b.Busy())
+		}
+	}
+	if len(busy) == 0 || r.leaving && r.ask != nil {
+		return r, tea.Quit
+	}
+	r.ask = &page.Ask{Question: "Quit, and abort " + strings.Join(busy, ", ") + "? What is broken is healed first.", Do: tea.Quit}
+	r.leaving = true
+	return r, nil
+}
+
 // jumping takes in the name of a page, of which its beginning is enough.
 func (r root) jumping(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 	switch msg.Type {
@@ -251,7 +269,7 @@ func (r root) jumping(msg tea.KeyMsg) (tea.Model, tea.Cmd) {
 			}
 		}
 		if name == "q" || name == "quit" {
-			return r, tea.Quit
+			return r.quit()
 		}
 		r.told, r.until = page.Told{Text: "there is no page " + name, Bad: true}, r.clock().Add(toldFor)
 		return r, nil
@@ -353,7 +371,7 @@ func (r root) head() string {
 func (r root) notice() []string {
 	style, text := r.theme.Good, widget.Plain(r.told.Text)
 	switch {
-	case r.jump.Focused():
+	case r.jump.Focused() && r.ask == nil:
 		return []string{r.jump.View()}
 	case r.ask != nil:
 		style, text = r.theme.Warn, widget.Plain(r.ask.Question)+" "+yesNo

@@ -42,6 +42,9 @@ var update = flag.Bool("update", false, "write the golden files anew")
 type backend struct {
 	calls []string
 	err   error
+	// goes is closed when a drill is to end; nil: each ends at once. chatter is how often it tells how it goes.
+	goes    chan struct{}
+	chatter int
 }
 
 func (b *backend) Break(_ context.Context, kind, node, container string, peers []string, lease time.Duration) error {
@@ -63,6 +66,12 @@ func (b *backend) Logs(_ context.Context, node, container string, line func(stri
 func (b *backend) Drill(_ context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
 	b.calls = append(b.calls, "drill "+d.ID)
 	tell(runner.Update{Phase: "fault", Accepted: 100, Queued: 3, Line: "kill redis01"})
+	for range b.chatter {
+		tell(runner.Update{Phase: "fault"})
+	}
+	if b.goes != nil {
+		<-b.goes
+	}
 	return &journal.Journal{Result: journal.Passed, Remarks: []string{"Times were not judged."}}, b.err
 }
 
@@ -121,8 +130,12 @@ func press(r root, keys ...string) (root, []tea.Msg) {
 			msg = tea.KeyMsg{Type: tea.KeyUp}
 		case "right":
 			msg = tea.KeyMsg{Type: tea.KeyRight}
+		case "ctrl+c":
+			msg = tea.KeyMsg{Type: tea.KeyCtrlC}
 		case "pgdn":
 			msg = tea.KeyMsg{Type: tea.KeyPgDown}
+		case "home":
+			msg = tea.KeyMsg{Type: tea.KeyHome}
 		case "end":
 			msg = tea.KeyMsg{Type: tea.KeyEnd}
 		}
@@ -295,6 +308,65 @@ func TestADrill(t *testing.T) {
 	})
 }
 
+// drilling has a drill under way, of which nothing is heard.
+func drilling(t *testing.T, b *backend) root {
+	t.Helper()
+	r, _ := press(open(t, b, worldtest.Of("healthy"), 100, 30, utf8), "2", "enter", "enter")
+	begin := r.ask.Do
+	r.ask = nil
+	m, _ := r.Update(begin())
+	return m.(root)
+}
+
+// Who quits while a drill runs is asked, however he does it: it is aborted then. To quit again is an answer.
+func TestQuittingWhileADrillRuns(t *testing.T) {
+	quits := func(said []tea.Msg) bool {
+		return slices.ContainsFunc(said, func(m tea.Msg) bool { _, quit := m.(tea.QuitMsg); return quit })
+	}
+	for name, keys := range map[string][]string{
+		"q": {"q"}, "on another page": {"1", "q"}, "ctrl-c": {"ctrl+c"}, "by name": {":", "q", "enter"}, "ctrl-c in a page's name": {":", "ctrl+c"},
+		"ctrl-c in a filter": {"4", "/", "ctrl+c"}, "ctrl-c in help": {"?", "ctrl+c"}, "ctrl-c in another question": {"1", "H", "ctrl+c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+				b := &backend{goes: make(chan struct{})}
+				defer close(b.goes)
+				r, said := press(drilling(t, b), keys...)
+				if quits(said) || !strings.Contains(r.View(), "Quit, and abort the drill redis-kill? What is broken is healed first. y/N") {
+					t.Fatalf("it is not asked:\n%s", r.View())
+				}
+				stays, said := press(r, "n")
+				if quits(said) || strings.Contains(stays.View(), "y/N") {
+					t.Errorf("no is no answer:\n%s", stays.View())
+				}
+				for _, yes := range []string{"y", "ctrl+c"} {
+					if _, said := press(r, yes); !quits(said) {
+						t.Errorf("%s does not quit", yes)
+					}
+				}
+			})
+		})
+	}
+	if _, said := press(open(t, &backend{}, worldtest.Of("healthy"), 100, 30, utf8), "2", "enter", "enter", "y", "q"); !quits(said) {
+		t.Error("it is asked though the drill is over")
+	}
+}
+
+// A drill goes on to its end when nobody hears any more what it tells, as when the UI has ended.
+func TestADrillDoesNotWaitToBeHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{goes: make(chan struct{}), chatter: 1000}
+		drilling(t, b)
+		synctest.Wait()
+		select {
+		case b.goes <- struct{}{}:
+		default:
+			t.Error("it waits")
+			close(b.goes)
+		}
+	})
+}
+
 func TestFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
 		r, _ := press(open(t, &backend{}, worldtest.Of("fault"), 100, 30, utf8), "4", "/", "d", "i", "e", "q")
@@ -456,6 +528,29 @@ func TestJump(t *testing.T) {
 			t.Error(r.View())
 		}
 	})
+}
+
+// A list in which nothing is says so, and why.
+func TestNothingIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+		for name, tt := range map[string]struct {
+			keys []string
+			want string
+		}{
+			"drills":      {[]string{"2", "/", "x", "y", "z"}, "No drill is called so."},
+			"events":      {[]string{"4", "/", "x", "y", "z"}, "No event contains this."},
+			"logs":        {[]string{"right", "right", "down", "L", "/", "x", "y", "z"}, "No line contains this."},
+			"logs, later": {[]string{"right", "right", "down", "L", "/", "x", "y", "z", "enter"}, "No line contains this."},
+		} {
+			if r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 40, 24, utf8), tt.keys...); !strings.Contains(r.View(), tt.want) {
+				t.Errorf("%s: there is no %q:\n%s", name, tt.want, r.View())
+			}
+		}
+	})
+	m, _ := open(t, &backend{}, worldtest.Of("healthy"), 40, 24, utf8).Update(page.ShowLogs{Node: "store", Container: "pg"})
+	if !strings.Contains(m.View(), "Nothing was printed yet.") {
+		t.Error(m.View())
+	}
 }
 
 // What comes in one piece was not pressed: it is no command on any page, nor an answer to a question, but text where text is typed.
@@ -685,6 +780,52 @@ func TestScroll(t *testing.T) {
 							}
 						}
 					}
+				})
+			})
+		}
+	}
+}
+
+// Of a text that is longer than its field the part is in sight in which somebody types, on any screen, and after the screen has changed its size.
+func TestLongTextInAField(t *testing.T) {
+	var text string
+	for i := range 45 {
+		text += fmt.Sprintf("%d-", 101+i)
+	}
+	for name, tt := range map[string]struct {
+		keys []string
+		// room is how much of the text can be seen, at least.
+		room int
+	}{
+		"a prediction": {[]string{"2", "enter"}, 7}, "a page's name": {[]string{":"}, 10}, "a filter of drills": {[]string{"2", "/"}, 20}, "a filter of events": {[]string{"4", "/"}, 20},
+	} {
+		for _, size := range []struct{ w, h int }{{40, 24}, {80, 24}, {200, 60}} {
+			t.Run(fmt.Sprintf("%s %dx%d", name, size.w, size.h), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { // the cursor of a text field blinks by the clock
+					r, _ := press(open(t, &backend{}, worldtest.Of("healthy"), 120, 24, utf8), tt.keys...)
+					sees := func(what, text string) {
+						t.Helper()
+						whole(t, r.View(), r.width, r.tall)
+						if !strings.Contains(r.View(), text) {
+							t.Errorf("%s: there is no %q:\n%s", what, text, r.View())
+						}
+					}
+					typed := ""
+					for _, c := range text {
+						before := r.View()
+						r, _ = press(r, string(c))
+						if r.View() == before {
+							break // it takes no more
+						}
+						typed += string(c)
+					}
+					m, _ := r.Update(tea.WindowSizeMsg{Width: size.w, Height: size.h})
+					r = m.(root)
+					sees("at the end", typed[len(typed)-tt.room:])
+					r, _ = press(r, "home")
+					sees("at the beginning", typed[:tt.room])
+					r, _ = press(r, "end")
+					sees("at the end again", typed[len(typed)-tt.room:])
 				})
 			})
 		}

@@ -97,7 +97,10 @@ func (a *App) drillList() *cobra.Command {
 				}
 				return a.printJSON(shown)
 			}
-			c, section := a.out, ""
+			c, section, widest := a.out, "", 0
+			for _, d := range all {
+				widest = max(widest, len(d.ID))
+			}
 			for _, d := range all {
 				if d.Section != section {
 					if section != "" {
@@ -106,7 +109,7 @@ func (a *App) drillList() *cobra.Command {
 					section = d.Section
 					fmt.Fprintln(c, c.Bold(section))
 				}
-				fmt.Fprintf(c, "  %-22s %s\n", d.ID, d.Title)
+				fmt.Fprintf(c, "  %-*s %s\n", widest, d.ID, d.Title)
 			}
 			return nil
 		},

@@ -66,10 +66,11 @@ func setUsage(text string, width int) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// column is where the second column of a line begins.
-var column = regexp.MustCompile(`\S {2,}\S`)
+// column is what stands between the first column of a line and the second.
+var column = regexp.MustCompile(`\S( {2,})\S`)
 
-// fold makes several lines of one that is too wide: what does not fit goes below the second column where there is one, else a little to the right.
+// fold makes several lines of one that is too wide: what does not fit goes below the second column where there is one, else a little to the right. A
+// second column that begins far to the right would have no room: all of it goes below the first one.
 func fold(line string, width int) []string {
 	if ansi.StringWidth(line) <= width {
 		return []string{line}
@@ -77,17 +78,25 @@ func fold(line string, width int) []string {
 	text := strings.TrimLeft(line, " ")
 	indent := len(line) - len(text)
 	head, hang := line[:indent], indent+2
-	if at := column.FindStringIndex(text); at != nil {
-		if wide := indent + ansi.StringWidth(text[:at[1]-1]); wide <= width/2 {
-			head, text, hang = line[:indent+at[1]-1], text[at[1]-1:], wide
+	if at := column.FindStringSubmatchIndex(text); at != nil {
+		first, second := text[:at[2]], text[at[3]:]
+		if wide := indent + ansi.StringWidth(text[:at[3]]); wide <= width/2 {
+			head, text, hang = line[:indent+at[3]], second, wide
+		} else {
+			if flag := strings.Index(line, "--"); strings.HasPrefix(first, "-") && flag >= 0 {
+				hang = flag + 2 // flags have their long names in one column, whether they have short ones or not
+			}
+			return append(fold(line[:indent]+first, width), indented(fill(second, width-hang), hang)...)
 		}
 	}
 	lines := fill(text, width-hang)
+	return append([]string{head + lines[0]}, indented(lines[1:], hang)...)
+}
+
+// indented moves lines to the right.
+func indented(lines []string, by int) []string {
 	for i := range lines {
-		if i > 0 {
-			head = strings.Repeat(" ", hang)
-		}
-		lines[i] = head + lines[i]
+		lines[i] = strings.Repeat(" ", by) + lines[i]
 	}
 	return lines
 }

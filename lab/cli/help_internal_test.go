@@ -65,6 +65,15 @@ func TestSetText(t *testing.T) {
 		{"a paragraph is filled up", setText, 20, "one two three four five\nsix\n\nseven", "one two three four\nfive six\n\nseven"},
 		{"lines with blanks stay", setText, 20, "of this:\n  one\n  two\nand that", "of this:\n  one\n  two\nand that"},
 		{"a second column hangs", setText, 24, "  stop  its container stops for a while", "  stop  its container\n        stops for a\n        while"},
+		{
+			"a second column far to the right goes below the first", setUsage, 40,
+			"Flags:\n      --all                 run the whole catalogue\n  -f, --file string         run a drill of your own\n",
+			"Flags:\n      --all\n        run the whole catalogue\n  -f, --file string\n        run a drill of your own\n",
+		},
+		{
+			"of whatever it is", setText, 24, "  partition-all  cuts it off from all of the others", "  partition-all\n    cuts it off from all\n    of the others",
+		},
+		{"of whatever letters", setText, 24, "  état…  été est ce que c'est", "  état…  été est ce que\n         c'est"},
 		{"without one it goes a little to the right", setText, 20, "  its container stops for a while", "  its container\n    stops for a\n    while"},
 		{"a word that is too wide stays whole", setText, 10, "a incomprehensible b", "a\nincomprehensible\nb"},
 		{"wide characters", setText, 10, "表表表 表表 表", "表表表\n表表 表"},

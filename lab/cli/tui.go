@@ -3,8 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/signal"
+	"runtime"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -42,6 +46,9 @@ Colours suit the background that the terminal tells when it is asked. NO_COLOR=1
 			if !isTerminal(a.In) || !isTerminal(a.Out) {
 				return errors.New("this is not a terminal; `lab status` and `lab watch` print the same as text")
 			}
+			if !draws(a.getenv("TERM")) {
+				return usageError{fmt.Errorf("this terminal cannot show a page (TERM is %q); use `lab watch`, or set TERM to what it is", a.getenv("TERM"))}
+			}
 			lab, f, done, err := a.fleet(fleet.Operate)
 			if err != nil {
 				return err
@@ -71,6 +78,37 @@ func (a *App) show(ctx context.Context, lab *settings.Lab, f *fleet.Fleet, readO
 	return a.TUI(ctx, a, Screen{Lab: lab, Fleet: f, PowerFaults: o, Runner: r, ReadOnly: readOnly, Untimed: untimed})
 }
 
+const (
+	// healWithin is how long a drill may take to heal that the UI left; the runner has its own bounds, which are shorter as a rule.
+	healWithin = 10 * time.Minute
+	// leaveWithin is how long it may take to end when nobody waits for the healing any more.
+	leaveWithin = 10 * time.Second
+)
+
+// AwaitDrill waits until a drill is over that was aborted because the UI ended, and heals. An interrupt ends the waiting: then abandon has the drill
+// leave what is broken to its lease. A nil over: there is no drill.
+func (a *App) AwaitDrill(id string, over <-chan struct{}, abandon func()) error {
+	if over == nil {
+		return nil
+	}
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupts)
+	fmt.Fprintf(a.err, "The drill %s is aborted, and what it broke is healed: waiting for that. ctrl-C does not wait; then it ends by itself, within seconds.\n", id)
+	select {
+	case <-over:
+		return nil
+	case <-interrupts:
+	case <-time.After(healWithin):
+	}
+	abandon()
+	select {
+	case <-over:
+	case <-time.After(leaveWithin):
+	}
+	return fmt.Errorf("not all that the drill %s broke was seen to be over; it ends by itself, and `lab status` shows what is left", id)
+}
+
 // trustWithin is how long the agents may take to say that they do not know us; what does not answer is shown as such.
 const trustWithin = 2 * time.Second
 
@@ -92,6 +130,11 @@ func trusted(ctx context.Context, f *fleet.Fleet) error {
 		}
 	}
 	return refused
+}
+
+// draws reports whether a terminal of that name can be drawn on: move the cursor, and show what is selected. Windows has no such names.
+func draws(name string) bool {
+	return runtime.GOOS == "windows" || name != "" && name != "dumb"
 }
 
 func isTerminal(stream any) bool {

@@ -16,8 +16,9 @@ const maxWord = 60
 // Filter is a value, as bubbletea's models are.
 type Filter struct{ input textinput.Model }
 
-// shown is how much of the word is seen while it is typed, in cells.
-const shown = 30
+// shown is how much of the word is seen while it is typed, in cells: with what stands before it, and the cursor behind it, as much as the narrowest
+// list has.
+const shown = 26
 
 // New lets everything through.
 func New(t theme.Theme) Filter {

@@ -58,7 +58,21 @@ type Backend struct {
 
 	mu     sync.Mutex
 	voting context.CancelFunc
+	// drilling is the drill under way; nil: none is. closed: none begins any more.
+	drilling *drilling
+	closed   bool
 }
+
+// drilling is a drill under way.
+type drilling struct {
+	id    string
+	abort context.CancelCauseFunc
+	// abandon is closed when nobody waits for the healing any more, over when the drill has ended.
+	abandon, over chan struct{}
+}
+
+// errClosed aborts a drill.
+var errClosed = errors.New("the terminal UI was closed")
 
 // Feed streams moments until ctx ends; then it is closed.
 func (l *Backend) Feed(ctx context.Context, source watch.Source) <-chan world.Model {
@@ -196,12 +210,42 @@ func (l *Backend) Logs(ctx context.Context, node, container string, line func(te
 
 // Drill runs a drill, and leaves its page beside its journal.
 func (l *Backend) Drill(ctx context.Context, d *drill.Drill, tell func(runner.Update)) (*journal.Journal, error) {
-	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Untimed: l.Untimed, Tell: tell})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	run := &drilling{id: d.ID, abort: cancel, abandon: make(chan struct{}), over: make(chan struct{})}
+	l.mu.Lock()
+	if l.closed || l.drilling != nil {
+		l.mu.Unlock()
+		return nil, fmt.Errorf("%w: another one runs, or the terminal UI was closed", runner.ErrRefused)
+	}
+	l.drilling = run
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.drilling = nil
+		l.mu.Unlock()
+		close(run.over)
+	}()
+	j, err := l.Runner.Run(ctx, d, runner.Options{SteadyWithin: steadyWithin, Untimed: l.Untimed, Tell: tell, Abandon: run.abandon})
 	if j != nil {
 		_, wrote := report.Write(l.Lab.JournalDir(), j)
 		err = errors.Join(err, wrote)
 	}
 	return j, err
+}
+
+// EndDrill aborts the drill under way, and lets none begin any more. over is closed when it has healed and its journal is written; abandon has it not
+// wait for the healing. A nil over says that there is no drill to wait for.
+func (l *Backend) EndDrill() (id string, over <-chan struct{}, abandon func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	run := l.drilling
+	if run == nil {
+		return "", nil, nil
+	}
+	run.abort(errClosed)
+	return run.id, run.over, sync.OnceFunc(func() { close(run.abandon) })
 }
 
 // Judge holds all ledgers of the lab against what it counted.

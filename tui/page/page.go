@@ -26,6 +26,12 @@ type Page interface {
 	Typing() bool
 }
 
+// Busy is a page that may have something under way that does not outlive the UI.
+type Busy interface {
+	// Busy names it; empty: there is nothing.
+	Busy() string
+}
+
 // Size is what a page may fill.
 type Size struct{ Width, Height int }
 

@@ -79,11 +79,12 @@ func show(ctx context.Context, app *cli.App, s cli.Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &live.Backend{Lab: s.Lab, Fleet: s.Fleet, PowerFaults: s.PowerFaults, Runner: s.Runner, App: client.New(s.Lab.VotingURL(), s.Lab.ResultsURL()), Untimed: s.Untimed}
-	defer l.EndVotes()
 	text, err := os.ReadFile(filepath.Join(s.Lab.Dir, "HOWTO.md"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the tutorial: %w", err)
 	}
 	terminal := tui.Terminal{In: app.In, Out: app.Out, Environ: app.Environ, ReadOnly: s.ReadOnly, Tutorial: string(text)}
-	return tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Source))
+	err = tui.Run(ctx, terminal, l, world.New(s.Lab), l.Feed(ctx, s.Runner.Source))
+	l.EndVotes()
+	return errors.Join(err, app.AwaitDrill(l.EndDrill()))
 }

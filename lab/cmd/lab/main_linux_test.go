@@ -16,6 +16,7 @@ import (
 	"github.com/charmbracelet/x/term"
 
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
+	"github.com/swarmlab/swarmlab/lab/drill"
 	"github.com/swarmlab/swarmlab/lab/fleet/fleettest"
 	"github.com/swarmlab/swarmlab/tui/noquery"
 	"github.com/swarmlab/swarmlab/tui/terminal/terminaltest"
@@ -150,6 +151,24 @@ func TestUIOnTerminals(t *testing.T) {
 	}
 }
 
+// A terminal that cannot move its cursor, or does not say what it is, is told so, and nothing is drawn.
+func TestUIOnATerminalThatCannot(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	for _, name := range []string{"", "dumb"} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience) // a UI that is drawn does not end by itself
+		defer cancel()
+		tty := terminaltest.Open(t, terminaltest.AtOnce)
+		cmd := on(tty, lab(ctx, running.Dir, "tui"))
+		cmd.Env = append(cmd.Env, "TERM="+name)
+		_ = cmd.Run() // its status says more
+		tty.Settle()
+		if status := cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(tty.Wrote(), "`lab watch`") || strings.Contains(tty.Wrote(), "\x1b[?1049h") {
+			t.Errorf("TERM=%s: status %d, %q", name, status, tty.Wrote())
+		}
+	}
+}
+
 // However the UI ends, the terminal is as it was, and its screen is the one from before.
 func TestTerminalIsGivenBack(t *testing.T) {
 	t.Parallel()
@@ -184,6 +203,68 @@ func TestTerminalIsGivenBack(t *testing.T) {
 			}
 			tty.Settle()
 			isGivenBack(t, tty, before)
+		})
+	}
+}
+
+// A drill that is under way when the UI ends is waited for, which is told on the screen from before.
+func TestADrillIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	running := fleettest.New(t)
+	fleettest.StartApp(t, running.Lab)
+	all, err := drill.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(*terminaltest.Terminal, *os.Process) error{
+		"q": func(tty *terminaltest.Terminal, _ *os.Process) error {
+			from := tty.Now()
+			tty.Type("q")
+			tty.Await(from, "Quit, and abort the drill")
+			tty.Type("y")
+			return nil
+		},
+		"terminated": func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGTERM) },
+		"hung up":    func(_ *terminaltest.Terminal, p *os.Process) error { return p.Signal(syscall.SIGHUP) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			tty := terminaltest.Open(t, terminaltest.AtOnce)
+			before, err := term.GetState(tty.TTY.Fd())
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := on(tty, lab(ctx, running.Dir, "tui"))
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tty.Await(0, "6 of 6 nodes ready")
+			tty.Answered()
+			tty.Press("2", "What is broken")
+			from := tty.Now()
+			tty.Type("\r")
+			tty.Await(from, "our prediction") // the cursor is on its first letter
+			for range all[0].Predict {
+				time.Sleep(100 * time.Millisecond) // keys that come at once nobody pressed
+				tty.Type("\r")
+			}
+			tty.Await(from, "Run "+all[0].ID)
+			from = tty.Now()
+			tty.Type("y")
+			tty.Await(from, "steady state") // these agents have no balancer, so that the drill waits for it
+			from = tty.Now()
+			if err := end(tty, cmd.Process); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			tty.Settle()
+			isGivenBack(t, tty, before)
+			if _, after, _ := strings.Cut(tty.Since(from), "\x1b[?1049l"); !strings.Contains(after, "The drill "+all[0].ID+" is aborted") {
+				t.Errorf("it is not told: %q", tty.Since(from))
+			}
 		})
 	}
 }

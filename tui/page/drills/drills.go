@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/charmbracelet/bubbles/key"
@@ -60,7 +61,7 @@ type run struct {
 	// said are the predictions, one for each question; empty: none was made.
 	said     []string
 	abort    context.CancelFunc
-	feed     chan tea.Msg
+	feed     *feed
 	last     runner.Update
 	lines    []runner.Update
 	accepted []float64
@@ -102,6 +103,14 @@ func (m Model) Init() tea.Cmd { return nil }
 // Typing implements page.Page.
 func (m Model) Typing() bool { return m.filter.Typing() || m.predicting != nil }
 
+// Busy implements page.Busy: a drill is under way.
+func (m Model) Busy() string {
+	if m.run == nil || m.run.over {
+		return ""
+	}
+	return "the drill " + m.run.drill.ID
+}
+
 // Keys implements page.Page.
 func (m Model) Keys() []key.Binding {
 	k := m.keys
@@ -136,6 +145,11 @@ func (m Model) Update(msg tea.Msg) (page.Page, tea.Cmd) {
 	switch msg := msg.(type) {
 	case page.Size:
 		m.size = msg
+		// The field scrolls by its width only when its cursor moves: from its beginning to where it was.
+		m.answer.Width = max(m.right()-len(m.answer.Prompt)-1, 1)
+		at := m.answer.Position()
+		m.answer.CursorStart()
+		m.answer.SetCursor(at)
 	case page.Seen:
 		m.now = msg.At
 	case begin:
@@ -165,19 +179,53 @@ func (m Model) begin(b begin) (page.Page, tea.Cmd) {
 		return m, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	feed := make(chan tea.Msg, 64)
-	m.run = &run{drill: d, said: b.said, abort: cancel, feed: feed}
+	f := &feed{news: make(chan struct{}, 1)}
+	m.run = &run{drill: d, said: b.said, abort: cancel, feed: f}
 	m.told, m.follow = scroll.New(m.keys), true
 	r := m.runner
 	go func() {
 		defer cancel()
-		j, err := r.Drill(ctx, d, func(u runner.Update) { feed <- told{u} })
-		feed <- ended{j, err}
+		j, err := r.Drill(ctx, d, func(u runner.Update) { f.put(told{u}) })
+		f.put(ended{j, err})
 	}()
-	return m, next(feed)
+	return m, next(f)
 }
 
-func next(feed chan tea.Msg) tea.Cmd { return func() tea.Msg { return <-feed } }
+// feed is what a drill tells, in order. To tell it never waits: a drill heals, too, when there is no UI any more that listens.
+type feed struct {
+	mu   sync.Mutex
+	told []tea.Msg
+	news chan struct{}
+}
+
+func (f *feed) put(msg tea.Msg) {
+	f.mu.Lock()
+	f.told = append(f.told, msg)
+	f.mu.Unlock()
+	f.tell()
+}
+
+// tell says that there is something to take.
+func (f *feed) tell() {
+	select {
+	case f.news <- struct{}{}:
+	default:
+	}
+}
+
+// next waits for what is told next.
+func next(f *feed) tea.Cmd {
+	return func() tea.Msg {
+		<-f.news
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		msg := f.told[0]
+		if f.told = f.told[1:]; len(f.told) > 0 {
+			f.tell()
+		}
+		return msg
+	}
+}
 
 // hear takes in how the run is doing.
 func (r *run) hear(u runner.Update) {
@@ -402,7 +450,6 @@ func (m Model) storyLines(width int) (lines []string, at int) {
 		switch {
 		case m.predicting != d || i > len(m.said):
 		case i == len(m.said):
-			m.answer.Width = max(width-4, 1)
 			at = len(lines)
 			lines = append(lines, m.answer.View())
 		case m.said[i] != "":

@@ -111,8 +111,11 @@ func (m Model) View() string {
 	for _, l := range m.lines() {
 		b.WriteString("\n" + m.tail.Cut(l, m.size.Width))
 	}
-	if len(all) == 0 {
+	switch {
+	case len(m.events) == 0:
 		b.WriteString("\n" + t.Dim.Render("Nothing happened yet."))
+	case len(all) == 0:
+		b.WriteString("\n" + t.Dim.Render("No event contains this."))
 	}
 	foot := t.Dim.Render("follows what is new")
 	if m.tail.Below() > 0 {

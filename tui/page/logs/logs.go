@@ -199,5 +199,11 @@ func (m Model) View() string {
 	for _, l := range m.inSight() {
 		lines = append(lines, m.tail.Cut(l, m.size.Width))
 	}
+	switch {
+	case len(m.lines) == 0:
+		lines = append(lines, t.Dim.Render("Nothing was printed yet."))
+	case len(m.matching(m.lines)) == 0:
+		lines = append(lines, t.Dim.Render("No line contains this."))
+	}
 	return widget.Fit(widget.Join(lines), m.size.Width, m.size.Height)
 }
