@@ -537,7 +537,7 @@ func TestNothingIsFound(t *testing.T) {
 			keys []string
 			want string
 		}{
-			"drills":      {[]string{"2", "/", "x", "y", "z"}, "No drill is called so."},
+			"drills":      {[]string{"2", "/", "x", "y", "z"}, "No matching drills."},
 			"events":      {[]string{"4", "/", "x", "y", "z"}, "No event contains this."},
 			"logs":        {[]string{"right", "right", "down", "L", "/", "x", "y", "z"}, "No line contains this."},
 			"logs, later": {[]string{"right", "right", "down", "L", "/", "x", "y", "z", "enter"}, "No line contains this."},

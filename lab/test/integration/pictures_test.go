@@ -57,7 +57,7 @@ func TestPictures(t *testing.T) {
 	term.press("s")
 	term.shows("stop redis01, for 30s?")
 	term.press("y")
-	term.shows("no voters come", "it ends by itself")
+	term.shows("server down", "it ends by itself")
 	term.picture(filepath.Join(folder, "lab.png"))
 	term.heal(l)
 	for _, said := range []string{"100 votes a second", "50 votes a second", "no more votes"} {

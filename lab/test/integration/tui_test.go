@@ -99,7 +99,7 @@ func TestTerminalUI(t *testing.T) {
 	term.press("s")
 	term.shows("stop redis01, for 30s?", "y/N")
 	term.press("y")
-	term.shows("1 in force", "no voters come", "redis01")
+	term.shows("1 in force", "server down", "redis01")
 	term.press("4")
 	term.shows("follows what is new", "die", "fault-injected") // the map has events, too, but does not follow
 	term.heal(l)

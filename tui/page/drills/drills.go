@@ -414,7 +414,7 @@ func (m Model) list(width int) (lines []string, at []int) {
 		}
 	}
 	if len(found) == 0 {
-		add(t.Dim.Render("No drill is called so."), -1)
+		add(t.Dim.Render("No matching drills."), -1)
 	}
 	head := m.filter.String()
 	room := m.size.Height

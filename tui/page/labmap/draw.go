@@ -268,7 +268,7 @@ func (d *drawing) inside(n fleet.NodeView) []line {
 	case !known:
 		say(t.Warn.Render("not registered"))
 	case !up:
-		say(t.Bad.Render("no voters come"))
+		say(t.Bad.Render("server down"))
 	}
 	for _, f := range n.Snapshot.GetFaults() {
 		left := widget.Ago(f.GetLeft().AsDuration() - d.now.Sub(n.Snapshot.GetTakenAt().AsTime()))
