@@ -250,7 +250,7 @@ func TestMistakes(t *testing.T) {
 		"what is merged twice":            {"fault: kill\n", "fault: kill\n    fault: kill\n", "mine.yaml:15: "},
 		"aliases without end":             {"debrief: A debrief.", bomb, "its aliases make it larger than a drill can be"},
 		"closure with a mistake":          {"accepted > 50", `all(["frontend01"], sever(#) == "up")`, "mine.yaml:22: all([\"frontend01\"], sever(#) == \"up\"): unknown name sever"},
-		"a condition that needs quotes": {"    when: accepted > 50\n    always: true\n    from: 1s\n", "\nsteady:\n  - {see: x, when: all([\"a\", \"b\"], server(#) == \"up\")}\n", "needs quotes around it"},
+		"a condition that needs quotes":   {"    when: accepted > 50\n    always: true\n    from: 1s\n", "\nsteady:\n  - {see: x, when: all([\"a\", \"b\"], server(#) == \"up\")}\n", "needs quotes around it"},
 		"steady with times":               {"recover:\n", "steady:\n  - see: x\n    when: ready\n    within: 1s\nrecover:\n", "needs no times"},
 	} {
 		t.Run(name, func(t *testing.T) {
