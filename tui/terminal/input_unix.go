@@ -122,15 +122,28 @@ func (in *Input) Release() error {
 
 // Retake takes the terminal over again after Release, as the shell left it.
 func (in *Input) Retake() error {
+	state, err := in.raw()
+	if err == nil {
+		in.state = state
+	}
+	return err
+}
+
+// Raw takes the terminal over again, where somebody else changed its modes without a Release: it will be given back as it was at first.
+func (in *Input) Raw() error {
+	_, err := in.raw()
+	return err
+}
+
+func (in *Input) raw() (*term.State, error) {
 	state, err := term.MakeRaw(in.file.Fd())
 	if err != nil {
-		return fmt.Errorf("take the terminal over again: %w", err)
+		return nil, fmt.Errorf("take the terminal over again: %w", err)
 	}
-	in.state = state
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.nudged = false
-	return nil
+	return state, nil
 }
 
 // owed reports whether the terminal was asked not long ago.

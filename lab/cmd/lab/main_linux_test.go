@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/term"
+	"golang.org/x/sys/unix"
 
 	"github.com/swarmlab/swarmlab/agents/common/timescale"
 	"github.com/swarmlab/swarmlab/lab/drill"
@@ -291,6 +292,13 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 	t.Parallel()
 	running := fleettest.New(t)
 	fleettest.StartApp(t, running.Lab)
+	for name, stop := range map[string]syscall.Signal{"asked to": syscall.SIGTSTP, "by force": syscall.SIGSTOP} {
+		t.Run(name, func(t *testing.T) { stopAndContinue(t, running.Dir, stop) })
+	}
+}
+
+func stopAndContinue(t *testing.T, dir string, stop syscall.Signal) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tty := terminaltest.Open(t, terminaltest.AtOnce)
@@ -298,9 +306,9 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shell := lab(ctx, running.Dir)
-	// With -m the shell does to its jobs what one does that somebody types in.
-	shell.Path, shell.Args = "/bin/bash", []string{"bash", "-mc", `"$0" tui; echo "it is stopped"; read -r; fg`, os.Args[0]}
+	shell := lab(ctx, dir)
+	// With -m the shell does to its jobs what one does that somebody types in; but for the modes of the terminal, which that one sets anew.
+	shell.Path, shell.Args = "/bin/bash", []string{"bash", "-mc", `modes=$(stty -g); "$0" tui; stty "$modes"; echo "it is stopped"; read -r; fg`, os.Args[0]}
 	if err := on(tty, shell).Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -315,11 +323,13 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(ui, syscall.SIGTSTP); err != nil {
+	if err := syscall.Kill(ui, stop); err != nil {
 		t.Fatal(err)
 	}
 	tty.Await(mark, "it is stopped")
-	isGivenBack(t, tty, before)
+	if stop == syscall.SIGTSTP { // by force nothing can be given back
+		isGivenBack(t, tty, before)
+	}
 	mark = tty.Now()
 	tty.Type("\n")
 	tty.Await(mark, "6 of 6 nodes ready")
@@ -329,13 +339,25 @@ func TestUIIsStoppedAndContinued(t *testing.T) {
 			t.Errorf("%q is not switched on again", on)
 		}
 	}
+	raw := false
+	for end := time.Now().Add(patience); !raw && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		modes, err := unix.IoctlGetTermios(int(tty.TTY.Fd()), unix.TCGETS)
+		raw = err == nil && modes.Lflag&(unix.ICANON|unix.ECHO) == 0
+	}
+	if !raw {
+		t.Error("the terminal waits for whole lines, or shows what is typed")
+	}
 	tty.Press("4", "HAPPENED")
+	time.Sleep(2 * time.Second) // long after it was continued, ending is what it always is
 	tty.Type("q")
 	if err := shell.Wait(); err != nil {
 		t.Error(err)
 	}
 	tty.Settle()
 	isGivenBack(t, tty, before)
+	if wrote := tty.Wrote(); strings.Contains(wrote[strings.LastIndex(wrote, "\x1b[?1049l"):], "quit") {
+		t.Errorf("it draws on the screen from before: %q", wrote[strings.LastIndex(wrote, "\x1b[?1049l"):])
+	}
 }
 
 // What cannot be written is an error: a full disk, for one.
