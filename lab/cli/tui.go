@@ -38,6 +38,7 @@ func (a *App) tui() *cobra.Command {
 		Short: "The lab as a map that lives: watch the votes flow, break things, run drills",
 		Long: `Shows the lab on the whole terminal: a map of the nodes with their containers, queues and rates, the failure drills, charts of the votes, what
 happens on the nodes, and the logs of any container. ? tells the keys of a page. What is broken from here is a lease and ends by itself.
+Quitting while a drill runs asks first; the drill is aborted, and what it broke is healed before the command ends.
 
 Colours suit the background that the terminal tells when it is asked. NO_COLOR=1 shows the same without colours.`,
 		Example: "  lab tui\n  lab tui --read-only      # for the projector\n  lab tui --untimed        # drills on a slow or busy machine",
