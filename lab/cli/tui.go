@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,7 +96,8 @@ func (a *App) AwaitDrill(id string, over <-chan struct{}, abandon func()) error 
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupts)
-	fmt.Fprintf(a.err, "The drill %s is aborted, and what it broke is healed: waiting for that. ctrl-C does not wait; then it ends by itself, within seconds.\n", id)
+	waiting := fmt.Sprintf("The drill %s is aborted, and what it broke is healed: waiting for that. ctrl-C does not wait; then it ends by itself, within seconds.", id)
+	fmt.Fprintln(a.err, strings.Join(wrap(waiting, a.err.Width()), "\n"))
 	select {
 	case <-over:
 		return nil
