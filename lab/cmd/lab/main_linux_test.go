@@ -170,6 +170,23 @@ func TestUIOnATerminalThatCannot(t *testing.T) {
 	}
 }
 
+// startUI starts the UI of the lab in dir on a terminal of its own, and waits until it shows the lab. before is how the terminal was until then.
+func startUI(ctx context.Context, t *testing.T, dir string) (tty *terminaltest.Terminal, before *term.State, cmd *exec.Cmd) {
+	t.Helper()
+	tty = terminaltest.Open(t, terminaltest.AtOnce)
+	before, err := term.GetState(tty.TTY.Fd())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = on(tty, lab(ctx, dir, "tui"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tty.Await(0, "6 of 6 nodes ready")
+	tty.Answered()
+	return tty, before, cmd
+}
+
 // However the UI ends, the terminal is as it was, and its screen is the one from before.
 func TestTerminalIsGivenBack(t *testing.T) {
 	t.Parallel()
@@ -185,17 +202,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			tty := terminaltest.Open(t, terminaltest.AtOnce)
-			before, err := term.GetState(tty.TTY.Fd())
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := on(tty, lab(ctx, running.Dir, "tui"))
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			tty.Await(0, "6 of 6 nodes ready")
-			tty.Answered()
+			tty, before, cmd := startUI(ctx, t, running.Dir)
 			if err := end(tty, cmd.Process); err != nil {
 				t.Fatal(err)
 			}
@@ -231,17 +238,7 @@ func TestADrillIsWaitedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			tty := terminaltest.Open(t, terminaltest.AtOnce)
-			before, err := term.GetState(tty.TTY.Fd())
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := on(tty, lab(ctx, running.Dir, "tui"))
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			tty.Await(0, "6 of 6 nodes ready")
-			tty.Answered()
+			tty, before, cmd := startUI(ctx, t, running.Dir)
 			tty.Press("2", "What is broken")
 			from := tty.Now()
 			tty.Type("\r")
