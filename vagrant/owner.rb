@@ -80,8 +80,8 @@ module Swarmlab
     end
 
     # Whether something with these labels was made of this very folder.
-    def of_this_folder?(folder, inode)
-      !folder.to_s.empty? && File.identical?(folder, @folder) && ['', File.stat(@folder).ino.to_s].include?(inode.to_s)
+    def of_this_folder?(folder, number)
+      !folder.to_s.empty? && File.identical?(folder, @folder) && ['', inode].include?(number.to_s)
     end
 
     private

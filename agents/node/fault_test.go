@@ -93,7 +93,7 @@ func (b *bench) inject(kind, container string, lease time.Duration, peers ...str
 	return f
 }
 
-// A fault in force overrides the plan, also with the next agent, and is not taken for a stop manually; its end brings the container back.
+// A fault in force overrides the plan, also with the next agent, and is not taken for a manual stop; its end brings the container back.
 func TestAFaultHoldsItsContainer(t *testing.T) {
 	for _, kind := range []string{"stop", "pause", "remove"} {
 		t.Run(kind, func(t *testing.T) {
